@@ -1,0 +1,10 @@
+"""The one exception that a user's input can cause (floor 0)."""
+
+
+class LgcaError(Exception):
+    """One clear sentence that names the thing at fault and the mend.
+
+    Library code raises it for anything that a path, a name, a file or an option can be wrong about; the command line
+    prints ``error: <sentence>`` on stderr and exits with status 2. A mistake in the code itself stays an ordinary
+    Python exception, with its traceback.
+    """
