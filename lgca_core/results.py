@@ -1,0 +1,484 @@
+"""The record of an evaluation, and the statistics read from it (floor 0).
+
+Every number of the book is read from a record: a folder that holds ``record.json`` (a :class:`Record`: what
+was run, on what, with what, how long) and ``predictions.parquet`` (one row a picture, method and seed), so
+that anybody can redo the statistics. Correctness is a 0/1 array over pictures, shape (n,) or (seeds, n).
+"""
+
+import hashlib
+import math
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from lgca_core.errors import LgcaError
+
+RECORD = "record.json"
+PREDICTIONS = "predictions.parquet"
+COLUMNS: dict[str, str] = {
+    "path": "str",  # relative to the data set's root: the key of a picture within a record
+    "image": "str",  # sha256 of the file: the identity that keys its boxes
+    "label": "int64",
+    "method": "str",
+    "seed": "int64",
+    "prediction": "int64",
+    "margin": "float32",  # best logit minus the second best, in cosine units
+}
+"""Columns of the predictions, in order, with dtypes. Labels and predictions index the record's classes."""
+
+Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Dataset(_Strict):
+    """Which pictures: ``count`` is how many were asked for, skipped ones included."""
+
+    name: str
+    split: str
+    count: int = Field(ge=1)
+    classes: list[str] = Field(min_length=1)
+    manifest_sha256: str = Sha256
+
+
+class EncoderInfo(_Strict):
+    """Which encoder. ``weights_sha256`` and ``activation`` are None for a foreign model that does not say."""
+
+    name: str
+    weights_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    activation: str | None = None
+    precision: str
+
+
+class Skipped(_Strict):
+    """A picture that could not be read, relative to the data set's root, and why."""
+
+    path: str
+    reason: str
+
+
+class Run(_Strict):
+    """One method with one seed. ``passes_per_image`` is what the method needs alone, by its formula."""
+
+    method: str
+    seed: int = Field(ge=0)
+    config: dict[str, JsonValue]
+    correct: int = Field(ge=0)
+    total: int = Field(ge=1)
+    passes_per_image: float = Field(ge=1)
+
+
+class Record(_Strict):
+    """What was run, on what, with what, how long.
+
+    ``commit`` and ``dirty`` describe the checkout that the code came from and are both None outside one;
+    ``image_passes`` and ``text_passes`` are what the encoder actually did for the whole evaluation, where
+    methods share crops; times are wall-clock seconds; memory is in bytes, ``peak_device_memory`` None without
+    an accelerator.
+    """
+
+    version: Literal[1] = 1
+    utc: AwareDatetime
+    commit: str | None
+    dirty: bool | None
+    parameters: dict[str, JsonValue]
+    seeds: list[int]
+    dataset: Dataset
+    prompts_sha256: str = Sha256
+    encoder: EncoderInfo
+    resize: str
+    libraries: dict[str, str]
+    device: str
+    seconds: float = Field(gt=0)
+    images_per_second: float = Field(ge=0)
+    image_passes: int = Field(ge=0)
+    text_passes: int = Field(ge=0)
+    peak_memory: int = Field(ge=0)
+    peak_device_memory: int | None = Field(default=None, ge=0)
+    skipped: list[Skipped] = []
+    runs: list[Run] = Field(min_length=1)
+    predictions_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Record":
+        if (self.commit is None) != (self.dirty is None):
+            raise ValueError("commit and dirty are known together or not at all")
+        offset = self.utc.utcoffset()
+        if offset is None or offset.total_seconds() != 0:
+            raise ValueError("utc must be a UTC time")
+        read = self.dataset.count - len(self.skipped)
+        for run in self.runs:
+            if run.total != read:
+                raise ValueError(f"{run.method} scored {run.total} pictures, but {read} were read")
+            if run.correct > run.total:
+                raise ValueError(f"{run.method}: {run.correct} correct of {run.total}")
+        keys = [(run.method, run.seed) for run in self.runs]
+        if len(set(keys)) != len(keys):
+            raise ValueError("a method and seed occur twice")
+        return self
+
+
+# ---- disk --------------------------------------------------------------------------------------------------
+
+
+def check_free(folder: Path | str, *, force: bool = False) -> Path:
+    """Whether a record may be written to `folder`; called before a long run and again by :func:`save`.
+
+    A folder that is absent or empty is free. With `force` one that holds a record and nothing else is free
+    too: anything else might be somebody's files.
+
+    Raises:
+        LgcaError: the folder is taken, or a file is in the way.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        if (blocked := next((p for p in folder.parents if p.exists()), None)) and not blocked.is_dir():
+            raise LgcaError(
+                f"{blocked} is a file, so the record cannot go to {folder}: choose another folder"
+            )
+        return folder
+    if not folder.is_dir():
+        raise LgcaError(f"{folder} is a file: give a folder for the record")
+    held = {path.name for path in folder.iterdir()}
+    if not held:
+        return folder
+    if not held <= {RECORD, PREDICTIONS}:
+        raise LgcaError(f"{folder} holds other files than a record: choose an empty or a new folder")
+    if not force:
+        raise LgcaError(
+            f"{folder} already holds a record: choose another folder, or overwrite it with --force"
+        )
+    return folder
+
+
+def save(record: Record, predictions: pd.DataFrame, folder: Path | str, *, force: bool = False) -> Record:
+    """Write a record and its predictions as one new folder, all or nothing.
+
+    Both files are written to a hidden folder beside the target, which is then renamed, so a reader sees the
+    whole record or none.
+
+    Args:
+        record: the record; its ``predictions_sha256`` is filled in here.
+        predictions: long form, columns as :data:`COLUMNS`.
+        folder: target; absent or empty, or an earlier record with `force`.
+        force: replace an earlier record.
+
+    Returns:
+        The record as written, with the hash of the predictions file.
+
+    Raises:
+        LgcaError: the folder is taken or cannot be written.
+        ValueError: the predictions disagree with the record.
+    """
+    folder = check_free(folder, force=force)
+    predictions = predictions[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
+    _check(record, predictions)
+    buffer = BytesIO()
+    predictions.to_parquet(buffer, index=False)
+    written = record.model_copy(update={"predictions_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()})
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise LgcaError(f"cannot write a record to {folder}: {error.strerror}") from error
+    try:
+        (draft / PREDICTIONS).write_bytes(buffer.getvalue())
+        (draft / RECORD).write_text(written.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        draft.chmod(0o755)
+        if folder.exists() and any(folder.iterdir()):
+            old = draft.with_name(draft.name + "-old")
+            folder.rename(old)
+            os.replace(draft, folder)
+            shutil.rmtree(old)
+        else:
+            os.replace(draft, folder)
+    except OSError as error:
+        raise LgcaError(f"cannot write a record to {folder}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return written
+
+
+def load(folder: Path | str) -> tuple[Record, pd.DataFrame]:
+    """Read a record and its predictions, and check that they belong together.
+
+    Raises:
+        LgcaError: no record there, a field that does not validate (named), a predictions file whose hash is
+            not the recorded one, or counts that the predictions do not bear out.
+    """
+    folder = Path(folder)
+    try:
+        text = (folder / RECORD).read_text(encoding="utf-8")
+        blob = (folder / PREDICTIONS).read_bytes()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LgcaError(
+            f"{folder} holds no record that can be read ({RECORD} and {PREDICTIONS}): {error}"
+        ) from error
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the record"
+        raise LgcaError(f"{folder / RECORD} is not a valid record: {where}: {first['msg']}") from error
+    if hashlib.sha256(blob).hexdigest() != record.predictions_sha256:
+        raise LgcaError(f"{folder / PREDICTIONS} is not the file that the record beside it was written with")
+    predictions = pd.read_parquet(BytesIO(blob)).astype(COLUMNS)
+    try:
+        _check(record, predictions)
+    except ValueError as error:
+        raise LgcaError(f"{folder}: {error}") from error
+    return record, predictions
+
+
+def _check(record: Record, predictions: pd.DataFrame) -> None:
+    """The predictions bear out every run of the record, and hold nothing else."""
+    hits = (predictions["label"] == predictions["prediction"]).groupby(
+        [predictions["method"], predictions["seed"]]
+    )
+    counted = {key: (int(hit.sum()), len(hit)) for key, hit in hits}
+    recorded = {(run.method, run.seed): (run.correct, run.total) for run in record.runs}
+    if counted != recorded:
+        differ = next(
+            key for key in counted.keys() | recorded.keys() if counted.get(key) != recorded.get(key)
+        )
+        raise ValueError(
+            f"{differ[0]}, seed {differ[1]}: the record says {recorded.get(differ)} (correct, total), "
+            f"the predictions {counted.get(differ)}"
+        )
+    last = len(record.dataset.classes) - 1
+    values = predictions[["label", "prediction"]].to_numpy()
+    if values.min() < 0 or values.max() > last:
+        raise ValueError(
+            f"labels and predictions must lie in 0..{last}, found {values.min()}..{values.max()}"
+        )
+    if predictions.duplicated(["path", "method", "seed"]).any():
+        raise ValueError("a picture occurs twice for one method and seed")
+
+
+# ---- provenance --------------------------------------------------------------------------------------------
+
+
+def code_version() -> tuple[str | None, bool | None]:
+    """Commit of the checkout that this package runs from, and whether the package differs from it.
+
+    ``(None, None)`` when the package does not lie in a git checkout that tracks it, as when it is installed.
+    Dirty means that a file of the package itself is changed, deleted or new; notes and results do not count.
+    """
+    package = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str | None:
+        try:
+            command = ["git", "-C", str(package), *words]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:  # a venv inside somebody's checkout
+        return None, None
+    commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ".")
+    if commit is None or status is None:
+        return None, None
+    return commit, bool(status)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what a result can depend on, by distribution name; absent ones are left out."""
+    import platform
+
+    names = ("lgca-core", "torch", "torchvision", "open_clip_torch", "numpy", "pillow", "pandas", "scipy")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def utc_now() -> datetime:
+    """The present moment, UTC, in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+# ---- statistics (algorithms, section 5) --------------------------------------------------------------------
+
+
+def _per_image(correct: ArrayLike) -> NDArray[np.float64]:
+    """Mean over seeds of each picture: (n,) or (seeds, n) -> (n,)."""
+    array = np.asarray(correct, dtype=np.float64)
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"correct must have shape (n,) or (seeds, n) and hold something, not {array.shape}")
+    return array.mean(axis=0)
+
+
+def _bootstrap(values: NDArray[np.float64], level: float, resamples: int, seed: int) -> tuple[float, float]:
+    """Percentile bootstrap of the mean of `values` (n,).
+
+    Few values are distinct (k of S seeds right), so a resample of n pictures is one multinomial draw over the
+    distinct
+    values: the same distribution as n draws with replacement, whatever n.
+    """
+    distinct, counts = np.unique(values.round(12), return_counts=True)
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(len(values), counts / len(values), size=resamples)
+    tail = 50 * (1 - level)
+    low, high = np.percentile(draws @ distinct / len(values), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def interval(
+    correct: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Bootstrap interval of top-1 over pictures, given the seeds that were run.
+
+    Args:
+        correct: 0/1, (n,) or (seeds, n); with several seeds a picture counts with its share of right answers.
+
+    Returns:
+        (low, high), shares in 0..1. Percentile method: where every picture is right (or wrong) it has no
+        width.
+    """
+    return _bootstrap(_per_image(correct), level, resamples, seed)
+
+
+def paired_interval(
+    a: ArrayLike, b: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Bootstrap interval of top-1 of `a` minus top-1 of `b` on the same pictures, in the same order.
+
+    Args:
+        a, b: 0/1, (n,) or (seeds, n); the numbers of seeds may differ, the pictures may not.
+
+    Returns:
+        (low, high) of the difference, in -1..1.
+    """
+    first, second = _per_image(a), _per_image(b)
+    if len(first) != len(second):
+        raise ValueError(f"paired methods need the same pictures: {len(first)} and {len(second)}")
+    return _bootstrap(first - second, level, resamples, seed)
+
+
+def decided(correct: ArrayLike) -> NDArray[np.bool_]:
+    """One answer a picture out of several seeds: right where more than half of the seeds are; a tie goes by
+    the first.
+
+    (n,) or (seeds, n) 0/1 -> (n,) bool.
+    """
+    array = np.atleast_2d(np.asarray(correct, dtype=bool))
+    twice = 2 * array.sum(axis=0)
+    return np.where(twice == len(array), array[0], twice > len(array))
+
+
+def mcnemar(a: ArrayLike, b: ArrayLike) -> float:
+    """McNemar's exact two-sided p value on the same pictures; a, b (n,) 0/1. 1.0 where they never differ."""
+    from scipy.stats import binomtest
+
+    first, second = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(
+            f"McNemar's test needs one answer a picture from both: {first.shape} and {second.shape}"
+        )
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    differ = only_first + only_second
+    return float(binomtest(only_first, differ, 0.5).pvalue) if differ else 1.0
+
+
+def holm(p: ArrayLike) -> NDArray[np.float64]:
+    """Holm's step-down correction of p values (m,) -> (m,), for the m comparisons of one table."""
+    from statsmodels.stats.multitest import multipletests
+
+    values = np.asarray(p, dtype=np.float64)
+    return multipletests(values, method="holm")[1] if len(values) else values
+
+
+def correctness(predictions: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+    """Method -> (seeds, n) bool, in order of appearance; pictures sorted by path, seeds ascending.
+
+    Raises:
+        ValueError: the methods were not run on the same pictures.
+    """
+    hits = predictions.assign(hit=predictions["label"] == predictions["prediction"])
+    table: dict[str, NDArray[np.bool_]] = {}
+    paths: pd.Index | None = None
+    for method, rows in hits.groupby("method", sort=False):
+        wide = rows.pivot(index="seed", columns="path", values="hit").sort_index()
+        if wide.isna().to_numpy().any() or (paths is not None and not wide.columns.equals(paths)):
+            raise ValueError(f"{method} was not run on the same pictures as the others")
+        paths = wide.columns
+        table[str(method)] = wide.to_numpy(dtype=bool)
+    return table
+
+
+def summary(record: Record, predictions: pd.DataFrame, baseline: str | None = "wca") -> pd.DataFrame:
+    """One row a method: accuracy, its interval, its spread over seeds, its cost, and its distance from a
+    baseline.
+
+    Columns: ``method``; ``seeds`` (how many); ``images``; ``top1`` (mean over seeds, 0..1); ``std`` over
+    seeds (n - 1; NaN for one seed); ``low``, ``high`` (95 % bootstrap over pictures); ``passes`` (encoder
+    passes an image); ``difference`` of top1 to the baseline with ``difference_low``, ``difference_high`` (95
+    % paired bootstrap); ``p`` (McNemar's exact test against the baseline) and ``p_holm`` (corrected over the
+    rows of this table).
+
+    McNemar's test takes one answer a picture. A method with several seeds enters it with :func:`decided`:
+    right where more than half of its seeds are right. The difference and its interval use the mean over
+    seeds.
+
+    Args:
+        baseline: method that the others are compared with; None leaves those columns NaN.
+
+    Raises:
+        LgcaError: the baseline is not among the methods of the record.
+    """
+    hits = correctness(predictions)
+    if baseline is not None and baseline not in hits:
+        raise LgcaError(f"the record has no method {baseline!r} to compare with; it has {', '.join(hits)}")
+    passes = {run.method: run.passes_per_image for run in record.runs}
+    rows: list[dict[str, Any]] = []
+    for method, correct in hits.items():
+        by_seed = correct.mean(axis=1)
+        low, high = interval(correct)
+        row: dict[str, Any] = {
+            "method": method,
+            "seeds": len(correct),
+            "images": correct.shape[1],
+            "top1": float(by_seed.mean()),
+            "std": float(by_seed.std(ddof=1)) if len(correct) > 1 else math.nan,
+            "low": low,
+            "high": high,
+            "passes": passes[method],
+        }
+        row |= dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_holm"), math.nan)
+        if baseline is not None and method != baseline:
+            row |= _against(correct, hits[baseline])
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    compared = table["p"].notna()
+    table.loc[compared, "p_holm"] = holm(table.loc[compared, "p"].to_numpy())
+    return table
+
+
+def _against(correct: NDArray[np.bool_], other: NDArray[np.bool_]) -> Mapping[str, float]:
+    low, high = paired_interval(correct, other)
+    return {
+        "difference": float(correct.mean() - other.mean()),
+        "difference_low": low,
+        "difference_high": high,
+        "p": mcnemar(decided(correct), decided(other)),
+    }

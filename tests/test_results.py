@@ -1,0 +1,334 @@
+"""The record and its statistics: written whole or not at all, checked on reading, known numbers."""
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+from scipy.stats import bootstrap, ttest_1samp
+
+from lgca_core import results
+from lgca_core.errors import LgcaError
+
+SHA = "0" * 64
+
+
+def make(runs: dict[str, np.ndarray], **changes) -> tuple[results.Record, pd.DataFrame]:
+    """A record of methods given as (seeds, n) 0/1 arrays over two classes; every label is 0."""
+    n = next(iter(runs.values())).shape[-1]
+    rows, listed = [], []
+    for method, correct in runs.items():
+        for seed, hits in enumerate(np.atleast_2d(correct)):
+            listed.append(
+                results.Run(
+                    method=method,
+                    seed=seed,
+                    config={"n": 60},
+                    correct=int(hits.sum()),
+                    total=n,
+                    passes_per_image=61,
+                )
+            )
+            rows += [
+                {"path": f"a/{i}.png", "image": SHA, "label": 0, "method": method, "seed": seed,
+                 "prediction": int(not hit), "margin": 0.1}
+                for i, hit in enumerate(hits)
+            ]  # fmt: skip
+    fields = {
+        "utc": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        "commit": "c" * 40,
+        "dirty": False,
+        "parameters": {"n": 60, "methods": list(runs)},
+        "seeds": [0, 1],
+        "dataset": results.Dataset(
+            name="toy", split="test", count=n, classes=["x", "y"], manifest_sha256=SHA
+        ),
+        "prompts_sha256": SHA,
+        "encoder": results.EncoderInfo(name="stub", precision="float32"),
+        "resize": "pillow",
+        "libraries": {"numpy": np.__version__},
+        "device": "cpu",
+        "seconds": 1.5,
+        "images_per_second": n / 1.5,
+        "image_passes": 61 * n,
+        "text_passes": 2,
+        "peak_memory": 1 << 20,
+        "runs": listed,
+    } | changes
+    return results.Record(**fields), pd.DataFrame(rows)
+
+
+@pytest.fixture
+def hits():
+    rng = np.random.default_rng(0)
+    return {
+        "wca": rng.random((5, 200)) < 0.6,
+        "lgca": rng.random((5, 200)) < 0.75,
+        "clip": rng.random((1, 200)) < 0.6,
+    }
+
+
+# ---- disk --------------------------------------------------------------------------------------------------
+
+
+def test_round_trip(tmp_path, hits):
+    record, predictions = make(hits, skipped=[])
+    written = results.save(record, predictions, tmp_path / "deep" / "run")
+    blob = (tmp_path / "deep" / "run" / results.PREDICTIONS).read_bytes()
+    assert written.predictions_sha256 == hashlib.sha256(blob).hexdigest()
+    again, frame = results.load(tmp_path / "deep" / "run")
+    assert again == written
+    assert again.model_copy(update={"predictions_sha256": None}) == record
+    assert frame.dtypes.astype(str).to_dict() == results.COLUMNS
+    pd.testing.assert_frame_equal(frame, predictions.astype(results.COLUMNS))
+    assert os.listdir(tmp_path / "deep") == ["run"]  # no draft left
+
+
+def test_same_content_same_bytes(tmp_path, hits):
+    record, predictions = make(hits)
+    first = results.save(record, predictions, tmp_path / "a")
+    assert results.save(record, predictions, tmp_path / "b") == first
+
+
+def test_nothing_half_written(tmp_path, hits, monkeypatch):
+    record, predictions = make(hits)
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results.Path, "write_text", full)
+    with pytest.raises(LgcaError, match="No space left"):
+        results.save(record, predictions, tmp_path / "run")
+    assert os.listdir(tmp_path) == []
+
+
+def test_overwrites_only_a_record_and_only_by_force(tmp_path, hits):
+    record, predictions = make(hits)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    results.save(record, predictions, folder)  # an empty folder is free
+    with pytest.raises(LgcaError, match="--force"):
+        results.save(record, predictions, folder)
+    newer, _ = make(hits, device="cuda")
+    results.save(newer, predictions, folder, force=True)
+    assert results.load(folder)[0].device == "cuda"
+    assert os.listdir(tmp_path) == ["run"]
+    (folder / "thesis.tex").write_text("x")
+    with pytest.raises(LgcaError, match="other files"):
+        results.save(record, predictions, folder, force=True)
+    assert sorted(os.listdir(folder)) == sorted([results.PREDICTIONS, results.RECORD, "thesis.tex"])
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path / "f").write_text("x")
+    for target in (tmp_path / "f", tmp_path / "f" / "run" / "deep"):
+        with pytest.raises(LgcaError, match="is a file"):
+            results.check_free(target)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda r: r.pop("device"), "device"),
+        (lambda r: r.update(notes="hello"), "notes"),
+        (lambda r: r.update(version=2), "version"),
+        (lambda r: r.update(seconds="1.5"), "seconds"),
+        (lambda r: r["dataset"].update(manifest_sha256="abc"), "dataset.manifest_sha256"),
+        (lambda r: r.update(predictions_sha256=SHA), "not the file"),
+    ],
+)
+def test_load_validates(tmp_path, hits, spoil, message):
+    record, predictions = make(hits)
+    results.save(record, predictions, tmp_path / "run")
+    path = tmp_path / "run" / results.RECORD
+    raw = json.loads(path.read_text())
+    spoil(raw)
+    path.write_text(json.dumps(raw))
+    with pytest.raises(LgcaError, match=message):
+        results.load(tmp_path / "run")
+
+
+def test_load_recounts_the_predictions(tmp_path, hits):
+    record, predictions = make(hits)
+    results.save(record, predictions, tmp_path / "run")
+    path = tmp_path / "run" / results.RECORD
+    raw = json.loads(path.read_text())
+    raw["runs"][0]["correct"] += 1
+    path.write_text(json.dumps(raw))
+    with pytest.raises(LgcaError, match="wca, seed 0"):
+        results.load(tmp_path / "run")
+    with pytest.raises(LgcaError, match="no record"):
+        results.load(tmp_path)
+
+
+def test_save_refuses_predictions_of_something_else(tmp_path, hits):
+    record, predictions = make(hits)
+    wrong = predictions.assign(prediction=1 - predictions["prediction"])
+    twice = predictions.assign(path="same.png")
+    outside = predictions.assign(prediction=predictions["prediction"] * 7)
+    for frame, message in ((wrong, "the record says"), (twice, "twice"), (outside, "must lie in 0..1")):
+        with pytest.raises(ValueError, match=message):
+            results.save(record, frame, tmp_path / "run")
+    assert os.listdir(tmp_path) == []
+
+
+def test_record_refuses_contradictions(hits):
+    make(hits, commit=None, dirty=None)
+    for changes in (
+        {"commit": None},
+        {"utc": datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))},
+        {"skipped": [results.Skipped(path="a/0.png", reason="truncated")]},  # then 199 were read, not 200
+        {"seconds": math.nan},
+        {"peak_memory": -1},
+    ):
+        with pytest.raises(ValidationError):
+            make(hits, **changes)
+    record, _ = make(hits)
+    with pytest.raises(ValidationError, match="twice"):
+        results.Record(**{**dict(record), "runs": [record.runs[0], record.runs[0]]})
+
+
+# ---- provenance --------------------------------------------------------------------------------------------
+
+
+def test_code_version_follows_git(tmp_path, monkeypatch):
+    package = tmp_path / "repo" / "pkg"
+    package.mkdir(parents=True)
+    (package / "results.py").write_text("1")
+    monkeypatch.setattr(results, "__file__", str(package / "results.py"))
+    assert results.code_version() == (None, None)
+
+    def git(*words):
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path / "repo"), *who, *words], check=True, capture_output=True
+        )
+        return done.stdout.decode().strip()
+
+    git("init", "-q")
+    assert results.code_version() == (None, None)  # in a checkout that does not track it
+    git("add", ".")
+    git("commit", "-qm", "one")
+    head = git("rev-parse", "HEAD")
+    assert results.code_version() == (head, False)
+    (tmp_path / "repo" / "notes.txt").write_text("not the package")
+    assert results.code_version() == (head, False)
+    (package / "new.py").write_text("2")
+    assert results.code_version() == (head, True)
+
+
+def test_library_versions_name_what_counts():
+    found = results.library_versions()
+    assert {"python", "torch", "open_clip_torch", "numpy", "pillow"} <= found.keys()
+    assert results.utc_now().utcoffset() == timedelta(0)
+
+
+# ---- statistics --------------------------------------------------------------------------------------------
+
+
+def test_interval_agrees_with_scipy_and_theory():
+    correct = np.arange(400) < 260
+    low, high = results.interval(correct)
+    known = bootstrap((correct.astype(float),), np.mean, n_resamples=9999, method="percentile", rng=1)
+    assert low == pytest.approx(known.confidence_interval.low, abs=0.005)
+    assert high == pytest.approx(known.confidence_interval.high, abs=0.005)
+    half = 1.96 * math.sqrt(0.65 * 0.35 / 400)
+    assert (low, high) == pytest.approx((0.65 - half, 0.65 + half), abs=0.005)
+    assert results.interval(correct) == (low, high)  # seeded
+    assert results.interval(correct[::-1]) == (low, high)  # and no matter the order
+    assert results.interval(np.ones(10)) == (1.0, 1.0)
+
+
+def test_interval_resamples_pictures_not_seeds():
+    correct = np.arange(400) < 260
+    one, five = results.interval(correct), results.interval(np.stack([correct] * 5))
+    assert five == one  # five copies of a seed are no more pictures
+    graded = np.random.default_rng(0).random((5, 300)) < 0.5
+    low, high = results.interval(graded)
+    half = 1.96 * graded.mean(axis=0).std() / math.sqrt(300)
+    assert (low, high) == pytest.approx((graded.mean() - half, graded.mean() + half), abs=0.004)
+
+
+def test_paired_interval():
+    rng = np.random.default_rng(3)
+    b = rng.random(500) < 0.6
+    a = b.copy()
+    a[:40] = True
+    low, high = results.paired_interval(a, b)
+    gain = (a.astype(float) - b).mean()
+    known = ttest_1samp(a.astype(float) - b, 0).confidence_interval(0.95)
+    assert low < gain < high
+    assert (low, high) == pytest.approx((known.low, known.high), abs=0.004)
+    assert high - low < 0.5 * (results.interval(a)[1] - results.interval(a)[0])  # pairing is worth it
+    assert results.paired_interval(a, a) == (0.0, 0.0)
+    assert results.paired_interval(np.stack([a] * 5), b) == (low, high)  # five seeds against one
+    with pytest.raises(ValueError, match="500 and 499"):
+        results.paired_interval(a, b[1:])
+
+
+def test_mcnemar_exact():
+    a = np.array([1] * 9 + [0] * 1 + [1] * 20)
+    b = np.array([0] * 9 + [1] * 1 + [1] * 20)
+    by_hand = 2 * sum(math.comb(10, k) for k in (0, 1)) / 2**10
+    assert results.mcnemar(a, b) == pytest.approx(by_hand)
+    assert results.mcnemar(b, a) == pytest.approx(by_hand)
+    assert results.mcnemar(a, a) == 1.0
+    with pytest.raises(ValueError, match="one answer a picture"):
+        results.mcnemar(np.stack([a, a]), np.stack([b, b]))
+
+
+def test_decided_is_more_than_half_and_ties_go_by_the_first():
+    three = np.array([[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0]])
+    assert results.decided(three).tolist() == [True, False, True, False]
+    assert results.decided(np.array([[1, 0], [0, 1]])).tolist() == [True, False]
+    assert results.decided(np.array([1, 0])).tolist() == [True, False]
+
+
+def test_holm_by_hand():
+    assert results.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert results.holm([]).shape == (0,)
+
+
+def test_summary(hits):
+    record, predictions = make(hits)
+    table = results.summary(record, predictions.sample(frac=1, random_state=0)).set_index("method")
+    assert set(table.index) == {"wca", "lgca", "clip"}
+    for method, correct in hits.items():
+        assert table.loc[method, "top1"] == pytest.approx(correct.mean())
+        assert (table.loc[method, "low"], table.loc[method, "high"]) == results.interval(correct)
+    assert table.loc["lgca", "std"] == pytest.approx(np.std(hits["lgca"].mean(axis=1), ddof=1))
+    assert math.isnan(table.loc["clip", "std"])
+    assert table.loc["lgca", "difference"] == pytest.approx(hits["lgca"].mean() - hits["wca"].mean())
+    assert (
+        table.loc["clip", "difference_low"],
+        table.loc["clip", "difference_high"],
+    ) == results.paired_interval(hits["clip"], hits["wca"])
+    p = {m: results.mcnemar(results.decided(hits[m]), results.decided(hits["wca"])) for m in ("lgca", "clip")}
+    assert table.loc[["lgca", "clip"], "p"].tolist() == pytest.approx([p["lgca"], p["clip"]])
+    assert table.loc[["lgca", "clip"], "p_holm"].tolist() == pytest.approx(
+        results.holm([p["lgca"], p["clip"]])
+    )
+    assert table.loc["wca", ["difference", "p", "p_holm"]].isna().all()
+    assert results.summary(record, predictions, baseline=None)["p_holm"].isna().all()
+    with pytest.raises(LgcaError, match="'goal'"):
+        results.summary(record, predictions, baseline="goal")
+
+
+def test_correctness_keeps_pictures_paired(hits):
+    _, predictions = make(hits)
+    table = results.correctness(predictions.sort_values("prediction", kind="stable"))
+    order = np.argsort([f"a/{i}.png" for i in range(200)])
+    np.testing.assert_array_equal(table["wca"], hits["wca"][:, order])
+    with pytest.raises(ValueError, match="same pictures"):
+        results.correctness(predictions.drop(index=3))
+    elsewhere = predictions.assign(
+        path=predictions["path"].where(predictions["method"] != "clip", "b/" + predictions["path"])
+    )
+    with pytest.raises(ValueError, match="clip was not run"):
+        results.correctness(elsewhere)
