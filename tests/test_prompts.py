@@ -1,0 +1,210 @@
+"""Prompts: what is read out, looked up by name, and refused with a sentence that says why."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from lgca_core import prompts
+from lgca_core.errors import LgcaError
+
+SHARED = Path(__file__).parents[2] / "shared"
+SETS = ("cub", "dtd", "eurosat", "food101", "oxford_pet", "place365")
+
+
+def write(folder: Path, content) -> Path:
+    path = folder / "descriptions.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+# ---- makers ------------------------------------------------------------------------------------------------
+
+
+def test_plain_and_templates_read_names_out():
+    assert prompts.plain(["cat", "red_finch"]) == [["a photo of a cat."], ["a photo of a red finch."]]
+    made = prompts.templates(["{x}", "red_finch"], ["the {}.", "{name}: {name}!"])
+    assert made == [["the {x}.", "{x}: {x}!"], ["the red finch.", "red finch: red finch!"]]
+    generic = prompts.templates(["cat"])[0]
+    assert len(generic) == len(set(generic)) == len(prompts.GENERIC_TEMPLATES)
+    assert all("cat" in sentence and "{" not in sentence for sentence in generic)
+
+
+def test_templates_without_a_place_are_refused():
+    with pytest.raises(LgcaError, match=r"'a photo\.'"):
+        prompts.templates(["cat"], ["a photo of a {}.", "a photo."])
+    with pytest.raises(LgcaError, match="no templates"):
+        prompts.templates(["cat"], [])
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "sentence"),
+    [
+        ("a seabird", "which is a seabird"),
+        ("an orange bill", "which is an orange bill"),
+        ("used for cutting", "which is used for cutting"),
+        ("antlers", "which is antlers"),
+        ("has a tail", "which has a tail"),
+        ("often white", "which often white"),
+        ("typically long", "which typically long"),
+        ("may be curved", "which may be curved"),
+        ("can be blue", "which can be blue"),
+        ("canopy", "which canopy"),
+        ("black feet", "which has black feet"),
+        ("the bands", "which has the bands"),
+    ],
+)
+def test_descriptor_rule(descriptor, sentence):
+    assert prompts.which(descriptor) == sentence
+    assert prompts.descriptors(["apple_pie"], {"apple_pie": [descriptor]}) == [[f"apple pie, {sentence}"]]
+
+
+def test_descriptors_are_looked_up_by_name():
+    table = {"b": ["black feet"], "a": ["a seabird", "long bill"]}
+    assert prompts.descriptors(["a", "b"], table) == [
+        ["a, which is a seabird", "a, which has long bill"],
+        ["b, which has black feet"],
+    ]
+    with pytest.raises(LgcaError, match="'c'"):
+        prompts.descriptors(["a", "c"], table)
+
+
+def test_waffle():
+    made = prompts.waffle(["cat", "red_finch"], seed=1)
+    assert [len(p) for p in made] == [30, 30]
+    noise = [p.removeprefix("a photo of a cat, which has ").removesuffix(".") for p in made[0]]
+    assert [f"a photo of a red finch, which has {text}." for text in noise] == made[1]  # shared over classes
+    for words, letters in zip(noise[::2], noise[1::2], strict=True):
+        assert all(word in prompts.WORDS for word in words.split())
+        assert [len(word) for word in words.split()] == [len(word) for word in letters.split()]
+        assert re.fullmatch(r"[a-z ]+", letters)
+    assert len({text for text in noise}) == 30
+    assert {len(words.split()) for words in noise[::2]} == {1, 2}
+    assert prompts.waffle(["cat", "red_finch"], seed=1) == made
+    assert prompts.waffle(["cat"], seed=2) != made[:1]
+    assert len(prompts.waffle(["cat"], seed=1, pairs=3)[0]) == 6
+    with pytest.raises(LgcaError, match="at least one pair"):
+        prompts.waffle(["cat"], seed=1, pairs=0)
+
+
+def test_word_list_is_plain():
+    assert len(set(prompts.WORDS)) == len(prompts.WORDS) > 150
+    assert all(re.fullmatch("[a-z]{4,9}", word) for word in prompts.WORDS)
+
+
+def test_digest_sees_every_change():
+    base = {"clip": [["a"], ["b"]], "cupl": [["c", "d"], ["e"]]}
+    assert prompts.digest(base) == prompts.digest(dict(reversed(base.items())))
+    assert re.fullmatch("[0-9a-f]{64}", prompts.digest(base))
+    others = [
+        {"clip": [["b"], ["a"]], "cupl": base["cupl"]},
+        {"clip": base["clip"], "cupl": [["d", "c"], ["e"]]},
+        {"clip": base["clip"], "cupl": [["c"], ["d", "e"]]},
+        {"clip": base["clip"]},
+    ]
+    assert len({prompts.digest(other) for other in [base, *others]}) == 5
+
+
+# ---- descriptions ------------------------------------------------------------------------------------------
+
+
+def test_descriptions_come_in_class_order(tmp_path):
+    path = write(tmp_path, {"b": ["b one.", " b two. "], "a": ["a one."]})
+    assert list(prompts.read_descriptions(path, ["a", "b"]).items()) == [
+        ("a", ["a one."]),
+        ("b", ["b one.", "b two."]),
+    ]
+    assert list(prompts.read_descriptions(path)) == ["b", "a"]
+    assert prompts.read_descriptions(path, ["a", "b", "a"]) == prompts.read_descriptions(path, ["a", "b"])
+
+
+def test_descriptions_meet_names_both_ways(tmp_path):
+    path = write(tmp_path, {"Red finch": ["x."], "blue_tit": ["y."]})
+    assert prompts.read_descriptions(path, ["red_finch", "blue tit"]) == {
+        "red_finch": ["x."],
+        "blue tit": ["y."],
+    }
+    exact = write(tmp_path, {"Bengal": ["a cat."], "bengal": ["a place."]})
+    assert prompts.read_descriptions(exact, ["bengal", "Bengal"])["bengal"] == ["a place."]
+
+
+def test_descriptions_may_carry_a_byte_order_mark(tmp_path):
+    path = write(tmp_path, "\ufeff" + json.dumps({"a": ["ä."]}, ensure_ascii=False))
+    assert prompts.read_descriptions(path, ["a"]) == {"a": ["ä."]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON .line 1"),
+        ('["a", "b"]', "JSON list"),
+        ("{}", "no descriptions for 'a', 'b'"),
+        ('{"a": ["x."], "a": ["y."], "b": ["z."]}', "'a' occurs twice"),
+        ({"a": ["x."]}, "no descriptions for 'b'"),
+        ({"a": ["x."], "b": []}, "class 'b' has no descriptions"),
+        ({"a": ["x."], "b": ["y.", "  "]}, "sentence 2 of 'b' is empty"),
+        ({"a": ["x."], "b": "y."}, "'b' must map to a list"),
+        ({"a": ["x."], "b": [1]}, "'b' must map to a list"),
+        ({"a": ["x."], "b": {"c": ["y."]}}, "'b' must map to a list"),
+        ({"a": ["x."], "b": ["y."], "ostrich": ["z."]}, "describes 'ostrich'.*remove or rename"),
+        ({"A": ["x."], "a ": ["x."], "b": ["y."]}, "could all mean the class 'a'"),
+    ],
+)
+def test_bad_descriptions_name_the_fault(tmp_path, content, message):
+    path = write(tmp_path, content)
+    with pytest.raises(LgcaError, match=message) as caught:
+        prompts.read_descriptions(path, ["a", "b"])
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_descriptions_suggest_the_near_name(tmp_path):
+    path = write(tmp_path, {"kangaroo": ["x."], "helicoptre": ["y."]})
+    with pytest.raises(LgcaError, match=r"no descriptions for 'helicopter' \(did you mean 'helicoptre'"):
+        prompts.read_descriptions(path, ["kangaroo", "helicopter"])
+    path = write(tmp_path, {"kangaroo": ["x."], "Kangaroos": ["y."]})
+    with pytest.raises(LgcaError, match=r"'Kangaroos'.*did you mean 'kangaroo'"):
+        prompts.read_descriptions(path, ["kangaroo"])
+
+
+def test_unreadable_description_files(tmp_path):
+    with pytest.raises(LgcaError, match="does not exist"):
+        prompts.read_descriptions(tmp_path / "none.json", ["a"])
+    with pytest.raises(LgcaError, match="cannot be read"):
+        prompts.read_descriptions(tmp_path, ["a"])
+    (tmp_path / "latin.json").write_bytes('{"a": ["ä."]}'.encode("latin-1"))
+    with pytest.raises(LgcaError, match="not UTF-8"):
+        prompts.read_descriptions(tmp_path / "latin.json", ["a"])
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(LgcaError, match="is not JSON"):
+        prompts.read_descriptions(tmp_path / "deep.json", ["a"])
+    (tmp_path / "empty.json").write_text("{}")
+    with pytest.raises(LgcaError, match="describes no class"):
+        prompts.read_descriptions(tmp_path / "empty.json")
+
+
+# ---- the prompts that the WCA authors published ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", SETS)
+def test_published_prompts_parse(dataset):
+    folder = SHARED / "prompts" / dataset
+    if not folder.is_dir():
+        pytest.skip("the published prompts are not beside this checkout")
+    listed = folder / "classes.json"
+    cupl = json.loads((folder / "cupl.json").read_text())
+    classes = json.loads(listed.read_text()) if listed.exists() else sorted(cupl)
+    found = prompts.read_descriptions(folder / "cupl.json", classes)
+    assert list(found) == list(dict.fromkeys(classes))
+    for name, sentences in found.items():
+        key = name if name in cupl else prompts.wordify(name)
+        assert sentences == [sentence.strip() for sentence in cupl[key]]
+    ragged = {len(sentences) for sentences in found.values()}
+    assert min(ragged) >= 10
+    names = json.loads((folder / "clip-e.json").read_text())
+    assert len(prompts.templates(classes, names)) == len(classes)
+    table = prompts.read_descriptions(folder / "clip-d.json", classes)
+    made = prompts.descriptors(classes, table)
+    assert len(made) == len(classes)
+    assert all(re.match(r".+, which (is|has|often|typically|may|can)", p) for c in made for p in c)
