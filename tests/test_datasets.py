@@ -1,0 +1,184 @@
+"""Labelled pictures on disk: what a manifest holds, what is refused, what is made on demand."""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from PIL import Image
+
+from lgca_core import datasets
+from lgca_core.errors import LgcaError
+
+PHOTOS = Path(__file__).parents[2] / "shared" / "photos" / "images"
+
+
+def paint(path: Path, colour: str = "red") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6), colour).save(path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "birds"
+    for name, colour in (("red_finch/b", "red"), ("red_finch/a", "brown"), ("blue tit/c", "blue")):
+        paint(root / f"{name}.png", colour)
+    return root
+
+
+def test_manifest(root):
+    (root / "descriptions.json").write_text("{}")
+    (root / ".DS_Store").write_text("x")
+    (root / "red_finch" / ".hidden.png").write_text("x")
+    paint(root / ".cache" / "x.png")
+    paint(root / "red_finch" / ".thumbs" / "x.png")
+    paint(root / "red_finch" / "deeper" / "d.png", "pink")
+    made = datasets.folder(root)
+    assert (made.name, made.split, made.classes) == ("birds", "all", ("blue tit", "red_finch"))
+    keys = [made.key(item) for item in made.items]
+    assert keys == ["blue tit/c.png", "red_finch/a.png", "red_finch/b.png", "red_finch/deeper/d.png"]
+    assert made.labels.tolist() == [0, 1, 1, 1]
+    for item in made.items:
+        assert item.identity == item.sha256 == hashlib.sha256(item.path.read_bytes()).hexdigest()
+    assert datasets.folder(root, name="mine", split="test").name == "mine"
+
+
+def test_manifest_hash_sees_every_change_but_the_place(root, tmp_path):
+    first = datasets.folder(root).sha256
+    moved = tmp_path / "elsewhere" / "flock"
+    moved.parent.mkdir()
+    root.rename(moved)
+    assert datasets.folder(moved, name="flock").sha256 == first
+    seen = {first}
+    paint(moved / "blue tit" / "c.png", "navy")
+    seen.add(datasets.folder(moved).sha256)
+    (moved / "blue tit" / "c.png").rename(moved / "blue tit" / "e.png")
+    seen.add(datasets.folder(moved).sha256)
+    (moved / "blue tit").rename(moved / "blue jay")
+    seen.add(datasets.folder(moved).sha256)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("arrange", "message"),
+    [
+        (lambda root: root / "none", "does not exist"),
+        (lambda root: paint(root / "one.png"), "is a file"),
+        (lambda root: (root / "empty").mkdir() or root / "empty", "is empty"),
+        (lambda root: paint(root / "flat" / "one.png").parent, r"no class folders.*one\.png.*parent"),
+        (lambda root: (root / "x" / "cat").mkdir(parents=True) or root / "x", "cat holds no pictures"),
+        (lambda root: paint(root / "x" / "cat" / ".a.png").parents[1], "cat holds no pictures"),
+    ],
+)
+def test_folders_that_are_none(tmp_path, arrange, message):
+    with pytest.raises(LgcaError, match=message) as caught:
+        datasets.folder(arrange(tmp_path))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_unreadable_files_raise_or_are_listed(root):
+    (root / "red_finch" / "empty.jpg").touch()
+    (root / "red_finch" / "gone.jpg").symlink_to(root / "nowhere")
+    with pytest.raises(LgcaError, match=r"empty\.jpg: the file is empty.*--on-error skip"):
+        datasets.folder(root)
+    made = datasets.folder(root, on_error="skip")
+    assert len(made.items) == 3
+    assert [(s.path, s.reason) for s in made.skipped] == [
+        ("red_finch/empty.jpg", "the file is empty"),
+        ("red_finch/gone.jpg", "the file cannot be read (No such file or directory)"),
+    ]
+
+
+def test_nothing_readable_at_all(tmp_path):
+    (tmp_path / "x" / "cat").mkdir(parents=True)
+    (tmp_path / "x" / "cat" / "a.jpg").touch()
+    with pytest.raises(LgcaError, match="no picture that can be read"):
+        datasets.folder(tmp_path / "x", on_error="skip")
+
+
+def test_photographs():
+    if not PHOTOS.is_dir():
+        pytest.skip("the shared photographs are not beside this checkout")
+    made = datasets.folder(PHOTOS)
+    assert len(made.items) == 96
+    assert len(made.classes) == 12
+    assert made.labels.bincount().tolist() == [8] * 12
+
+
+# ---- the table ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def world(monkeypatch, tmp_path):
+    """A stand-in for the aviary's splits that counts how often it paints."""
+    splits = ModuleType("lgca_core.aviary.splits")
+    splits.VERSION = "7"
+    splits.made = []
+
+    def materialise(name, root):
+        splits.made.append((name, Path(root)))
+        paint(Path(root) / "red finch" / "000.png")
+
+    splits.materialise = materialise
+    splits.descriptions = lambda: {"red finch": ["a red one."]}
+    monkeypatch.setitem(sys.modules, "lgca_core.aviary.splits", splits)
+    monkeypatch.setattr("lgca_core.aviary.splits", splits, raising=False)
+    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
+    return splits
+
+
+def test_made_once_on_demand(world, tmp_path):
+    first = datasets.open_dataset("aviary-night")
+    again = datasets.open_dataset("aviary-night")
+    assert first == again
+    assert (first.name, first.split, first.classes) == ("aviary-night", "test", ("red finch",))
+    assert first.root == tmp_path / "home" / "datasets" / "aviary-night-7"
+    assert [name for name, _ in world.made] == ["aviary-night"]
+    assert datasets.DATASETS["aviary-night"].descriptions() == {"red finch": ["a red one."]}
+    world.VERSION = "8"
+    assert datasets.open_dataset("aviary-night").root.name == "aviary-night-8"
+
+
+def test_made_whole_or_not_at_all(world, tmp_path):
+    def fails(name, root):
+        paint(Path(root) / "red finch" / "000.png")
+        raise OSError(28, "No space left on device")
+
+    world.materialise = fails
+    with pytest.raises(LgcaError, match=r"No space left.*LGCA_HOME"):
+        datasets.open_dataset("aviary")
+    assert os.listdir(tmp_path / "home" / "datasets") == []
+
+
+def test_made_by_two_at_once(world, tmp_path):
+    finished = world.materialise
+
+    def overtaken(name, root):
+        finished(name, tmp_path / "home" / "datasets" / "aviary-7")
+        finished(name, root)
+
+    world.materialise = overtaken
+    assert len(datasets.open_dataset("aviary").items) == 1
+    assert os.listdir(tmp_path / "home" / "datasets") == ["aviary-7"]
+
+
+def test_home_that_cannot_be_written(world, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "file"))
+    with pytest.raises(LgcaError, match="LGCA_HOME"):
+        datasets.open_dataset("aviary")
+    monkeypatch.delenv("LGCA_HOME")
+    assert datasets.home().name == "lgca"
+
+
+def test_open_dataset_takes_folders_and_suggests_names(root, monkeypatch):
+    assert datasets.open_dataset(root) == datasets.folder(root)
+    (root / "red_finch" / "empty.jpg").touch()
+    assert len(datasets.open_dataset(str(root), on_error="skip").skipped) == 1
+    with pytest.raises(LgcaError, match="did you mean aviary-night"):
+        datasets.open_dataset("aviary-nigth")
+    with pytest.raises(LgcaError, match="known are aviary, "):
+        datasets.open_dataset("xyz")
