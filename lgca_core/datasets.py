@@ -152,7 +152,7 @@ def _hash(file: Path) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set by name: one line about it, how to get its manifest, and its own descriptions if it has any."""
+    """A data set by name: a line about it, how to get its manifest, and its own descriptions if any."""
 
     summary: str
     open: Callable[[], Manifest]
@@ -186,13 +186,13 @@ def _open_aviary(name: str) -> Manifest:
     root = home() / "datasets" / f"{name}-{splits.VERSION}"
     if not root.is_dir():
         _make(root, partial(splits.materialise, name))
-    return folder(root, name=name, split="test")
+    return folder(root, name=name, split="validation" if name.endswith("-validation") else "test")
 
 
-def _describe_aviary() -> dict[str, list[str]]:
+def _describe_aviary(name: str) -> dict[str, list[str]]:
     from lgca_core.aviary import splits
 
-    return splits.descriptions()
+    return splits.descriptions(name)
 
 
 def _make(root: Path, fill: Callable[[Path], None]) -> None:
@@ -220,6 +220,7 @@ def _make(root: Path, fill: Callable[[Path], None]) -> None:
 
 _AVIARY = {
     "aviary": "held-out species in painted scenes, made on demand",
+    "aviary-validation": "other held-out species, for choices that a test set must not see",
     "aviary-small": "the same species, small in the picture",
     "aviary-large": "the same species, filling the picture",
     "aviary-clutter": "the same species, much in front and around",
@@ -229,6 +230,7 @@ _AVIARY = {
 }
 
 DATASETS: dict[str, Entry] = {
-    name: Entry(summary, partial(_open_aviary, name), _describe_aviary) for name, summary in _AVIARY.items()
+    name: Entry(summary, partial(_open_aviary, name), partial(_describe_aviary, name))
+    for name, summary in _AVIARY.items()
 }
 """Every data set that can be asked for by name."""

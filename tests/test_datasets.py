@@ -123,7 +123,7 @@ def world(monkeypatch, tmp_path):
         paint(Path(root) / "red finch" / "000.png")
 
     splits.materialise = materialise
-    splits.descriptions = lambda: {"red finch": ["a red one."]}
+    splits.descriptions = lambda name: {"red finch": [f"one of {name}."]}
     monkeypatch.setitem(sys.modules, "lgca_core.aviary.splits", splits)
     monkeypatch.setattr("lgca_core.aviary.splits", splits, raising=False)
     monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
@@ -137,9 +137,18 @@ def test_made_once_on_demand(world, tmp_path):
     assert (first.name, first.split, first.classes) == ("aviary-night", "test", ("red finch",))
     assert first.root == tmp_path / "home" / "datasets" / "aviary-night-7"
     assert [name for name, _ in world.made] == ["aviary-night"]
-    assert datasets.DATASETS["aviary-night"].descriptions() == {"red finch": ["a red one."]}
+    assert datasets.DATASETS["aviary-night"].descriptions() == {"red finch": ["one of aviary-night."]}
     world.VERSION = "8"
     assert datasets.open_dataset("aviary-night").root.name == "aviary-night-8"
+    assert datasets.open_dataset("aviary-validation").split == "validation"
+
+
+def test_table_lists_every_split_of_the_aviary():
+    splits = pytest.importorskip("lgca_core.aviary.splits")
+    assert set(datasets.DATASETS) >= set(splits.SPLITS)
+    described = datasets.DATASETS["aviary"].descriptions()
+    assert len(described) == 40
+    assert min(len(sentences) for sentences in described.values()) >= 8
 
 
 def test_made_whole_or_not_at_all(world, tmp_path):
