@@ -1,0 +1,348 @@
+"""Pixels: open a picture, cut boxes out of it and resize them, with Pillow's own numbers.
+
+The reference is what CLIP and its peers do: crop, bicubic resize of the shorter side with anti-aliasing,
+centre crop. :func:`crops` is Pillow itself in threads, the fast way on a CPU. :func:`crops_int32` restates
+Pillow's arithmetic in torch, batched over boxes, and gives the same bits on any device.
+"""
+
+import functools
+import logging
+import os
+import re
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import PIL
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from lgca_core.boxes import check_boxes
+from lgca_core.errors import LgcaError
+
+Length = TypeVar("Length", int, np.ndarray)
+
+#: Largest picture that :func:`open_picture` accepts, in pixels (about 9,459 x 9,459): the size up to which
+#: Pillow, as it comes, sees no danger of a decompression bomb.
+MAX_PIXELS = 89_478_485
+
+PRECISION_BITS = 22  # Pillow's fixed point: 32 bits, less 8 of the pixel, less 2 for sums beyond 0..255
+SUPPORT = 2.0  # half-width of the cubic at scale 1, in pixels
+CHUNK_BYTES = 2**27  # working memory that `crops_int32` aims to stay within, whatever the number of boxes
+VERTICAL_FIRST = int(PIL.__version__.split(".")[0]) >= 13  # see `_vertical_first`
+PILLOW_PIXELS = 2**24  # above this, a resized crop is mostly thrown away by the centre crop: long thin boxes
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # or logging prints Pillow's complaints on stderr
+
+
+# -- pictures ------------------------------------------------------------------------------------------------
+
+
+def open_picture(path: str | Path) -> Image.Image:
+    """The picture in a file, upright and in RGB, fully decoded.
+
+    EXIF orientation is always honoured, and comes first: boxes are in the pixels of the upright picture.
+    Other modes become RGB by Pillow's ``convert``: grey is repeated, a palette looked up, transparency
+    dropped. Of an animation the first frame is taken. Pillow's warnings are silenced.
+
+    Raises LgcaError, one sentence, for a file that is missing, empty, damaged, cut short or no picture, for a
+    picture of more than ``MAX_PIXELS`` pixels (before any of them is decoded), and for grey values of more
+    than 8 bits, which Pillow would clip rather than scale.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise LgcaError(f"{path}: the file is empty")
+        with _quiet_pillow(), Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                pixels = f"{image.width:,} x {image.height:,} pixels are"
+                raise LgcaError(_too_large(path, pixels))
+            if image.mode.startswith(("I", "F")):
+                raise LgcaError(
+                    f"{path}: grey values of more than 8 bits ({image.mode}); save it with 8 bits first"
+                )
+            image.load()
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except LgcaError:
+        raise
+    except Image.DecompressionBombError as error:
+        count = re.search(r"\d+", str(error))
+        pixels = f"{int(count[0]):,} pixels are" if count else "the pixels are"
+        raise LgcaError(_too_large(path, pixels)) from error
+    except FileNotFoundError as error:
+        raise LgcaError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise LgcaError(f"{path}: a folder, not a picture") from error
+    except PermissionError as error:
+        raise LgcaError(f"{path}: no permission to read the file") from error
+    except Image.UnidentifiedImageError as error:
+        raise LgcaError(f"{path}: not a picture in a format that Pillow knows") from error
+    except Exception as error:  # on a damaged file decoders raise OSError, SyntaxError, struct.error, ...
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LgcaError(f"{path}: the file is damaged or cut short and cannot be read ({reason})") from error
+
+
+def picture_tensor(image: Image.Image) -> Tensor:
+    """The pixels of an RGB picture: (3, H, W) uint8, on the CPU."""
+    _check_rgb(image)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+# -- crops by Pillow -----------------------------------------------------------------------------------------
+
+
+def crops(image: Image.Image, boxes: Tensor, size: int, *, threads: int | None = None) -> Tensor:
+    """Every box cut out, its shorter side resized to ``size`` (bicubic, anti-aliased), centre-cropped.
+
+    ``image`` RGB, ``boxes`` (N, 4) int64 -> (N, 3, size, size) uint8, contiguous, on the CPU. The numbers are
+    those of torchvision's ``Resize(size, BICUBIC)`` and ``CenterCrop(size)`` on the cropped picture, as
+    open_clip builds them. ``threads`` (all processors if None) changes only the speed; the threads are shared
+    between calls.
+
+    Raises LgcaError for a picture that is not RGB, a box outside it, or a size or number of threads below 1.
+    """
+    _check_rgb(image)
+    check_boxes(boxes, image.height, image.width)
+    _check_size(size)
+    threads = _processors() if threads is None else threads
+    if threads < 1:
+        raise LgcaError(f"number of threads must be at least 1, got {threads}")
+    image.load()  # decoding on first use is not safe in threads
+    out = torch.empty((len(boxes), 3, size, size), dtype=torch.uint8)
+    pixels = out.numpy()
+    boxes = boxes.cpu()
+    new_height, new_width = _resized(boxes[:, 2].numpy(), boxes[:, 3].numpy(), size)
+    resized = np.stack([new_width, new_height], axis=1).tolist()
+    rows = boxes.tolist()
+
+    def cut(indices: Sequence[int]) -> None:
+        for i in indices:
+            top, left, height, width = rows[i]
+            crop = image.crop((left, top, left + width, top + height))
+            crop = crop.resize(resized[i], Image.Resampling.BICUBIC)
+            if crop.size != (size, size):
+                left, top = _centre(crop.width, size), _centre(crop.height, size)
+                crop = crop.crop((left, top, left + size, top + size))
+            pixels[i] = np.asarray(crop).transpose(2, 0, 1)
+
+    # A box of 1 x 5,000 would be blown up to 224 x 1,120,000 before the centre crop: no work for Pillow.
+    thin = new_height * new_width > max(PILLOW_PIXELS, size * size)
+    if thin.any():
+        out[torch.from_numpy(thin)] = crops_int32(picture_tensor(image), boxes[torch.from_numpy(thin)], size)
+    usual = np.flatnonzero(~thin).tolist()
+    threads = min(threads, len(usual))
+    if threads <= 1:
+        cut(usual)
+    else:
+        list(_pool(threads).map(cut, [usual[k::threads] for k in range(threads)]))
+    return out
+
+
+# -- crops in integers ---------------------------------------------------------------------------------------
+
+
+def crops_int32(image: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """:func:`crops` bit for bit, as sums of ``gathered pixel * int32 weight``: any device, all boxes at once.
+
+    ``image`` (3, H, W) uint8 on any device, ``boxes`` (N, 4) int64 -> (N, 3, size, size) uint8 on the image's
+    device. Weights are computed in float64 on the CPU as in Pillow's ``Resample.c`` (a GPU may fuse a
+    multiply and an add, and so round otherwise); the two passes over pixels are integers throughout, in the
+    installed Pillow's order. Boxes of like height go together, in launches that use about ``CHUNK_BYTES`` of
+    memory.
+
+    Raises LgcaError for an image of another shape or type, a box outside it, or a size below 1.
+    """
+    if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
+        raise LgcaError(f"image must be a (3, H, W) uint8 tensor, got {tuple(image.shape)} {image.dtype}")
+    check_boxes(boxes, image.shape[1], image.shape[2])
+    _check_size(size)
+    out = torch.empty((len(boxes), 3, size, size), dtype=torch.uint8, device=image.device)
+    host = boxes.cpu().numpy()
+    tall = _vertical_first(host[:, 2], host[:, 3], size)
+    for chosen in _launches(host, np.flatnonzero(~tall), size):
+        out[torch.from_numpy(chosen).to(image.device)] = _cut_int32(image, host[chosen], size)
+    # Vertical before horizontal is horizontal before vertical of the picture turned about its diagonal.
+    turned = host[:, [1, 0, 3, 2]]
+    for chosen in _launches(turned, np.flatnonzero(tall), size):
+        out[torch.from_numpy(chosen).to(image.device)] = _cut_int32(image.mT, turned[chosen], size).mT
+    return out
+
+
+def _launches(boxes: np.ndarray, which: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Indices ``which`` of boxes (N, 4), by rising cost, in groups that take about ``CHUNK_BYTES`` to cut."""
+    # Bytes a box: 9 a value, as gathered, as a product and as a sum; 64 a tap, for weights and their making.
+    height, short = boxes[which, 2], boxes[which, 2:].min(axis=1)
+    scale = np.maximum(short / size, 1.0)
+    taps = 2 * np.ceil(SUPPORT * scale) + 1
+    needed = np.minimum(height, size * scale + taps)
+    cost = 27 * size * np.maximum(needed, size) + 64 * size * taps
+    order = np.argsort(cost, kind="stable")
+    first = 0
+    while first < len(order):
+        # A launch pads its boxes to the dearest, its last.
+        spent = cost[order[first:]] * np.arange(1, len(order) - first + 1)
+        count = max(int(np.searchsorted(spent, CHUNK_BYTES, side="right")), 1)
+        yield which[order[first : first + count]]
+        first += count
+
+
+class _Taps(NamedTuple):
+    """One pass for n boxes: the output pixel x is ``sum_k weights[:, x, k] * input[start[:, x] + k]``."""
+
+    start: np.ndarray  # (n, size) int64: first input pixel, relative to the box
+    stop: np.ndarray  # (n, size) int64: one past the last
+    weights: np.ndarray  # (n, size, K) int32: fixed point, PRECISION_BITS; 0 from `stop` on
+
+
+def _cut_int32(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
+    """One launch of :func:`crops_int32`, horizontal pass first: boxes (n, 4) -> (n, 3, size, size) uint8."""
+    n = len(boxes)
+    top, left, height, width = boxes.T
+    new_height, new_width = _resized(height, width, size)
+    across, down = _taps(width, new_width, size), _taps(height, new_height, size)
+
+    def there(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(image.device)
+
+    # Horizontal, over the R rows from `first` that the vertical pass will read (R of the tallest box).
+    first = down.start[:, 0]
+    last = down.stop[:, -1] - 1
+    row = np.minimum(first[:, None] + np.arange((last - first).max() + 1), last[:, None]) + top[:, None]
+    rows = there(row)[:, :, None]  # (n, R, 1)
+    start, stop = there(across.start + left[:, None]), there(across.stop + left[:, None] - 1)  # (n, size)
+    weights = there(across.weights)  # (n, size, K)
+    half = 1 << (PRECISION_BITS - 1)
+    total = torch.full((3, n, row.shape[1], size), half, dtype=torch.int32, device=image.device)
+    for k in range(weights.shape[2]):
+        columns = torch.minimum(start + k, stop)[:, None, :]  # (n, 1, size)
+        total += image[:, rows, columns] * weights[:, None, :, k]  # (3, n, R, size)
+    middle = (total >> PRECISION_BITS).clamp_(0, 255).to(torch.uint8)
+
+    # Vertical, over rows of `middle`.
+    start, stop = there(down.start - first[:, None]), there(down.stop - first[:, None] - 1)
+    weights = there(down.weights)
+    box = torch.arange(n, device=image.device)[:, None]
+    total = torch.full((3, n, size, size), half, dtype=torch.int32, device=image.device)
+    for k in range(weights.shape[2]):
+        total += middle[:, box, torch.minimum(start + k, stop)] * weights[:, :, k, None]  # (3, n, size, size)
+    return (total >> PRECISION_BITS).clamp_(0, 255).to(torch.uint8).transpose(0, 1)
+
+
+def _taps(length: np.ndarray, resized: np.ndarray, size: int) -> _Taps:
+    """Pillow's ``precompute_coeffs`` and ``normalize_coeffs_8bpc``, for the middle ``size`` pixels.
+
+    ``length``, ``resized`` (n,) int64: sides before and after. The float64 operations follow Pillow's order.
+    """
+    pairs, where = np.unique(np.stack([length, resized]), axis=1, return_inverse=True)
+    length, resized = pairs
+    scale = (length / resized)[:, None]  # (u, 1), u distinct sides
+    filter_scale = np.maximum(scale, 1.0)
+    support = SUPPORT * filter_scale
+    centre = (_centre(resized, size)[:, None] + np.arange(size) + 0.5) * scale  # (u, size)
+    # Conversion to an integer cuts towards zero, as in C; it matters not, since negatives become 0.
+    start = np.maximum((centre - support + 0.5).astype(np.int64), 0)
+    stop = np.minimum((centre + support + 0.5).astype(np.int64), length[:, None])
+    tap = start[..., None] + np.arange((stop - start).max())  # (u, size, K)
+    weights = _cubic((tap - centre[..., None] + 0.5) * (1.0 / filter_scale)[..., None])
+    weights[tap >= stop[..., None]] = 0.0
+    weights /= np.cumsum(weights, axis=-1)[..., -1:]  # a running sum, as in C: np.sum adds pairwise
+    fixed = weights * (1 << PRECISION_BITS)
+    fixed = (fixed + np.where(fixed < 0, -0.5, 0.5)).astype(np.int32)  # half away from zero
+    where = where.reshape(-1)
+    return _Taps(start[where], stop[where], fixed[where])
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    """The cubic convolution kernel with a = -1/2 (Keys 1981), bracketed as Pillow does."""
+    a = -0.5
+    x = np.abs(x)
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * a
+    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
+
+
+# -- shared --------------------------------------------------------------------------------------------------
+
+
+def _resized(height: np.ndarray, width: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sides (height, width), (n,) each, after resizing the shorter to ``size``, as torchvision does."""
+    short = np.minimum(height, width)
+    return size * height // short, size * width // short
+
+
+def _centre(length: Length, size: int) -> Length:
+    """Where torchvision's centre crop begins: half the surplus, a half rounded to even."""
+    surplus = length - size
+    return surplus // 2 + (surplus % 4 == 3)
+
+
+def _vertical_first(height: np.ndarray, width: np.ndarray, size: int) -> np.ndarray:
+    """Where Pillow runs the vertical pass first: never before 13.0, since then when the height shrinks most.
+
+    The order shows, since pixels are rounded to 8 bits in between. It never concerns a square, only a box
+    more than about twice as tall as it is wide (Pillow pull request 9549).
+    """
+    new_height, new_width = _resized(height, width, size)
+    shrink = height - new_height
+    return VERTICAL_FIRST & (shrink > 0) & (shrink > 2 * (width - new_width))
+
+
+def _too_large(path: Path, pixels: str) -> str:
+    return f"{path}: {pixels} more than the limit of {MAX_PIXELS:,}; scale the picture down first"
+
+
+def _check_rgb(image: Image.Image) -> None:
+    if image.mode != "RGB":
+        raise LgcaError(f"the picture must be in RGB, got {image.mode}: open it with open_picture")
+
+
+def _check_size(size: int) -> None:
+    if size < 1:
+        raise LgcaError(f"crop size must be at least 1 pixel, got {size}")
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="lgca-crops")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+
+
+_quiet_lock = threading.Lock()
+_quiet_users = 0
+_quiet_filters: warnings.catch_warnings | None = None
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Ignores warnings out of Pillow's modules. Filters are the process's: one change serves all threads."""
+    global _quiet_users, _quiet_filters
+    with _quiet_lock:
+        _quiet_users += 1
+        if _quiet_filters is None:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_users -= 1
+            if _quiet_users == 0 and _quiet_filters is not None:
+                _quiet_filters.__exit__(None, None, None)
+                _quiet_filters = None
