@@ -137,6 +137,14 @@ def _refuse(error: OSError) -> None:
     raise error
 
 
+def file_hash(path: Path | str) -> str:
+    """sha256 of one file: the identity of a picture outside a data set; LgcaError if it cannot be read."""
+    sha256, fault = _hash(Path(path))
+    if fault:
+        raise LgcaError(f"{path}: {fault}")
+    return sha256
+
+
 def _hash(file: Path) -> tuple[str, str]:
     """(sha256, "") or ("", what is wrong)."""
     try:

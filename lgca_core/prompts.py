@@ -183,7 +183,27 @@ def read_descriptions(path: Path | str, classes: Sequence[str] | None = None) ->
     return {name: _sentences(path, found[name], table[found[name]]) for name in found}
 
 
+def read_templates(path: Path | str) -> list[str]:
+    """Templates from a JSON file ``["a photo of a {}.", ...]``; :func:`templates` checks each.
+
+    Raises:
+        LgcaError: the file is missing, no JSON, or of another shape.
+    """
+    path = Path(path)
+    found = _read_json(path, '["a photo of a {}.", ...]')
+    if not isinstance(found, list) or not found or not all(isinstance(template, str) for template in found):
+        raise LgcaError(f'{path} does not hold templates: it must have the form ["a photo of a {{}}.", ...]')
+    return found
+
+
 def _read_table(path: Path) -> dict[str, object]:
+    table = _read_json(path, _FORM)
+    if not isinstance(table, dict):
+        raise LgcaError(f"{path} holds a JSON {type(table).__name__}, not an object of the form {_FORM}")
+    return table
+
+
+def _read_json(path: Path, form: str) -> object:
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         table = dict(pairs)
         if len(table) < len(pairs):
@@ -193,25 +213,22 @@ def _read_table(path: Path) -> dict[str, object]:
         return table
 
     try:
-        table = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
     except FileNotFoundError:
-        raise LgcaError(f"{path} does not exist: give a JSON file of the form {_FORM}") from None
+        raise LgcaError(f"{path} does not exist: give a JSON file of the form {form}") from None
     except OSError as error:
         raise LgcaError(
-            f"{path} cannot be read ({error.strerror}): give a JSON file of the form {_FORM}"
+            f"{path} cannot be read ({error.strerror}): give a JSON file of the form {form}"
         ) from error
     except UnicodeDecodeError as error:
-        raise LgcaError(f"{path} is not UTF-8 text: save it as JSON of the form {_FORM}") from error
+        raise LgcaError(f"{path} is not UTF-8 text: save it as JSON of the form {form}") from error
     except (json.JSONDecodeError, RecursionError) as error:
         where = (
             f"line {error.lineno}: {error.msg}"
             if isinstance(error, json.JSONDecodeError)
             else "nested too deep"
         )
-        raise LgcaError(f"{path} is not JSON ({where}): it must have the form {_FORM}") from error
-    if not isinstance(table, dict):
-        raise LgcaError(f"{path} holds a JSON {type(table).__name__}, not an object of the form {_FORM}")
-    return table
+        raise LgcaError(f"{path} is not JSON ({where}): it must have the form {form}") from error
 
 
 _FORM = '{"class name": ["sentence", ...]}'

@@ -38,6 +38,15 @@ def test_templates_without_a_place_are_refused():
         prompts.templates(["cat"], [])
 
 
+def test_templates_from_a_file(tmp_path):
+    path = write(tmp_path, ["the {}.", "a {}."])
+    assert prompts.read_templates(path) == ["the {}.", "a {}."]
+    for content in ([], {"a": "b"}, ["x {}", 3], "nonsense"):
+        write(tmp_path, content)
+        with pytest.raises(LgcaError, match=r"form \["):
+            prompts.read_templates(path)
+
+
 @pytest.mark.parametrize(
     ("descriptor", "sentence"),
     [
@@ -202,7 +211,7 @@ def test_published_prompts_parse(dataset):
         assert sentences == [sentence.strip() for sentence in cupl[key]]
     ragged = {len(sentences) for sentences in found.values()}
     assert min(ragged) >= 10
-    names = json.loads((folder / "clip-e.json").read_text())
+    names = prompts.read_templates(folder / "clip-e.json")
     assert len(prompts.templates(classes, names)) == len(classes)
     table = prompts.read_descriptions(folder / "clip-d.json", classes)
     made = prompts.descriptors(classes, table)
