@@ -1,0 +1,151 @@
+"""The graph: evaluations -> records -> executed notebooks -> book.
+
+`make book` runs it; on a cluster, `pip install -e '.[cluster]'` and `snakemake --executor slurm --jobs 20`.
+A step runs again when the content of an input, a parameter or its own rule changes. Snakemake keeps the checksums of
+inputs, so the times that a fresh checkout gives to files mean nothing.
+"""
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+from shlex import quote
+
+import yaml
+
+# One record each: name -> options of `lgca evaluate`; a list becomes "a,b,c".
+EVALUATIONS = {}
+
+# The records that a notebook reads, _build/records/<name>/record.json and predictions.parquet: notebook -> names.
+READS = {}
+
+# Parameters that differ from a notebook's defaults: notebook -> {parameter: value}.
+PARAMETERS = {}
+
+
+def listed(entry):
+    """Every page under an entry of the table of contents, in its order."""
+    if isinstance(entry, list):
+        return [name for item in entry for name in listed(item)]
+    own = [entry[key] for key in ("root", "file") if key in entry]
+    return own + [name for key in ("parts", "chapters", "sections") for name in listed(entry.get(key, []))]
+
+
+def options(evaluation):
+    """{"method": ["wca", "lgca"], "seeds": 5} as "--method wca,lgca --seeds 5"."""
+    words = []
+    for name, value in evaluation.items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        words.append(f"--{name} {quote(text)}")
+    return " ".join(words)
+
+
+def assignments(values):
+    """{"seeds": 5} as "-p seeds 5", for lgca_core.notebooks."""
+    return " ".join(f"-p {name} {quote(json.dumps(value))}" for name, value in values.items())
+
+
+PYTHON = quote(sys.executable)
+BOOK = quote(str(Path(sys.executable).with_name("jupyter-book")))
+# What a result can depend on: everything but the command line's and the book's own drivers.
+CORE = sorted(
+    str(path)
+    for path in Path("lgca_core").rglob("*")
+    if path.suffix in {".py", ".json", ".safetensors"} and path.name not in {"cli.py", "notebooks.py"}
+)
+NAMES = listed(yaml.safe_load(Path("book/_toc.yml").read_text(encoding="utf-8")))
+NOTEBOOKS = [name for name in NAMES if Path("book", f"{name}.ipynb").is_file()]
+COPIES = ["_toc.yml", "references.bib"]
+COPIES += [f"{name}.md" for name in NAMES if Path("book", f"{name}.md").is_file()]
+COPIES += sorted(path.relative_to("book").as_posix() for path in Path("book/_static").rglob("*.*"))
+# Formulae need neither a network nor a font: one script with every TeX extension in it, drawing SVG.
+MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).with_name("static") / "mathjax/tex-svg-full.js"
+
+# A thread a job: the same sums in the same order on every machine, and jobs side by side do not contend.
+shell.prefix("export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; ")
+
+
+rule book:
+    input:
+        "_build/html/index.html",
+
+
+rule evaluate:
+    input:
+        CORE,
+    output:
+        record="_build/records/{name}/record.json",
+        predictions="_build/records/{name}/predictions.parquet",
+    log:
+        "_build/logs/{name}.log",
+    params:
+        options=lambda wildcards: options(EVALUATIONS[wildcards.name]),
+    shell:
+        "echo '  evaluate  {wildcards.name}'; "
+        "{PYTHON} -m lgca_core.cli evaluate {params.options} --out _build/records/{wildcards.name} > {log}"
+
+
+rule notebook:
+    input:
+        CORE,
+        "lgca_core/notebooks.py",
+        lambda wildcards: [f"_build/records/{name}/record.json" for name in READS.get(wildcards.name, [])],
+        source="book/{name}.ipynb",
+    output:
+        "_build/executed/{name}.ipynb",
+    params:
+        values=lambda wildcards: assignments(PARAMETERS.get(wildcards.name, {})),
+    shell:
+        "echo '  execute   {input.source}'; "
+        "{PYTHON} -m lgca_core.notebooks {input.source} {output} {params.values}"
+
+
+rule copy:
+    input:
+        "book/{file}",
+    output:
+        "_build/executed/{file}",
+    wildcard_constraints:
+        file="|".join(map(re.escape, COPIES)),
+    shell:
+        "cp {input} {output}"
+
+
+rule mathjax:
+    input:
+        str(MATHJAX),
+    output:
+        f"_build/executed/_extra/_static/{MATHJAX.name}",
+    shell:
+        "cp {input:q} {output}"
+
+
+PAGES = [
+    "_config.yml",
+    rules.mathjax.output,
+    *(f"_build/executed/{file}" for file in COPIES),
+    *(f"_build/executed/{name}.ipynb" for name in NOTEBOOKS),
+]
+
+
+rule html:
+    # From an empty folder: a page that left the table of contents must not linger in the site.
+    input:
+        PAGES,
+    output:
+        "_build/html/index.html",
+    shell:
+        "echo '  build     _build/html'; rm -rf _build/html _build/.doctrees; "
+        "{BOOK} build _build/executed --config _config.yml --path-output . --all -q > /dev/null"
+
+
+rule strict:
+    # The same pages in a folder of their own, every warning an error.
+    input:
+        PAGES,
+    output:
+        touch("_build/strict/passed"),
+    shell:
+        "echo '  build     _build/strict (a warning is an error)'; rm -rf _build/strict; "
+        "{BOOK} build _build/executed --config _config.yml --path-output _build/strict --all -q -W --keep-going > /dev/null"
