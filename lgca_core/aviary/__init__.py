@@ -1,0 +1,1 @@
+"""The embedded world: painted birds, their language, and the small CLIP trained on them."""

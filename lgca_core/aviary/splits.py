@@ -1,0 +1,69 @@
+"""The aviary's data sets: forty held-out species, painted plainly or under a shift, class by class in folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lgca_core.aviary.painter import Scene
+
+VERSION = "1"
+"""Changes whenever a picture or a sentence of a split would change."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which species, painted in which style, how many pictures of each."""
+
+    species: str
+    style: str
+    pictures: int
+
+
+SPLITS: dict[str, Split] = {
+    "aviary": Split("test", "test", 25),
+    "aviary-validation": Split("validation", "test", 25),
+    **{
+        f"aviary-{style}": Split("test", style, 15)
+        for style in ("small", "large", "clutter", "clean", "night", "sketch")
+    },
+}
+"""Every embedded data set. Training sees the species of none; only the validation one may be looked at to choose."""
+
+
+def scenes(name: str) -> Iterator[tuple[str, int, Scene]]:
+    """(class name, number within its class, scene) of every picture of a split, in order."""
+    import numpy as np
+
+    from lgca_core.aviary.language import class_names
+    from lgca_core.aviary.painter import HABITATS, STYLES, Scene
+    from lgca_core.aviary.species import held_out
+
+    split = SPLITS[name]
+    for label, (class_name, species) in enumerate(zip(class_names(split.species), held_out(split.species))):
+        for number in range(split.pictures):
+            rng = np.random.default_rng([*name.encode(), label, number])
+            habitat = HABITATS[int(rng.integers(len(HABITATS)))]
+            yield class_name, number, Scene(species, habitat, int(rng.integers(2**62)), STYLES[split.style])
+
+
+def materialise(name: str, root: Path) -> None:
+    """Paint the split `name` into `root/<class name>/<number>.png`."""
+    from PIL import Image
+
+    from lgca_core.aviary.painter import paint
+
+    for class_name, number, scene in scenes(name):
+        folder = root / class_name
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(paint(scene).image).save(folder / f"{number:03d}.png")
+
+
+def descriptions(name: str = "aviary") -> dict[str, list[str]]:
+    """Class name -> its twelve sentences, for the split `name`."""
+    from lgca_core.aviary import language
+
+    return language.descriptions(SPLITS[name].species)
