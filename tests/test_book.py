@@ -185,9 +185,7 @@ def graph(tmp_path):
         targets = ["_build/executed/small.ipynb", "_build/executed/intro.md"]
         command = [Path(sys.executable).with_name("snakemake"), *targets, "--cores", "1", "--nolock"]
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-        )
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return set(re.findall(r"^(copy|notebook)\s+\d+$", done.stderr + done.stdout, re.MULTILINE))
 
@@ -259,14 +257,13 @@ def test_a_page_reads_offline_without_complaint(addresses, chromium, page_name, 
         page.wait_for_selector("mjx-container svg", state="attached")
         assert page.locator("mjx-merror").count() == 0
     scrolled = page.evaluate("document.scrollingElement.scrollWidth")
-    images = page.locator("article img").evaluate_all(
-        "all => all.map(i => [i.src, i.alt.trim(), i.naturalWidth])"
-    )
+    images = page.locator("article img").evaluate_all("all => all.map(i => [i.src, i.alt.trim(), i.naturalWidth])")
     context.close()
     assert complaints == []
     assert scrolled <= width
     for source, alt, natural_width in images:
-        assert alt and natural_width, source
+        assert natural_width, source
+        assert alt and not alt.endswith((".png", ".svg")), f"{source}: set mystnb.image.alt in the cell's metadata"
 
 
 @built
