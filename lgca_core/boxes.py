@@ -30,9 +30,7 @@ def generator(seed: int, *key: str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest.digest(), "little")))
 
 
-def draw_squares(
-    height: int, width: int, n: int, alpha: float, beta: float, *, seed: int, identity: str
-) -> Tensor:
+def draw_squares(height: int, width: int, n: int, alpha: float, beta: float, *, seed: int, identity: str) -> Tensor:
     """``n`` random squares inside a ``height`` x ``width`` picture: (n, 4) int64.
 
     Side ``round(u * min(height, width))``, at least 1 pixel, with ``u ~ U(alpha, beta)``; position uniform

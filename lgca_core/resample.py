@@ -64,9 +64,7 @@ def open_picture(path: str | Path) -> Image.Image:
                 pixels = f"{image.width:,} x {image.height:,} pixels are"
                 raise LgcaError(_too_large(path, pixels))
             if image.mode.startswith(("I", "F")):
-                raise LgcaError(
-                    f"{path}: grey values of more than 8 bits ({image.mode}); save it with 8 bits first"
-                )
+                raise LgcaError(f"{path}: grey values of more than 8 bits ({image.mode}); save it with 8 bits first")
             image.load()
             return ImageOps.exif_transpose(image).convert("RGB")
     except LgcaError:

@@ -155,9 +155,7 @@ def test_expand_refuses_growth():
         expand(whole(5, 5), 2, 5, 5, growth="round")
 
 
-@pytest.mark.parametrize(
-    "box", [[-1, 0, 2, 2], [0, -1, 2, 2], [0, 0, 0, 2], [0, 0, 2, 0], [4, 0, 2, 2], [0, 9, 2, 2]]
-)
+@pytest.mark.parametrize("box", [[-1, 0, 2, 2], [0, -1, 2, 2], [0, 0, 0, 2], [0, 0, 2, 0], [4, 0, 2, 2], [0, 9, 2, 2]])
 def test_a_box_outside_is_named(box):
     with pytest.raises(LgcaError, match=rf"\({', '.join(map(str, box))}\).*5 x 10"):
         check_boxes(torch.tensor([[0, 0, 5, 10], box]), 5, 10)
