@@ -115,12 +115,13 @@ def waffle(names: Sequence[str], *, seed: int, pairs: int = 15) -> list[list[str
     Args:
         seed: keys the draw; equal seeds give equal prompts on every machine.
     """
-    if pairs < 1:
-        raise LgcaError(f"waffle needs at least one pair of descriptors, not {pairs}")
+    if not 1 <= pairs <= len(WORDS) // 2:
+        raise LgcaError(f"waffle needs 1 to {len(WORDS) // 2} pairs of descriptors, not {pairs}")
     rng = generator(seed, "waffle")
+    deck = [WORDS[i] for i in rng.permutation(len(WORDS))]  # no word twice
     noise: list[str] = []
     for _ in range(pairs):
-        words = [WORDS[i] for i in rng.integers(len(WORDS), size=int(rng.integers(1, 3)))]
+        words = [deck.pop() for _ in range(int(rng.integers(1, 3)))]
         letters = ["".join(chr(97 + k) for k in rng.integers(26, size=len(word))) for word in words]
         noise += [" ".join(words), " ".join(letters)]
     return [[f"a photo of a {wordify(name)}, which has {text}." for text in noise] for name in names]
@@ -149,8 +150,8 @@ def read_descriptions(path: Path | str, classes: Sequence[str] | None = None) ->
 
     Raises:
         LgcaError: the file is missing, no UTF-8, no JSON or of another shape; a name occurs twice; a class
-            has no sentences; a sentence is empty; the file describes classes that are not asked for (the
-            nearest name is suggested).
+            has no sentences; the file describes classes that are not asked for (the nearest name is
+            suggested).
     """
     path = Path(path)
     table = _read_table(path)
@@ -237,11 +238,9 @@ _FORM = '{"class name": ["sentence", ...]}'
 def _sentences(path: Path, key: str, value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(sentence, str) for sentence in value):
         raise LgcaError(f"{path}: {key!r} must map to a list of sentences, as in {_FORM}")
-    sentences = [sentence.strip() for sentence in value]
+    sentences = [sentence.strip() for sentence in value if sentence.strip()]
     if not sentences:
         raise LgcaError(f"{path}: the class {key!r} has no descriptions: write at least one sentence")
-    if "" in sentences:
-        raise LgcaError(f"{path}: sentence {sentences.index('') + 1} of {key!r} is empty: write or remove it")
     return sentences
 
 

@@ -418,7 +418,7 @@ def correctness(predictions: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     table: dict[str, NDArray[np.bool_]] = {}
     paths: pd.Index | None = None
     for method, rows in hits.groupby("method", sort=False):
-        wide = rows.pivot(index="seed", columns="path", values="hit").sort_index()
+        wide = rows.pivot(index="seed", columns="path", values="hit")  # sorts both
         if wide.isna().to_numpy().any() or (paths is not None and not wide.columns.equals(paths)):
             raise ValueError(f"{method} was not run on the same pictures as the others")
         paths = wide.columns

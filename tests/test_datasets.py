@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -60,6 +61,15 @@ def test_manifest_hash_sees_every_change_but_the_place(root, tmp_path):
     (moved / "blue tit").rename(moved / "blue jay")
     seen.add(datasets.folder(moved).sha256)
     assert len(seen) == 4
+    made = datasets.folder(moved)
+    assert replace(made, classes=(*made.classes, "ghost")).sha256 not in seen | {made.sha256}
+
+
+def test_classes_are_sorted(tmp_path):
+    names = [f"class {k * 7 % 23:02d}" for k in range(23)]
+    for name in names:
+        paint(tmp_path / "x" / name / "a.png")
+    assert datasets.folder(tmp_path / "x").classes == tuple(sorted(names))
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,12 @@ def test_waffle():
     assert prompts.waffle(["cat", "red_finch"], seed=1) == made
     assert prompts.waffle(["cat"], seed=2) != made[:1]
     assert len(prompts.waffle(["cat"], seed=1, pairs=3)[0]) == 6
-    with pytest.raises(LgcaError, match="at least one pair"):
-        prompts.waffle(["cat"], seed=1, pairs=0)
+    for seed in range(20):
+        words = " ".join(p.split("which has ")[1] for p in prompts.waffle(["cat"], seed=seed)[0][::2]).split()
+        assert len(set(words)) == len(words)  # no word twice
+    for pairs in (0, 1000):
+        with pytest.raises(LgcaError, match="pairs of descriptors"):
+            prompts.waffle(["cat"], seed=1, pairs=pairs)
 
 
 def test_word_list_is_plain():
@@ -119,7 +123,7 @@ def test_digest_sees_every_change():
 
 
 def test_descriptions_come_in_class_order(tmp_path):
-    path = write(tmp_path, {"b": ["b one.", " b two. "], "a": ["a one."]})
+    path = write(tmp_path, {"b": ["b one.", "", " b two. "], "a": ["a one."]})
     assert list(prompts.read_descriptions(path, ["a", "b"]).items()) == [
         ("a", ["a one."]),
         ("b", ["b one.", "b two."]),
@@ -152,7 +156,7 @@ def test_descriptions_may_carry_a_byte_order_mark(tmp_path):
         ('{"a": ["x."], "a": ["y."], "b": ["z."]}', "'a' occurs twice"),
         ({"a": ["x."]}, "no descriptions for 'b'"),
         ({"a": ["x."], "b": []}, "class 'b' has no descriptions"),
-        ({"a": ["x."], "b": ["y.", "  "]}, "sentence 2 of 'b' is empty"),
+        ({"a": ["x."], "b": ["", "  "]}, "class 'b' has no descriptions"),
         ({"a": ["x."], "b": "y."}, "'b' must map to a list"),
         ({"a": ["x."], "b": [1]}, "'b' must map to a list"),
         ({"a": ["x."], "b": {"c": ["y."]}}, "'b' must map to a list"),
@@ -208,7 +212,7 @@ def test_published_prompts_parse(dataset):
     assert list(found) == list(dict.fromkeys(classes))
     for name, sentences in found.items():
         key = name if name in cupl else prompts.wordify(name)
-        assert sentences == [sentence.strip() for sentence in cupl[key]]
+        assert sentences == [sentence.strip() for sentence in cupl[key] if sentence.strip()]
     ragged = {len(sentences) for sentences in found.values()}
     assert min(ragged) >= 10
     names = prompts.read_templates(folder / "clip-e.json")

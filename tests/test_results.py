@@ -212,6 +212,7 @@ def test_code_version_follows_git(tmp_path, monkeypatch):
         return done.stdout.decode().strip()
 
     git("init", "-q")
+    git("commit", "-qm", "zero", "--allow-empty")
     assert results.code_version() == (None, None)  # in a checkout that does not track it
     git("add", ".")
     git("commit", "-qm", "one")
@@ -325,6 +326,8 @@ def test_correctness_keeps_pictures_paired(hits):
     table = results.correctness(predictions.sort_values("prediction", kind="stable"))
     order = np.argsort([f"a/{i}.png" for i in range(200)])
     np.testing.assert_array_equal(table["wca"], hits["wca"][:, order])
+    backwards = results.correctness(predictions[::-1])
+    np.testing.assert_array_equal(backwards["wca"], table["wca"])
     with pytest.raises(ValueError, match="same pictures"):
         results.correctness(predictions.drop(index=3))
     elsewhere = predictions.assign(
