@@ -1,0 +1,125 @@
+"""open_clip's two plain transformers, restated for inference: the same numbers in about half the time.
+
+Three savings, each exact but for the order of rounding (about 1e-7 on a unit vector):
+
+1. Only one token of the last block is read, the class token of a picture and the end token of a sentence, so
+   only its query, projection and MLP are computed there.
+2. ``QuickGELU(x) = x sigmoid(1.702 x) = SiLU(1.702 x) / 1.702`` in place: no 4 D-wide temporaries.
+3. A causal sentence never looks past its end token, so a batch is cut at its longest sentence (of 77 places).
+
+A model of any other make (ResNet, timm, Hugging Face text, CoCa) runs as open_clip wrote it. Axes: n pictures or
+sentences, L tokens, D width, H heads.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Tower = Callable[[Tensor], Tensor]
+
+
+def image_tower(model: nn.Module) -> Tower:
+    """Pictures (n, 3, S, S), normalised, in the model's dtype -> vectors (n, D), not normalised."""
+    visual: Any = model.visual
+    if not _plain_vit(visual):
+        return model.encode_image  # type: ignore[return-value]
+
+    def encode(pictures: Tensor) -> Tensor:
+        h = visual._embeds(pictures)  # (n, L, D): class token, then patches
+        for block in visual.transformer.resblocks[:-1]:
+            h = _block(block, h, h)
+        h = _block(visual.transformer.resblocks[-1], h[:, :1], h)  # (n, 1, D)
+        return visual.ln_post(h[:, 0]) @ visual.proj
+
+    return encode
+
+
+def text_tower(model: nn.Module) -> Tower:
+    """Tokens (n, L) int64, zeros after the end token -> vectors (n, D), not normalised."""
+    text: Any = model
+    if not _plain_text(text):
+        return model.encode_text  # type: ignore[return-value]
+
+    def encode(tokens: Tensor) -> Tensor:
+        end = tokens.argmax(dim=-1)  # (n,): the end token has the highest number
+        length = int(end.max()) + 1
+        dtype = text.transformer.get_cast_dtype()
+        h = text.token_embedding(tokens[:, :length]).to(dtype)  # (n, L, D)
+        h = h + text.positional_embedding[:length].to(dtype)
+        for block in text.transformer.resblocks[:-1]:
+            h = _block(block, h, h, causal=True)
+        last = h[torch.arange(len(h), device=h.device), end][:, None]  # (n, 1, D)
+        before = torch.arange(length, device=h.device) <= end[:, None]  # (n, L): what the end token may see
+        h = _block(text.transformer.resblocks[-1], last, h, mask=before[:, None, None])
+        return text.ln_final(h[:, 0]) @ text.text_projection
+
+    return encode
+
+
+def _block(block: Any, h: Tensor, context: Tensor, *, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    """One residual attention block for the tokens h (n, Lq, D), which attend to context (n, L, D)."""
+    heads, width = block.attn.num_heads, h.shape[-1]
+    weight, bias = block.attn.in_proj_weight, block.attn.in_proj_bias
+
+    def by_head(x: Tensor) -> Tensor:
+        return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # (n, H, L, D / H)
+
+    seen = block.ln_1(context)
+    if h is context:
+        q, k, v = map(by_head, F.linear(seen, weight, bias).split(width, dim=-1))
+    else:
+        q = by_head(F.linear(block.ln_1(h), weight[:width], bias[:width]))  # (n, H, 1, D / H)
+        k, v = map(by_head, F.linear(seen, weight[width:], bias[width:]).split(width, dim=-1))
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+    h = h + block.ls_1(block.attn.out_proj(mixed.transpose(1, 2).flatten(2)))  # (n, Lq, D)
+    return h + block.ls_2(block.mlp.c_proj(_activate(block.mlp.gelu, block.mlp.c_fc(block.ln_2(h)))))
+
+
+def _activate(activation: nn.Module, x: Tensor) -> Tensor:
+    """The block's activation of x, which is overwritten."""
+    if type(activation) is nn.GELU:
+        return activation(x)
+    return F.silu(x.mul_(1.702), inplace=True).mul_(1 / 1.702)
+
+
+def _plain_blocks(transformer: Any) -> bool:
+    from open_clip.transformer import QuickGELU, ResidualAttentionBlock, Transformer
+
+    return (
+        type(transformer) is Transformer
+        and transformer.batch_first
+        and all(
+            type(block) is ResidualAttentionBlock
+            and type(block.mlp.gelu) in (QuickGELU, nn.GELU)
+            and block.attn.in_proj_weight is not None
+            for block in transformer.resblocks
+        )
+    )
+
+
+def _plain_vit(visual: Any) -> bool:
+    from open_clip.transformer import VisionTransformer
+
+    return (
+        type(visual) is VisionTransformer
+        and visual.attn_pool is None
+        and visual.pool_type == "tok"
+        and visual.proj is not None
+        and not visual.output_tokens
+        and _plain_blocks(visual.transformer)
+    )
+
+
+def _plain_text(model: Any) -> bool:
+    from open_clip.model import CLIP
+
+    return (
+        type(model) is CLIP
+        and model.text_pool_type == "argmax"
+        and model.attn_mask is not None  # causal: the only mask that this class makes
+        and isinstance(model.text_projection, nn.Parameter)
+        and _plain_blocks(model.transformer)
+    )
