@@ -1,0 +1,63 @@
+"""Prompts -> class matrix (C, D): all prompts of all classes in flat batches, reduced by class.
+
+Axes: C classes, P prompts of a class (ragged), M prompts of all classes, B images, D embedding width.
+"""
+
+from collections.abc import Sequence
+from math import e
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lgca_core.encoder import Encoder
+from lgca_core.errors import LgcaError
+
+
+def class_matrix(
+    encoder: Encoder,
+    prompts: Sequence[Sequence[str]],
+    *,
+    anchors: Sequence[str] | None = None,
+    temperature: float = e**2,
+    renormalise: bool = True,
+) -> Tensor:
+    """One vector a class, (C, D) float32 on the encoder's device, row c from ``prompts[c]``.
+
+    Without ``anchors`` the mean of the class's unit vectors t_cj (CLIP with one prompt, CLIP-E, CLIP-D, Waffle,
+    CuPL). With ``anchors``, one string a class, the weighted sum of WCA (arXiv 2406.02915, section 3):
+    ``z_c = sum_j v_j t_cj``, ``v_j = softmax_j(temperature * cos(t_cj, t_c0))``, t_c0 the anchor.
+    ``renormalise`` scales each row to unit length.
+
+    Raises LgcaError where there are no classes, or a class has no prompts.
+    """
+    counts = [len(of_class) for of_class in prompts]
+    if not counts:
+        raise LgcaError("there are no classes to choose from")
+    if 0 in counts:
+        raise LgcaError(f"class {counts.index(0)} (counted from 0) has no prompts")
+    flat = [prompt for of_class in prompts for prompt in of_class]
+    c, m = len(counts), len(flat)
+    if anchors is not None:
+        assert len(anchors) == c, f"{len(anchors)} anchors for {c} classes"
+        flat += anchors  # in the same batches
+    vectors = encoder.encode_texts(flat)  # (M, D), or (M + C, D)
+    t = vectors[:m]  # (M, D)
+    of = torch.repeat_interleave(torch.tensor(counts, device=t.device))  # (M,): the class of each prompt
+    if anchors is None:
+        v = torch.ones(m, device=t.device)  # (M,)
+    else:
+        cosine = (t * vectors[m:][of]).sum(dim=-1)  # (M,)
+        v = (temperature * (cosine - 1)).exp()  # a cosine is at most 1: no overflow
+    total = torch.zeros(c, device=t.device).index_add_(0, of, v)  # (C,)
+    v = v / total[of]  # sums to 1 within a class
+    z = torch.zeros(c, t.shape[1], device=t.device).index_add_(0, of, v[:, None] * t)  # (C, D)
+    return F.normalize(z, dim=-1) if renormalise else z
+
+
+def logits(vectors: Tensor, matrix: Tensor) -> Tensor:
+    """Image vectors (B, D) against a class matrix (C, D): scores (B, C), in cosine units."""
+    assert vectors.shape[-1] == matrix.shape[-1], (
+        f"image vectors are {vectors.shape[-1]} wide, class vectors {matrix.shape[-1]}"
+    )
+    return vectors @ matrix.T
