@@ -1,0 +1,112 @@
+"""WCA, weighted visual-text cross alignment (arXiv 2406.02915): one vector a picture, from N random squares.
+
+    s(x, c) = sum_i sum_j w_i v_cj <k_i, t_cj> = < sum_i w_i k_i , sum_j v_cj t_cj >
+
+The right-hand side is computed: its image half here, its class half in `classifier`. Axes: B pictures, N crops
+of a picture, D embedding width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import e
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lgca_core.boxes import draw_squares, generator, whole
+from lgca_core.errors import LgcaError
+from lgca_core.views import Views
+
+POOL_SEED = 0
+
+
+@dataclass(frozen=True)
+class WCA:
+    """Weighted visual-text cross alignment, with the paper's settings.
+
+    Attributes:
+        n: N, crops of a picture.
+        alpha, beta: range of a crop's side, as a share of the picture's shorter side.
+        image_temperature: of the softmax over crops.
+        text_temperature: of the softmax over a class's sentences, for `classifier.class_matrix`.
+        renormalise: image and class vectors scaled to unit length. For a picture it changes no prediction, for a
+            class it does.
+        pool: None draws N crops anew for every seed. A number draws that many once a picture, and a seed chooses N of
+            them with replacement, the same indices for all pictures: the released code.
+
+    Raises LgcaError for settings out of range.
+    """
+
+    n: int = 60
+    alpha: float = 0.5
+    beta: float = 0.9
+    image_temperature: float = e**4
+    text_temperature: float = e**2
+    renormalise: bool = False
+    pool: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise LgcaError(f"n, the number of crops, must be at least 1, got {self.n}")
+        if self.pool is not None and self.pool < 1:
+            raise LgcaError(f"pool, the number of crops to choose from, must be at least 1, got {self.pool}")
+        if not 0 < self.alpha <= self.beta <= 1:
+            raise LgcaError(f"crop range ({self.alpha}, {self.beta}) must satisfy 0 < alpha <= beta <= 1")
+
+    @classmethod
+    def as_written(cls) -> "WCA":
+        """The paper's text: U(0.5, 0.9), independent crops, no re-normalisation."""
+        return cls()
+
+    @classmethod
+    def as_released(cls) -> "WCA":
+        """The published code: U(0.1, 0.9), re-normalised, 60 of a pool of 100 crops with replacement."""
+        return cls(alpha=0.1, renormalise=True, pool=100)
+
+    def boxes(self, height: int, width: int, seed: int, identity: str) -> Tensor:
+        """The squares of one picture: (N, 4) int64. ``identity`` names the picture by its contents."""
+        if self.pool is None:
+            return draw_squares(height, width, self.n, self.alpha, self.beta, seed=seed, identity=identity)
+        pool = draw_squares(
+            height, width, self.pool, self.alpha, self.beta, seed=POOL_SEED, identity=identity
+        )  # (pool, 4)
+        chosen = generator(seed, "wca pool").integers(self.pool, size=self.n)  # (N,), whatever the picture
+        return pool[torch.from_numpy(chosen)]
+
+    def vectors(self, views: Views, identities: Sequence[str], seed: int) -> Tensor:
+        """``sum_i w_i k_i`` of every picture: (B, D) float32."""
+        assert len(identities) == len(views.sizes), f"{len(identities)} identities, {len(views.sizes)} pictures"
+        squares = [
+            self.boxes(height, width, seed, identity)
+            for (height, width), identity in zip(views.sizes, identities, strict=True)
+        ]  # B x (N, 4)
+        k0, k = encode_with_whole(views, squares)  # (B, D), (B, N, D)
+        _, u = weigh(k, cosine(k, k0), self.image_temperature)  # (B, D)
+        return F.normalize(u, dim=-1) if self.renormalise else u
+
+    def passes(self) -> int:
+        """Encoder passes a picture, 1 + N; fewer are run where boxes coincide, as a pool's do."""
+        return 1 + self.n
+
+
+def encode_with_whole(views: Views, boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Whole pictures and their boxes, B x (N, 4), in one go: f(x) (B, D) and the f(crop) (B, N, D)."""
+    asked = [
+        torch.cat([whole(height, width), of_picture])
+        for (height, width), of_picture in zip(views.sizes, boxes, strict=True)
+    ]  # B x (1 + N, 4)
+    k = torch.stack(views.encode(asked))  # (B, 1 + N, D)
+    return k[:, 0], k[:, 1:]
+
+
+def cosine(k: Tensor, k0: Tensor) -> Tensor:
+    """Unit vectors of crops (B, N, D) against that of their picture (B, D): (B, N)."""
+    return (k * k0[:, None]).sum(dim=-1)
+
+
+def weigh(k: Tensor, saliency: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """``w = softmax(temperature * saliency)`` over N, (B, N), and ``sum_i w_i k_i``, (B, D)."""
+    assert k.shape[:2] == saliency.shape, f"{tuple(k.shape[:2])} crops, {tuple(saliency.shape)} saliencies"
+    w = torch.softmax(temperature * saliency, dim=-1)  # (B, N)
+    return w, (w[..., None] * k).sum(dim=1)  # (B, D)
