@@ -1,0 +1,132 @@
+"""What LGCA costs: the theorem's count and bound, counted passes and FLOPs, measured time.
+
+Theorem (arXiv 2511.00419's claim, with its constant): LGCA with N first boxes, T expansions and 0 < rho < 1 runs
+
+    1 + sum_{t=0..T} ceil(rho^t N)  <=  1 + N / (1 - rho) + T
+
+encoder passes a picture, so O(N + T), and O(N) for any T up to N; WCA runs 1 + N.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from lgca_core.encoder import Encoder
+from lgca_core.errors import LgcaError
+from lgca_core.lgca import LGCA, exact_share
+from lgca_core.views import Views
+from lgca_core.wca import WCA
+
+
+def passes(n: int, steps: int, rho: float) -> int:
+    """Encoder passes a picture, ``1 + sum_{t=0..T} ceil(rho^t N)``, exactly."""
+    return LGCA(n=n, steps=steps, rho=rho, start="wca").passes()
+
+
+def passes_bound(n: int, steps: int, rho: float) -> float:
+    """The theorem's bound, ``1 + N / (1 - rho) + T``; infinite for rho = 1."""
+    if rho == 1:
+        return math.inf
+    # Exact until here: the nearest float to a number that is not below an integer is not below it either.
+    return float(1 + n / (1 - exact_share(rho)) + steps)
+
+
+def passes_table(ns: Sequence[int], steps: Sequence[int], rhos: Sequence[float]) -> pd.DataFrame:
+    """Count and bound for every combination: columns n, steps, rho, passes, bound, wca (1 + n), ratio to wca."""
+    rows = [
+        {"n": n, "steps": t, "rho": rho, "passes": passes(n, t, rho), "bound": passes_bound(n, t, rho)}
+        for rho in rhos
+        for t in steps
+        for n in ns
+    ]
+    frame = pd.DataFrame(rows, columns=["n", "steps", "rho", "passes", "bound"])
+    frame["wca"] = frame["n"] + 1
+    frame["ratio"] = frame["passes"] / frame["wca"]
+    return frame
+
+
+def visual_flops(encoder: Encoder) -> int:
+    """Floating-point operations of encoding one crop, a multiplication and an addition each counted as one.
+
+    Counted by ``torch.utils.flop_counter`` on what is run: matrix products, convolutions and attention.
+    """
+    crop = torch.zeros(1, 3, encoder.size, encoder.size, device=encoder.device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        encoder.image(crop)
+    return counter.get_total_flops()
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds a picture: the median, the fastest and the slowest of the repeats; and passes a picture, counted."""
+
+    seconds: float
+    fastest: float
+    slowest: float
+    passes: float
+
+
+def time_per_image(
+    look: WCA | LGCA,
+    encoder: Encoder,
+    pictures: Sequence[Image.Image],
+    *,
+    repeats: int = 5,
+    seed: int = 0,
+    class_matrix: Tensor | None = None,
+) -> Timing:
+    """Time of pictures -> vectors, crops cut and encoded, nothing carried over; after one run that is not counted.
+
+    Raises LgcaError without pictures or repeats.
+    """
+    if not pictures or repeats < 1:
+        raise LgcaError(f"timing needs pictures and repeats, got {len(pictures)} and {repeats}")
+    identities = [str(b) for b in range(len(pictures))]
+    before = encoder.image_passes
+    seconds = []
+    for _ in range(1 + repeats):
+        views = Views(encoder, pictures)  # a fresh one: it remembers what it encoded
+        start = time.perf_counter()
+        if isinstance(look, LGCA):
+            look.vectors(views, identities, seed, class_matrix)
+        else:
+            look.vectors(views, identities, seed)
+        if encoder.device.type == "cuda":
+            torch.cuda.synchronize(encoder.device)
+        seconds.append((time.perf_counter() - start) / len(pictures))
+    counted = (encoder.image_passes - before) / (1 + repeats) / len(pictures)
+    return Timing(statistics.median(seconds[1:]), min(seconds[1:]), max(seconds[1:]), counted)
+
+
+def time_table(
+    looks: Mapping[str, WCA | LGCA],
+    encoder: Encoder,
+    pictures: Sequence[Image.Image],
+    *,
+    repeats: int = 5,
+    class_matrix: Tensor | None = None,
+) -> pd.DataFrame:
+    """One row a look: method, n, passes (by formula), counted (as run), ms (median a picture), fastest, slowest."""
+    rows = []
+    for name, look in looks.items():
+        timing = time_per_image(look, encoder, pictures, repeats=repeats, class_matrix=class_matrix)
+        rows.append(
+            {
+                "method": name,
+                "n": look.n,
+                "passes": look.passes(),
+                "counted": timing.passes,
+                "ms": 1000 * timing.seconds,
+                "fastest": 1000 * timing.fastest,
+                "slowest": 1000 * timing.slowest,
+            }
+        )
+    return pd.DataFrame(rows)
