@@ -1,0 +1,457 @@
+"""The command line: what it prints, what it writes, and one sentence for whatever is wrong with the input."""
+
+import json
+import re
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from lgca_core import datasets, results
+from lgca_core.cli import app
+
+SHARED = Path(__file__).parents[2] / "shared"
+COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
+DESCRIPTIONS = {name: [f"a {name} thing.", f"{name} all over."] for name in COLOURS}
+FEW = ["--n", "4", "--steps", "1", "--seeds", "2"]
+
+
+def lgca(*words) -> tuple[int, str, str]:
+    """(exit status, stdout, stderr) of ``lgca words...``"""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def refused(*words) -> str:
+    """The one sentence on stderr of a command that must fail with status 2."""
+    status, out, err = lgca(*words)
+    assert status == 2, err
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> str:
+    """SPEC of a small random CLIP: an architecture of our own and a checkpoint of it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    config = {
+        "embed_dim": 32,
+        "quick_gelu": True,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 64, "patch_size": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1},
+    }
+    (folder / "tiny-cli.json").write_text(json.dumps(config))
+    open_clip.add_model_config(folder / "tiny-cli.json")
+    torch.manual_seed(0)
+    save_file(open_clip.create_model("tiny-cli").state_dict(), folder / "tiny.safetensors")
+    return f"tiny-cli:{folder / 'tiny.safetensors'}"
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A working directory with coloured pictures, class by class, and their descriptions."""
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (tmp_path / "things" / name).mkdir(parents=True)
+        for number in range(2):
+            pixels = np.clip(rng.normal(colour, 40, size=(40, 48, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "things" / name / f"{number}.png")
+    (tmp_path / "things.json").write_text(json.dumps(DESCRIPTIONS))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def evaluate(tiny, *words):
+    return ["evaluate", "--encoder", tiny, "--device", "cpu", *FEW, *words]
+
+
+THINGS = ["--images", "things", "--descriptions", "things.json"]
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+# ---- help --------------------------------------------------------------------------------------------------
+
+
+def test_help_teaches():
+    status, out, err = lgca("--help")
+    assert (status, err) == (0, "")
+    for command in ("classify", "evaluate", "encoders", "datasets", "prompts"):
+        assert command in out
+    assert lgca()[1] == out
+    for command in (["classify"], ["evaluate"], ["prompts", "check"]):
+        status, out, _ = lgca(*command, "--help")
+        assert status == 0
+        assert f"lgca {' '.join(command)} " in out.split("Examples")[1]
+    assert lgca("--version")[1].startswith("lgca ")
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import lgca_core.cli, sys; sys.exit({'torch', 'open_clip', 'pandas'} & set(sys.modules) or 0)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# ---- evaluate ----------------------------------------------------------------------------------------------
+
+
+def test_evaluate_writes_a_record_and_a_table(work, tiny):
+    status, out, err = lgca(*evaluate(tiny, *THINGS))
+    assert (status, err) == (0, "")
+    [line] = [line for line in out.splitlines() if line.startswith("record: ")]
+    folder = Path(line.removeprefix("record: "))
+    assert re.fullmatch(r"runs/things-\d{8}T\d{6}Z", str(folder))
+    record, predictions = results.load(folder)
+    assert [run.method for run in record.runs if run.seed == 0] == ["wca", "lgca", "cupl", "clip"]
+    assert record.seeds == [0, 1]
+    assert record.encoder.name.startswith("tiny-cli")
+    assert record.encoder.weights_sha256 is not None
+    assert record.runs[0].config["n"] == record.runs[2].config["n"] == 4
+    assert record.runs[2].config["steps"] == 1
+    table = results.summary(record, predictions).set_index("method")
+    for method, row in table.iterrows():
+        [shown] = [line for line in out.splitlines() if line.split() and line.split()[0] == method]
+        assert f" {100 * row['top1']:.1f} " in shown
+        assert f"{100 * row['low']:.1f} to {100 * row['high']:.1f}" in shown
+        assert f" {row['passes']:g} " in shown + " "
+    assert "knows only" not in out  # a foreign encoder
+    assert "\x1b" not in out
+
+
+def test_method_options_reach_the_methods(work, tiny):
+    options = ["--rho", "0.25", "--gamma", "1.5", "--start", "0.2,0.4", "--saliency", "stratified"]
+    options += ["--lam", "last", "--growth", "free", "--whole-image", "--out", "here", "--method", "lgca"]
+    status, _, err = lgca(*evaluate(tiny, *THINGS, *options))
+    assert status == 0, err
+    config = results.load("here")[0].runs[0].config
+    asked = {
+        "rho": 0.25,
+        "gamma": 1.5,
+        "start": [0.2, 0.4],
+        "saliency": "stratified",
+        "lam": "last",
+        "growth": "free",
+    }
+    assert {key: config[key] for key in asked} == asked
+    assert config["whole_image"] is True
+    assert config["n"] == 4
+
+
+def test_records_are_not_overwritten(work, tiny):
+    quick = evaluate(tiny, *THINGS, "--method", "clip", "--out", "kept")
+    assert lgca(*quick)[0] == 0
+    before = (work / "kept" / results.RECORD).read_text()
+    assert "--force" in refused(*quick)
+    assert (work / "kept" / results.RECORD).read_text() == before
+    assert lgca(*quick, "--force")[0] == 0
+    (work / "kept" / "mine.txt").write_text("x")
+    assert "other files" in refused(*quick, "--force")
+
+
+def test_skipped_pictures_are_listed(work, tiny):
+    whole = (work / "things" / "red" / "0.png").read_bytes()
+    (work / "things" / "red" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (work / "things" / "red" / "words.jpg").write_text("no picture")
+    quick = evaluate(tiny, *THINGS, "--method", "clip", "--out", "run")
+    message = refused(*quick)
+    assert "cut.png" in message
+    assert "--on-error skip" in message
+    assert not (work / "run").exists()
+    status, out, _ = lgca(*quick, "--on-error", "skip")
+    assert status == 0
+    assert "Skipped 2" in out
+    assert [skip.path for skip in results.load("run")[0].skipped] == ["red/cut.png", "red/words.jpg"]
+
+
+def test_a_data_set_brings_its_own_descriptions(work, tiny, monkeypatch):
+    made = datasets.Entry("toys", lambda: datasets.folder("things", name="aviary-toys"), lambda: DESCRIPTIONS)
+    monkeypatch.setitem(datasets.DATASETS, "toys", made)
+    status, out, err = lgca(
+        *evaluate(tiny, "--dataset", "toys", "--method", "cupl,clip-e,waffle", "--out", "run")
+    )
+    assert (status, err) == (0, "")
+    assert "minus wca" not in out
+    assert results.load("run")[0].dataset.name == "aviary-toys"
+
+
+def test_embedded_encoder_says_what_it_knows(work, tiny, monkeypatch):
+    from lgca_core import encoder
+
+    load = encoder.load_encoder
+    monkeypatch.setattr(
+        encoder, "load_encoder", lambda spec, **options: load(tiny if spec is None else spec, **options)
+    )
+    quick = ["evaluate", *FEW, "--method", "clip"]
+    status, out, _ = lgca(*quick, *THINGS)
+    assert status == 0
+    assert "knows only the painted birds" in out
+    own = datasets.Entry(
+        "its own", lambda: datasets.folder("things", name="aviary-toys"), lambda: DESCRIPTIONS
+    )
+    monkeypatch.setitem(datasets.DATASETS, "toys", own)
+    assert "knows only" not in lgca(*quick, "--dataset", "toys")[1]
+    assert "knows only" in lgca("classify", "things/red/0.png", "--classes", "red,blue", "--n", "4")[1]
+
+
+def test_photographs_with_all_four_methods(tiny, tmp_path, monkeypatch):
+    photos = SHARED / "photos"
+    if not photos.is_dir():
+        pytest.skip("the shared photographs are not beside this checkout")
+    monkeypatch.chdir(tmp_path)
+    words = ["--images", photos / "images", "--descriptions", photos / "descriptions.json"]
+    status, _, err = lgca("evaluate", "--encoder", tiny, "--n", "2", "--steps", "1", "--seeds", "1", *words)
+    assert (status, err) == (0, "")
+    [folder] = (tmp_path / "runs").iterdir()
+    record, _ = results.load(folder)
+    assert record.dataset.count == 96
+    assert {run.method for run in record.runs} == {"wca", "lgca", "cupl", "clip"}
+
+
+# ---- classify ----------------------------------------------------------------------------------------------
+
+
+def test_classify_prints_a_table_or_json(work, tiny):
+    quick = ["classify", "things/red/0.png", "things/blue/1.png", "--encoder", tiny, "--n", "4"]
+    status, out, err = lgca(*quick, "--descriptions", "things.json", "--top", "2")
+    assert (status, err) == (0, "")
+    assert "things/red/0.png" in out
+    assert len([line for line in out.splitlines() if re.search(r"0\.\d{4}", line)]) == 4
+    status, out, err = lgca(*quick, "--classes", "red,green,blue", "--descriptions", "things.json", "--json")
+    assert (status, err) == (0, "")
+    answer = json.loads(out)
+    assert answer["method"] == "lgca"
+    assert answer["notes"] == []
+    assert [picture["path"] for picture in answer["pictures"]] == ["things/red/0.png", "things/blue/1.png"]
+    for picture in answer["pictures"]:
+        assert {row["name"] for row in picture["classes"]} == set(COLOURS)
+        scores = [row["score"] for row in picture["classes"]]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_classify_without_descriptions_says_so(work, tiny):
+    quick = [
+        "classify",
+        "things/red/0.png",
+        "--encoder",
+        tiny,
+        "--n",
+        "4",
+        "--classes",
+        "red,green",
+        "--json",
+    ]
+    assert "templates" in json.loads(lgca(*quick)[1])["notes"][0]
+    assert json.loads(lgca(*quick, "--method", "clip")[1])["notes"] == []
+
+
+def test_one_pixel_is_a_picture(work, tiny):
+    Image.new("RGB", (1, 1), "red").save("dot.png")
+    status, out, err = lgca(
+        "classify", "dot.png", "--encoder", tiny, "--classes", "red,green", "--method", "lgca"
+    )
+    assert (status, err) == (0, "")
+    assert "dot.png" in out
+
+
+def test_real_clip_from_a_local_checkpoint(work):
+    torch.manual_seed(0)
+    with torch.device("meta"):  # shapes only: half a minute of initialisation saved
+        shapes = open_clip.create_model("ViT-B-32-quickgelu", device="meta").state_dict()
+    state = {name: 0.02 * torch.randn(value.shape, dtype=torch.float16) for name, value in shapes.items()}
+    save_file(state, "random.safetensors")
+    spec = f"ViT-B-32-quickgelu:{work / 'random.safetensors'}"
+    status, out, err = lgca(
+        "classify", "things/red/0.png", "--encoder", spec, "--classes", "red,green", "--n", "2"
+    )
+    assert (status, err) == (0, "")
+    assert "things/red/0.png" in out
+
+
+# ---- lists and checks --------------------------------------------------------------------------------------
+
+
+def test_lists():
+    status, out, err = lgca("datasets")
+    assert (status, err) == (0, "")
+    assert all(name in out for name in datasets.DATASETS)
+    status, out, err = lgca("encoders")
+    assert (status, err) == (0, "")
+    assert "ViT-B-32-quickgelu" in out
+
+
+def test_prompts_check(work):
+    assert lgca("prompts", "check", "things.json", "--images", "things") == (
+        0, "things.json: 3 classes, 6 sentences, 2 to 2 a class\n", ""
+    )  # fmt: skip
+    describe({**DESCRIPTIONS, "blue": ["1.", "a blue thing."]})
+    assert lgca("prompts", "check", "things.json")[1] == (
+        "things.json: 3 classes, 6 sentences, 2 to 2 a class\n"
+        "1 of them are a single word or less; the first: '1.' of 'blue'\n"
+    )
+    assert "no descriptions for 'pink'" in refused("prompts", "check", "things.json", "--classes", "red,pink")
+    assert "not both" in refused("prompts", "check", "things.json", "--classes", "red", "--images", "things")
+
+
+# ---- bad input ---------------------------------------------------------------------------------------------
+
+
+def huge_png() -> bytes:
+    """A PNG that claims 20,000 x 20,000 pixels."""
+
+    def part(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0")) + part(b"IEND", b"")
+    )
+
+
+def cut_jpeg() -> bytes:
+    from io import BytesIO
+
+    stream = BytesIO()
+    noise = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(stream, "JPEG")
+    return stream.getvalue()[:1500]
+
+
+BAD_PICTURES = {
+    "words.jpg": (b"not a picture", "not a picture"),
+    "cut.jpg": (cut_jpeg(), "cut short"),
+    "huge.png": (huge_png(), "20,000|400,000,000"),
+    "empty.png": (b"", "empty"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PICTURES)
+@pytest.mark.parametrize("command", ["classify", "evaluate"])
+def test_bad_pictures(work, tiny, name, command):
+    content, message = BAD_PICTURES[name]
+    file = work / "things" / "green" / name
+    file.write_bytes(content)
+    before = files(work)
+    words = (
+        evaluate(tiny, *THINGS, "--method", "clip")
+        if command == "evaluate"
+        else ["classify", "things/red/0.png", file, "--encoder", tiny, "--classes", "red,green", "--n", "2"]
+    )
+    sentence = refused(*words)
+    assert name in sentence
+    assert re.search(message, sentence)
+    assert files(work) == before
+
+
+def describe(content) -> None:
+    Path("things.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("arrange", "words", "message"),
+    [
+        (lambda: Path("void").mkdir(), ["--images", "void"], "void is empty"),
+        (lambda: None, ["--images", "nowhere"], "nowhere does not exist"),
+        (lambda: None, ["--images", "things.json"], "things.json is a file"),
+        (lambda: None, ["--images", "things/red"], "things/red holds no class folders"),
+        (lambda: Path("things/pink").mkdir(), [], "things/pink holds no pictures"),
+        (lambda: describe({**DESCRIPTIONS, "blue": []}), [], "'blue' has no descriptions"),
+        (lambda: describe({"red": ["r"], "green": ["g"]}), [], "no descriptions for 'blue'"),
+        (lambda: describe({**DESCRIPTIONS, "bleu": ["x"]}), [], "describes 'bleu'.*did you mean 'blue'"),
+        (lambda: describe([1]), [], "things.json holds a JSON list"),
+        (lambda: None, ["--descriptions", "none.json"], "none.json does not exist"),
+        (lambda: None, ["--method", "lgca,goal"], "no method 'goal': choose from clip, "),
+        (lambda: None, ["--method", "clip,,wca"], "--method must be names"),
+        (lambda: None, ["--method", "clip-d"], "--descriptors"),
+        (lambda: None, ["--dataset", "aviary"], "either --images FOLDER or --dataset NAME"),
+        (lambda: None, ["--out", "things"], "things holds other files"),
+        (lambda: None, ["--out", "things.json"], "things.json is a file"),
+        (lambda: None, ["--start", "middle"], "--start must be local, wca or two shares"),
+        (lambda: None, ["--start", "0.9,0.1"], "0.9"),
+        (lambda: None, ["--saliency", "beauty"], "image.*stratified.*text"),
+        (lambda: None, ["--lam", "beauty"], "uniform.*geometric.*last"),
+        (lambda: None, ["--growth", "beauty"], "square.*free"),
+        (lambda: None, ["--on-error", "pray"], "raise.*skip"),
+        (lambda: None, ["--device", "abacus"], "auto.*cpu.*cuda"),
+        (lambda: None, ["--precision", "int4"], "float32.*bfloat16.*float16"),
+        (lambda: None, ["--rho", "1.5"], "rho"),
+        (lambda: None, ["--gamma", "0.5"], "gamma"),
+        (lambda: None, ["--n", "0"], "--n"),
+        (lambda: None, ["--seeds", "many"], "--seeds"),
+        (lambda: None, ["--colour"], "--colour"),
+        (lambda: None, ["--encoder", "tiny-cli:gone.safetensors"], "gone.safetensors"),
+        (lambda: None, ["--encoder", "ViT-B-33:openai"], "ViT-B-3"),
+        (lambda: None, ["--encoder", "ViT-B-32-quickgelu:opanai"], "openai"),
+    ],
+)
+def test_bad_requests(work, tiny, arrange, words, message):
+    arrange()
+    before = files(work)
+    sentence = refused(*evaluate(tiny, *THINGS, "--method", "clip,cupl,wca,lgca", *words))
+    assert re.search(message, sentence)
+    assert files(work) == before
+
+
+def test_a_checkpoint_of_another_architecture(work, tiny):
+    config = json.loads(Path(tiny.partition(":")[2]).with_name("tiny-cli.json").read_text())
+    config["vision_cfg"]["layers"] = 2
+    (work / "tiny-deep.json").write_text(json.dumps(config))
+    open_clip.add_model_config(work / "tiny-deep.json")
+    spec = "tiny-deep:" + tiny.partition(":")[2]
+    sentence = refused("classify", "things/red/0.png", "--classes", "red,green", "--encoder", spec)
+    assert "tiny.safetensors" in sentence
+
+
+def test_neither_images_nor_data_set(work, tiny):
+    assert "either --images FOLDER or --dataset NAME" in refused(*evaluate(tiny))
+    assert "did you mean aviary-night" in refused(*evaluate(tiny, "--dataset", "aviary-nigth"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["things/red/0.png"], "no classes given"),
+        (["things/red/0.png", "--classes", "red"], "at least two different classes"),
+        (["things/red/0.png", "--classes", "red,red"], "at least two different classes"),
+        (["things/red/0.png", "--classes", "red,,green"], "--classes must be names"),
+        (["nowhere.png", "--classes", "red,green"], "nowhere.png is not a file"),
+        (["things", "--classes", "red,green"], "things is not a file"),
+        (["--classes", "red,green"], "PHOTO"),
+        (["things/red/0.png", "--classes", "red,green", "--method", "goal"], "choose from clip"),
+        (["things/red/0.png", "--classes", "red,green", "--top", "0"], "--top"),
+    ],
+)
+def test_bad_requests_to_classify(work, tiny, words, message):
+    assert message in refused("classify", "--encoder", tiny, *words)
+
+
+def test_unknown_command():
+    assert "clasify" in refused("clasify")
+
+
+def test_interrupted_and_failed_runs_leave_nothing(work, tiny, monkeypatch):
+    from lgca_core import results as module
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.Path, "write_bytes", full)
+    before = files(work)
+    assert "No space left" in refused(*evaluate(tiny, *THINGS, "--method", "clip", "--out", "run"))
+    assert files(work) == before
