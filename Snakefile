@@ -33,11 +33,11 @@ def listed(entry):
 
 
 def options(evaluation):
-    """{"method": ["wca", "lgca"], "seeds": 5} as "--method wca,lgca --seeds 5"."""
+    """{"method": ["wca", "lgca"], "whole-image": True} as "--method wca,lgca --whole-image"."""
     words = []
     for name, value in evaluation.items():
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        words.append(f"--{name} {quote(text)}")
+        words.append(f"--{name}" if value is True else f"--{name} {quote(text)}")
     return " ".join(words)
 
 
@@ -48,12 +48,10 @@ def assignments(values):
 
 PYTHON = quote(sys.executable)
 BOOK = quote(str(Path(sys.executable).with_name("jupyter-book")))
-# What a result can depend on: everything but the command line's and the book's own drivers.
-CORE = sorted(
-    str(path)
-    for path in Path("lgca_core").rglob("*")
-    if path.suffix in {".py", ".json", ".safetensors"} and path.name not in {"cli.py", "notebooks.py"}
-)
+LGCA = quote(str(Path(sys.executable).with_name("lgca")))
+CORE = sorted(path for path in Path("lgca_core").rglob("*") if path.suffix in {".py", ".json", ".safetensors"})
+# What a record can depend on: all but what only draws, times, trains or runs pages.
+MEASURING = [path for path in CORE if path.name not in {"complexity.py", "notebooks.py", "plots.py", "train.py"}]
 NAMES = listed(yaml.safe_load(Path("book/_toc.yml").read_text(encoding="utf-8")))
 NOTEBOOKS = [name for name in NAMES if Path("book", f"{name}.ipynb").is_file()]
 COPIES = ["_toc.yml", "references.bib"]
@@ -73,7 +71,7 @@ rule book:
 
 rule evaluate:
     input:
-        CORE,
+        MEASURING,
     output:
         record="_build/records/{name}/record.json",
         predictions="_build/records/{name}/predictions.parquet",
@@ -83,13 +81,12 @@ rule evaluate:
         options=lambda wildcards: options(EVALUATIONS[wildcards.name]),
     shell:
         "echo '  evaluate  {wildcards.name}'; "
-        "{PYTHON} -m lgca_core.cli evaluate {params.options} --out _build/records/{wildcards.name} > {log}"
+        "{LGCA} evaluate {params.options} --out _build/records/{wildcards.name} > {log}"
 
 
 rule notebook:
     input:
         CORE,
-        "lgca_core/notebooks.py",
         lambda wildcards: [f"_build/records/{name}/record.json" for name in READS.get(wildcards.name, [])],
         source="book/{name}.ipynb",
     output:

@@ -1,0 +1,83 @@
+"""How the built pages behave in a browser: offline, without complaint, on a phone and on a desk."""
+
+import http.server
+import shutil
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+HTML = Path(__file__).parents[1] / "_build" / "html"
+PAGES = sorted(path.stem for path in HTML.glob("*.html")) or ["index"]  # a skip needs one to say why
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+built = pytest.mark.skipif(not (HTML / "index.html").exists(), reason="no built book: run `make book` first")
+browsed = pytest.mark.skipif(BROWSER is None, reason="no chromium and no google-chrome on this machine")
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def addresses():
+    """The two ways to open the book: from disk, and from a server."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(HTML))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {"file": HTML.as_uri(), "http": f"http://127.0.0.1:{server.server_port}"}
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=flags)
+        yield browser
+        browser.close()
+
+
+@built
+@browsed
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("page_name", PAGES)
+def test_a_page_reads_offline_without_complaint(addresses, chromium, page_name, width):
+    way = "file" if width == 400 else "http"
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme="dark")
+    page = context.new_page()
+    complaints = []
+    home = (addresses[way], "data:", "blob:")
+    page.on("console", lambda said: said.type in {"error", "warning"} and complaints.append(said.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda asked: asked.url.startswith(home) or complaints.append(f"asked: {asked.url}"))
+    page.on("requestfailed", lambda asked: complaints.append(f"failed: {asked.url}"))
+    page.on("response", lambda got: got.status < 400 or complaints.append(f"{got.status}: {got.url}"))
+    page.goto(f"{addresses[way]}/{page_name}.html", wait_until="networkidle")
+    if page.locator(".math").count():
+        page.wait_for_selector("mjx-container svg", state="attached")
+        assert page.locator("mjx-merror").count() == 0
+    scrolled = page.evaluate("document.scrollingElement.scrollWidth")
+    images = page.locator("article img").evaluate_all("all => all.map(i => [i.src, i.alt.trim(), i.naturalWidth])")
+    context.close()
+    assert complaints == []
+    assert scrolled <= width
+    for source, alt, natural_width in images:
+        assert natural_width, source
+        assert alt and not alt.endswith((".png", ".svg")), f"{source}: set mystnb.image.alt in the cell's metadata"
+
+
+@built
+def test_the_site_stays_small():
+    assert sum(path.stat().st_size for path in HTML.rglob("*") if path.is_file()) < 30e6
+
+
+@built
+def test_pages_carry_no_error_output_and_no_path_of_this_machine():
+    for path in HTML.glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert 'class="output stderr' not in text and 'class="output traceback' not in text, path.name
+        assert f"{HTML.parents[1]}/" not in text and f"{Path.home()}/" not in text, path.name
