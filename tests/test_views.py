@@ -39,11 +39,11 @@ def test_batches_are_full_across_pictures():
 
 def test_a_box_is_encoded_once_in_the_life_of_the_views():
     encoder = stub()
-    views = Views(encoder, [noise(40, 60), noise(40, 60)])
+    views = Views(encoder, [noise(40, 60, 1), noise(40, 60, 2)])
     boxes = [torch.cat([whole(40, 60), whole(40, 60)]), whole(40, 60)]
     first = views.encode(boxes)
     assert encoder.image_passes == 2  # the same box of two pictures is two crops
-    assert torch.equal(first[0][0], first[0][1])
+    assert torch.equal(first[0][0], first[0][1]) and not torch.equal(first[0][0], first[1][0])
     again = views.encode([*boxes[:1], torch.cat([whole(40, 60), torch.tensor([[0, 0, 9, 9]])])])
     assert encoder.image_passes == 3
     assert torch.equal(again[1][0], first[1][0])
