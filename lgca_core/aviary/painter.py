@@ -823,8 +823,8 @@ def _paint_object(canvas: _Canvas, rng: np.random.Generator) -> tuple[str, str]:
         tip, root = (x + 1.3 * r * c, y + 1.3 * r * s), (x - 1.3 * r * c, y - 1.3 * r * s)
         vane = canvas.mask(_ellipse(x, y, 1.25 * r, 0.36 * r, angle, taper=-0.25, n=20))
         canvas.fill(vane, colour, None)
-        for k in (-0.5, 0.0, 0.5):
-            cx, cy = x + k * r * c, y + k * r * s
+        for along in (-0.5, 0.0, 0.5):
+            cx, cy = x + along * r * c, y + along * r * s
             canvas.fill(
                 canvas.line(
                     [(cx - 0.5 * r * s, cy + 0.5 * r * c), (cx + 0.5 * r * s, cy - 0.5 * r * c)],
