@@ -9,6 +9,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -388,7 +389,11 @@ def evaluate(
         raise LgcaError("give either --images FOLDER or --dataset NAME: which pictures to evaluate on")
     if out is not None:
         results.check_free(out, force=force)
-    manifest = folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
+    terminal = Console(stderr=True)
+    with terminal.status("reading the pictures") if terminal.is_terminal else nullcontext():
+        manifest = (
+            folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
+        )
     own = DATASETS[dataset].descriptions if dataset in DATASETS else None
     sentences = None
     if descriptions:
@@ -407,7 +412,6 @@ def evaluate(
         )
     model = _load_encoder(encoder, device, precision, batch_size)
 
-    terminal = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, disable=not terminal.is_terminal, transient=True) as bar:
         task = bar.add_task(manifest.name, total=len(manifest.items))

@@ -13,9 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from scipy.stats import linregress
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -129,4 +131,32 @@ def time_table(
                 "slowest": 1000 * timing.slowest,
             }
         )
+    return pd.DataFrame(rows)
+
+
+def grid(n: Sequence[int], steps: Sequence[int]) -> dict[str, LGCA]:
+    """LGCA with every combination, named "N=.., T=.."."""
+    return {f"N={crops}, T={t}": LGCA(n=crops, steps=t) for crops in n for t in steps}
+
+
+def against_bound(table: pd.DataFrame, looks: Mapping[str, LGCA]) -> pd.DataFrame:
+    """Of a `time_table` of `looks`: setting, formula, counted, bound of the theorem, and times WCA's passes."""
+    bound = [passes_bound(look.n, look.steps, look.rho) for look in looks.values()]
+    return pd.DataFrame(
+        {
+            "setting": table["method"],
+            "formula": table["passes"],
+            "counted": table["counted"],
+            "bound": bound,
+            "times WCA's": table["passes"] / (table["n"] + 1),
+        }
+    )
+
+
+def exponents(table: pd.DataFrame, x: str, by: str, y: str = "ms") -> pd.DataFrame:
+    """Least-squares fit of ``y = a x^b`` in logarithms, for each value of `by`: columns `by`, exponent b, r2."""
+    rows = []
+    for key, part in table.groupby(by, sort=False):
+        fit = linregress(np.log(part[x].to_numpy(float)), np.log(part[y].to_numpy(float)))
+        rows.append({by: key, "exponent": fit.slope, "r2": fit.rvalue**2})
     return pd.DataFrame(rows)

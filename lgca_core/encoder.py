@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from lgca_core.errors import LgcaError
 from lgca_core.towers import image_tower, text_tower
@@ -370,14 +371,28 @@ def _wrong_activation(what: str, name: str, quick: bool, source: str) -> LgcaErr
     return LgcaError(f"{what}: trained with {wanted}, but {name} computes {used}, which costs accuracy: {mend}")
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leaves out random initial values: all are overwritten, and drawing them is most of the time to load."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+
+
 def _build(name: str, precision: str, device: torch.device) -> tuple[Any, Callable[[list[str]], Tensor]]:
     import open_clip
 
     try:
         tokenizer = open_clip.get_tokenizer(name)
-        model = open_clip.create_model(
-            name, load_weights=False, pretrained_text=False, precision=OPEN_CLIP_PRECISION[precision], device=device
-        )
+        with _Unfilled():
+            model = open_clip.create_model(
+                name,
+                load_weights=False,
+                pretrained_text=False,
+                precision=OPEN_CLIP_PRECISION[precision],
+                device=device,
+            )
     except Exception as error:  # a text tower of the hub needs the network; timm and transformers raise their own
         raise LgcaError(f"could not build the encoder {name}: {_first_line(error)}") from error
     return model.eval().requires_grad_(False), tokenizer

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from io import BytesIO
@@ -147,9 +147,7 @@ def check_free(folder: Path | str, *, force: bool = False) -> Path:
     folder = Path(folder)
     if not folder.exists():
         if (blocked := next((p for p in folder.parents if p.exists()), None)) and not blocked.is_dir():
-            raise LgcaError(
-                f"{blocked} is a file, so the record cannot go to {folder}: choose another folder"
-            )
+            raise LgcaError(f"{blocked} is a file, so the record cannot go to {folder}: choose another folder")
         return folder
     if not folder.is_dir():
         raise LgcaError(f"{folder} is a file: give a folder for the record")
@@ -159,9 +157,7 @@ def check_free(folder: Path | str, *, force: bool = False) -> Path:
     if not held <= {RECORD, PREDICTIONS}:
         raise LgcaError(f"{folder} holds other files than a record: choose an empty or a new folder")
     if not force:
-        raise LgcaError(
-            f"{folder} already holds a record: choose another folder, or overwrite it with --force"
-        )
+        raise LgcaError(f"{folder} already holds a record: choose another folder, or overwrite it with --force")
     return folder
 
 
@@ -225,9 +221,7 @@ def load(folder: Path | str) -> tuple[Record, pd.DataFrame]:
         text = (folder / RECORD).read_text(encoding="utf-8")
         blob = (folder / PREDICTIONS).read_bytes()
     except (OSError, UnicodeDecodeError) as error:
-        raise LgcaError(
-            f"{folder} holds no record that can be read ({RECORD} and {PREDICTIONS}): {error}"
-        ) from error
+        raise LgcaError(f"{folder} holds no record that can be read ({RECORD} and {PREDICTIONS}): {error}") from error
     try:
         record = Record.model_validate_json(text)
     except ValidationError as error:
@@ -244,17 +238,46 @@ def load(folder: Path | str) -> tuple[Record, pd.DataFrame]:
     return record, predictions
 
 
+def load_all(
+    folder: Path | str, names: Sequence[str], *, methods: Sequence[str] = (), seeds: int = 1, encoder: str | None = None
+) -> dict[str, tuple[Record, pd.DataFrame]]:
+    """Records ``folder/<name>`` that a page needs: name -> record and its predictions, only those of `methods`.
+
+    Args:
+        methods: which methods each record must hold, in the order wanted; all of the record's when empty.
+        seeds: how many seeds each record must hold, at least.
+        encoder: name that each record's encoder must have, up to its source (``NAME`` of ``NAME:TAG``).
+
+    Raises:
+        LgcaError: a record is absent, or lacks a method, seeds, or the encoder; says what it has.
+    """
+    found = {}
+    for name in names:
+        record, predictions = load(Path(folder) / name)
+        has = list(dict.fromkeys(run.method for run in record.runs))
+        if missing := [method for method in methods if method not in has]:
+            raise LgcaError(f"the record {name} has no method {missing[0]!r}; it has {', '.join(has)}")
+        if len(record.seeds) < seeds:
+            raise LgcaError(
+                f"the record {name} has {len(record.seeds)} seeds, not {seeds}: evaluate it with --seeds {seeds}"
+            )
+        if encoder is not None and encoder not in (record.encoder.name, record.encoder.name.split(":")[0]):
+            raise LgcaError(f"the record {name} is of the encoder {record.encoder.name!r}, not {encoder!r}")
+        if methods:
+            runs = [run for method in methods for run in record.runs if run.method == method]
+            record = record.model_copy(update={"runs": runs})
+            predictions = pd.concat(predictions[predictions["method"] == method] for method in methods)
+        found[name] = record, predictions
+    return found
+
+
 def _check(record: Record, predictions: pd.DataFrame) -> None:
     """The predictions bear out every run of the record, and hold nothing else."""
-    hits = (predictions["label"] == predictions["prediction"]).groupby(
-        [predictions["method"], predictions["seed"]]
-    )
+    hits = (predictions["label"] == predictions["prediction"]).groupby([predictions["method"], predictions["seed"]])
     counted = {key: (int(hit.sum()), len(hit)) for key, hit in hits}
     recorded = {(run.method, run.seed): (run.correct, run.total) for run in record.runs}
     if counted != recorded:
-        differ = next(
-            key for key in counted.keys() | recorded.keys() if counted.get(key) != recorded.get(key)
-        )
+        differ = next(key for key in counted.keys() | recorded.keys() if counted.get(key) != recorded.get(key))
         raise ValueError(
             f"{differ[0]}, seed {differ[1]}: the record says {recorded.get(differ)} (correct, total), "
             f"the predictions {counted.get(differ)}"
@@ -262,9 +285,7 @@ def _check(record: Record, predictions: pd.DataFrame) -> None:
     last = len(record.dataset.classes) - 1
     values = predictions[["label", "prediction"]].to_numpy()
     if values.min() < 0 or values.max() > last:
-        raise ValueError(
-            f"labels and predictions must lie in 0..{last}, found {values.min()}..{values.max()}"
-        )
+        raise ValueError(f"labels and predictions must lie in 0..{last}, found {values.min()}..{values.max()}")
     if predictions.duplicated(["path", "method", "seed"]).any():
         raise ValueError("a picture occurs twice for one method and seed")
 
@@ -343,9 +364,7 @@ def _bootstrap(values: NDArray[np.float64], level: float, resamples: int, seed: 
     return float(low), float(high)
 
 
-def interval(
-    correct: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
+def interval(correct: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
     """Bootstrap interval of top-1 over pictures, given the seeds that were run.
 
     Args:
@@ -392,9 +411,7 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> float:
 
     first, second = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
     if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(
-            f"McNemar's test needs one answer a picture from both: {first.shape} and {second.shape}"
-        )
+        raise ValueError(f"McNemar's test needs one answer a picture from both: {first.shape} and {second.shape}")
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     differ = only_first + only_second
     return float(binomtest(only_first, differ, 0.5).pvalue) if differ else 1.0

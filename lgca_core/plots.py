@@ -1,0 +1,349 @@
+"""Figures and tables of the book's pages: one look, colours that colour-blind readers tell apart, intervals drawn.
+
+Nothing here computes a result; functions take what the core returned and draw it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from pandas.io.formats.style import Styler
+from PIL import Image
+from torch import Tensor
+
+from lgca_core.datasets import Manifest
+from lgca_core.encoder import Encoder
+from lgca_core.lgca import Step, Trace
+from lgca_core.lineage import ancestors
+from lgca_core.results import Record, load, summary
+
+NAMES = {
+    "clip": "CLIP",
+    "clip-e": "CLIP-E",
+    "clip-d": "CLIP-D",
+    "waffle": "Waffle",
+    "cupl": "CuPL",
+    "wca": "WCA",
+    "wca-released": "WCA, as released",
+    "lgca": "LGCA, equal crops",
+    "lgca-equal": "LGCA, equal passes",
+}
+"""How pages call the methods of `evaluate.METHODS`."""
+
+_BOX_COLOURS = "viridis"
+
+
+def use_style() -> None:
+    """Set the book's plotting style: seaborn's colour-blind palette on a light grid, crisp on dense screens."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
+    plt.rcParams.update(
+        {"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium", "svg.hashsalt": "lgca"}
+    )
+
+
+def name(method: str) -> str:
+    """A method's name on a page."""
+    return NAMES.get(method, method)
+
+
+def boxes_on(ax: Axes, picture: Image.Image, boxes: Tensor, weights: Tensor | None = None, title: str = "") -> None:
+    """A picture with boxes (n, 4) over it, the heavier (of weights (n,)) the brighter and thicker, drawn last."""
+    ax.imshow(picture, interpolation="lanczos")
+    ax.set_axis_off()
+    ax.set_title(title)
+    shares = np.ones(len(boxes)) if weights is None else weights.cpu().numpy() / max(float(weights.max()), 1e-12)
+    for i in np.argsort(shares):
+        top, left, height, width = boxes[i].tolist()
+        style = {"edgecolor": plt.get_cmap(_BOX_COLOURS)(shares[i]), "linewidth": 0.6 + 1.8 * shares[i], "fill": False}
+        ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, alpha=0.35 + 0.65 * shares[i], **style))
+
+
+def crop_grid(
+    picture: Image.Image, boxes: Tensor, captions: Sequence[str], columns: int = 6, size: float = 1.25
+) -> Figure:
+    """The crops of boxes (n, 4), all drawn at one size, each with a caption below."""
+    rows = -(-len(boxes) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, (size + 0.42) * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, box, text in zip(axes.flat, boxes.tolist(), captions):
+        top, left, height, width = box
+        ax.imshow(picture.crop((left, top, left + width, top + height)), interpolation="lanczos")
+        ax.set_title(text, fontsize="x-small", y=-0.02, va="top")
+    figure.tight_layout(h_pad=1.6, w_pad=0.4)
+    return figure
+
+
+def expansion(picture: Image.Image, trace: Trace, columns: int = 2) -> Figure:
+    """One panel a step of the first picture of a trace: its boxes, coloured by their share of the step's weight."""
+    rows = -(-len(trace.steps) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.4 * columns, 3.6 * rows), squeeze=False, layout="constrained")
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for t, (ax, step) in enumerate(zip(axes.flat, trace.steps)):
+        boxes_on(ax, picture, step.boxes[0], step.weights[0], f"step {t}: {step.boxes.shape[1]} boxes")
+    scale = ScalarMappable(Normalize(0, 1), _BOX_COLOURS)
+    figure.colorbar(
+        scale, ax=axes, label="weight, as a share of the step's largest", shrink=0.6, location="bottom", aspect=40
+    )
+    return figure
+
+
+def as_seen(picture: Image.Image, size: int) -> Figure:
+    """The picture, and what the encoder sees of it: shorter side to `size`, drawn pixel by pixel."""
+    from lgca_core.boxes import whole
+    from lgca_core.resample import crops
+
+    seen = crops(picture, whole(picture.height, picture.width), size)[0].permute(1, 2, 0)
+    figure, axes = plt.subplots(1, 2, figsize=(6.6, 3.4), layout="constrained")
+    for ax, image, title in (
+        (axes[0], picture, f"{picture.width} x {picture.height} pixels"),
+        (axes[1], seen, f"as encoded: {size} x {size}"),
+    ):
+        ax.imshow(image, interpolation="nearest")
+        ax.set_title(title)
+        ax.set_axis_off()
+    return figure
+
+
+def heaviest_and_lightest(picture: Image.Image, step: Step, each: int = 6) -> Figure:
+    """The crops of a step's first picture with the largest weights, above those with the smallest."""
+    order = step.weights[0].argsort(descending=True).cpu()
+    chosen = torch.cat([order[:each], order[-each:]])
+    captions = [f"{100 * float(step.weights[0, i]):.1f} %" for i in chosen]
+    return crop_grid(picture, step.boxes[0][chosen], captions, columns=each)
+
+
+def heaviest_lineage(picture: Image.Image, trace: Trace) -> Figure:
+    """The heaviest box of the last step and its ancestors, as crops, for a trace's first picture."""
+    last = int(trace.steps[-1].weights[0].argmax())
+    chain = ancestors(trace, 0)[last].tolist()
+    boxes = torch.stack([step.boxes[0, i] for step, i in zip(trace.steps, chain)])
+    captions = [f"step {t}: {of[2]} px" for t, of in enumerate(boxes.tolist())]
+    return crop_grid(picture, boxes, captions, columns=len(chain), size=1.7)
+
+
+def scores_by_step(trace: Trace, matrix: Tensor, classes: Sequence[str], label: int, rivals: int = 4) -> Figure:
+    """Score <u_t, z_c> of the true class and its strongest rivals at each step, for a trace's first picture."""
+    scores = torch.stack([step.vector[0] @ matrix.T for step in trace.steps])  # (T + 1, C)
+    total = trace.vector[0] @ matrix.T
+    others = [c for c in total.argsort(descending=True).tolist() if c != label][:rivals]
+    figure, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
+    for c, colour in zip([label, *others], sns.color_palette()):
+        own = c == label
+        mark: dict[str, Any] = (
+            {"linewidth": 3.2, "marker": "o"} if own else {"linewidth": 1.4, "marker": "s", "markersize": 4}
+        )
+        ax.plot(scores[:, c].cpu(), color=colour, label=f"{classes[c]} (true)" if own else classes[c], **mark)
+    ax.set_xticks(range(len(scores)))
+    ax.set(xlabel="expansion step t", ylabel="score of the step (cosine units)")
+    figure.legend(fontsize="small", loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def verdicts(vectors: Mapping[str, Tensor], matrix: Tensor, classes: Sequence[str], label: int) -> Styler:
+    """What each method says of one picture: its best class, by how much, and the true class's rank."""
+    rows = []
+    for method, vector in vectors.items():
+        scores = vector @ matrix.T
+        order = scores.argsort(descending=True)
+        rows.append(
+            {
+                "method": method,
+                "best class": classes[int(order[0])],
+                "right": "yes" if int(order[0]) == label else "no",
+                "ahead of the second by": float(scores[order[0]] - scores[order[1]]),
+                "rank of the true class": int((order == label).nonzero()) + 1,
+            }
+        )
+    return simple_table(pd.DataFrame(rows), "The verdicts", {"ahead of the second by": "{:.4f}"})
+
+
+def lineage(picture: Image.Image, chain: pd.DataFrame, truth: str) -> Figure:
+    """One box of `lineage.lineages` through its expansions: where it lies, and each crop with its verdict."""
+    boxes = torch.tensor(chain[["top", "left", "height", "width"]].to_numpy())
+    figure, axes = plt.subplots(1, len(chain) + 1, figsize=(2.1 * (len(chain) + 1), 2.9), layout="constrained")
+    boxes_on(axes[0], picture, boxes, torch.linspace(0.4, 1, len(boxes)), truth)
+    for ax, (_, row) in zip(axes[1:], chain.iterrows()):
+        box = (row["left"], row["top"], row["left"] + row["width"], row["top"] + row["height"])
+        ax.imshow(picture.crop(box), interpolation="lanczos")
+        ax.set_axis_off()
+        colour = sns.color_palette()[2] if row["right"] else sns.color_palette()[3]
+        text = f"step {row['step']}: {row['margin']:+.3f}\n" + "\n".join(textwrap.wrap(row["best"], 18))
+        ax.set_title(text, fontsize="small", color=colour)
+    return figure
+
+
+def turning(chains: pd.DataFrame) -> pd.DataFrame:
+    """How many lineages are right or wrong at the first and at the last step."""
+    wide = chains.pivot_table(index=["picture", "lineage"], columns="step", values="right", aggfunc="first").astype(
+        bool
+    )
+    first, last = wide.iloc[:, 0], wide.iloc[:, -1]
+    kinds = {
+        "right from first to last": first & last,
+        "turns right": ~first & last,
+        "turns wrong": first & ~last,
+        "wrong from first to last": ~first & ~last,
+    }
+    rows = [
+        {"lineages that are": kind, "count": int(own.sum()), "share of all": own.mean()} for kind, own in kinds.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def built_with(profile: str, manifest: Manifest, encoder: Encoder) -> str:
+    """One sentence, in Markdown, on what a page that computes for itself was built with."""
+    return (
+        f"Built with the profile `{profile}`: data set `{manifest.name}` ({len(manifest.items)} pictures, "
+        f"{len(manifest.classes)} classes), encoder `{encoder.name}` in {encoder.precision} on {encoder.device.type}."
+    )
+
+
+def built_from(profile: str, record: Record) -> str:
+    """One sentence, in Markdown, on the record that a page reads."""
+    commit = "outside a checkout" if record.commit is None else f"commit `{record.commit[:10]}`"
+    changed = ", with changes not yet committed" if record.dirty else ""
+    return (
+        f"Built with the profile `{profile}` from a record of {record.utc:%Y-%m-%d} ({commit}{changed}): data set "
+        f"`{record.dataset.name}`, {record.dataset.count} pictures in {len(record.dataset.classes)} classes; encoder "
+        f"`{record.encoder.name}` in {record.encoder.precision}."
+    )
+
+
+def accuracy(table: pd.DataFrame) -> Figure:
+    """Top-1 of `results.summary` with its 95 % interval, a dot a method, encoder passes beside the name."""
+    figure, ax = plt.subplots(figsize=(7, 0.42 * len(table) + 1.1), layout="constrained")
+    order = table.iloc[::-1].reset_index(drop=True)
+    baseline = order["difference"].isna()
+    colours = [sns.color_palette()[1] if own else sns.color_palette()[0] for own in baseline]
+    for y, row in order.iterrows():
+        ax.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colours[y], linewidth=2.5, solid_capstyle="round")
+    ax.scatter(100 * order["top1"], order.index, c=colours, zorder=3, s=46)
+    ax.set_yticks(order.index, [f"{name(m)}  ({p:.0f})" for m, p in zip(order["method"], order["passes"])])
+    ax.set(
+        xlabel="top-1 accuracy, % (95 % interval); in brackets: encoder passes an image", ylim=(-0.6, len(order) - 0.4)
+    )
+    return figure
+
+
+def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
+    """`results.summary` as a page shows it: percentages, intervals, the best value and those tied with it in bold.
+
+    Tied means that McNemar's test against the baseline cannot tell them apart is *not* claimed here: a row is marked
+    when its interval holds the best row's accuracy.
+    """
+    best = table["top1"].max()
+    shown = pd.DataFrame(
+        {
+            "method": table["method"].map(name),
+            "top-1, %": [f"{100 * v:.1f}" for v in table["top1"]],
+            "± over seeds": [_or_dash(v, "{:.1f}", 100) for v in table["std"]],
+            "95 % interval": [f"{100 * a:.1f} to {100 * b:.1f}" for a, b in zip(table["low"], table["high"])],
+            "passes": [f"{v:.0f}" for v in table["passes"]],
+            "against WCA": [_or_dash(v, "{:+.1f}", 100) for v in table["difference"]],
+            "its 95 % interval": [
+                "–" if np.isnan(a) else f"{100 * a:+.1f} to {100 * b:+.1f}"
+                for a, b in zip(table["difference_low"], table["difference_high"])
+            ],
+            "p (Holm)": ["–" if np.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}") for p in table["p_holm"]],
+        }
+    )
+    tied = (table["high"] >= best).to_numpy()
+
+    def bold(column: pd.Series) -> list[str]:
+        return ["font-weight: 700" if t else "" for t in tied]
+
+    return shown.style.hide(axis="index").apply(bold, subset=["top-1, %"]).set_caption(caption)
+
+
+def _or_dash(value: float, form: str, factor: float = 1.0) -> str:
+    return "–" if np.isnan(value) else form.format(factor * value)
+
+
+def simple_table(table: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> Styler:
+    """A tidy frame as a page's table, without its index."""
+    return table.style.hide(axis="index").format(dict(formats or {})).set_caption(caption)
+
+
+def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
+    """What `results.summary` says of LGCA against the baseline, in Markdown sentences, whichever way it came out."""
+    rows = table.set_index("method")
+    said = []
+    for method in ("lgca", "lgca-equal"):
+        if method not in rows.index:
+            continue
+        row = rows.loc[method]
+        low, high = 100 * row["difference_low"], 100 * row["difference_high"]
+        if low > 0:
+            relation = "above"
+        elif high < 0:
+            relation = "below"
+        else:
+            relation = "not distinguishable from"
+        said.append(
+            f"**{name(method)}** ({row['passes']:.0f} passes a picture): {100 * row['top1']:.1f} %, {relation} "
+            f"{name(baseline)}'s {100 * rows.loc[baseline, 'top1']:.1f} % ({rows.loc[baseline, 'passes']:.0f} passes); "
+            f"difference {100 * row['difference']:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}."
+        )
+    return " ".join(said)
+
+
+def training_seeds(shipped: pd.DataFrame, folder: Path | str, trained: Sequence[str]) -> Styler:
+    """Top-1 in percent by method (rows) and trained encoder (columns); a record that is not there is not available.
+
+    `shipped` is the `results.summary` of the first seed; ``folder/seed-2`` is the record of the column "seed 2".
+    """
+    columns = {"seed 1 (shipped)": shipped.set_index("method")["top1"] * 100}
+    for label in trained:
+        place = Path(folder) / label.replace(" ", "-")
+        columns[label] = (
+            summary(*load(place)).set_index("method")["top1"] * 100 if place.is_dir() else pd.Series(dtype=float)
+        )
+    frame = pd.DataFrame(columns).loc[shipped["method"]]
+    frame.insert(0, "method", [name(method) for method in frame.index])
+    shown = frame.style.hide(axis="index").format(dict.fromkeys(columns, "{:.1f}"), na_rep="not available")
+    return shown.set_caption("Top-1 accuracy, %, by training seed of the embedded encoder")
+
+
+def margins_by_step(chains: pd.DataFrame) -> Figure:
+    """What expansion does to crops: share whose best class is the true one, and their mean margin, by step.
+
+    `chains` is `lineage.lineages`' frame; intervals are 95 % bootstraps over pictures' means.
+    """
+    by_picture = (
+        chains.assign(right=100.0 * chains["right"])
+        .groupby(["picture", "step"], as_index=False)[["right", "margin"]]
+        .mean()
+    )
+    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.1), layout="constrained")
+    for ax, column, label in (
+        (axes[0], "right", "best class is the true one, %"),
+        (axes[1], "margin", "mean margin (cosine units)"),
+    ):
+        sns.lineplot(by_picture, x="step", y=column, marker="o", errorbar=("ci", 95), seed=0, ax=ax)
+        ax.set(xlabel="expansion step t", ylabel=label, xticks=sorted(chains["step"].unique()))
+    return figure
+
+
+def growth(frame: pd.DataFrame, x: str, y: str, xlabel: str, ylabel: str, hue: str | None = None) -> Figure:
+    """Measured points with lines, from zero on both axes, for how a cost grows."""
+    figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    sns.lineplot(frame, x=x, y=y, hue=hue, style=hue, markers=True, dashes=False, ax=ax)
+    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, None), ylim=(0, None))
+    if hue is not None:
+        ax.legend(title=None, frameon=False)
+    return figure
