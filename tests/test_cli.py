@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import open_clip
@@ -416,6 +417,20 @@ def test_a_checkpoint_of_another_architecture(work, tiny):
     spec = "tiny-deep:" + tiny.partition(":")[2]
     sentence = refused("classify", "things/red/0.png", "--classes", "red,green", "--encoder", spec)
     assert "tiny.safetensors" in sentence
+
+
+def test_no_network(work, tiny, monkeypatch):
+    from open_clip import pretrained
+
+    def unreachable(*_args, **_kwargs):
+        raise URLError("Temporary failure in name resolution")
+
+    monkeypatch.setattr(pretrained, "download_pretrained", unreachable)
+    before = files(work)
+    sentence = refused(*evaluate(tiny, *THINGS, "--method", "clip", "--encoder", "ViT-B-32-quickgelu:openai"))
+    assert "name resolution" in sentence
+    assert "ViT-B-32-quickgelu:/path/to/file" in sentence
+    assert files(work) == before
 
 
 def test_neither_images_nor_data_set(work, tiny):

@@ -89,6 +89,9 @@ def test_every_method_on_known_pictures(manifest, tmp_path):
     seeds = predictions.groupby("method")["seed"].unique().map(list).to_dict()
     assert {method for method, found in seeds.items() if found == [0]} == {"clip", "clip-e", "clip-d", "cupl"}
     assert all(seeds[method] == [0, 1] for method in ("waffle", "wca", "wca-released", "lgca", "lgca-equal"))
+    for _, rows in predictions.groupby("method"):
+        margins = [tuple(of["margin"]) for _, of in rows.groupby("seed")]
+        assert len(set(margins)) == len(margins)  # a seed changes something
     written = results.save(record, predictions, tmp_path / "run")
     assert results.load(tmp_path / "run")[0] == written
 
