@@ -15,10 +15,17 @@ from shlex import quote
 import yaml
 
 # One record each: name -> options of `lgca evaluate`; a list becomes "a,b,c".
-EVALUATIONS = {}
+EVALUATIONS = {
+    "aviary": {
+        "dataset": "aviary",
+        "method": ["clip", "clip-e", "waffle", "cupl", "wca", "wca-released", "lgca", "lgca-equal"],
+        "seeds": 5,
+        "device": "cpu",
+    },
+}
 
 # The records that a notebook reads, _build/records/<name>/record.json and predictions.parquet: notebook -> names.
-READS = {}
+READS = {"table1": ["aviary"]}
 
 # Parameters that differ from a notebook's defaults: notebook -> {parameter: value}.
 PARAMETERS = {}

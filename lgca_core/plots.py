@@ -107,7 +107,7 @@ def as_seen(picture: Image.Image, size: int) -> Figure:
     from lgca_core.boxes import whole
     from lgca_core.resample import crops
 
-    seen = crops(picture, whole(picture.height, picture.width), size)[0].permute(1, 2, 0)
+    seen = crops(picture, whole(picture.height, picture.width), size)[0].permute(1, 2, 0).numpy()
     figure, axes = plt.subplots(1, 2, figsize=(6.6, 3.4), layout="constrained")
     for ax, image, title in (
         (axes[0], picture, f"{picture.width} x {picture.height} pixels"),

@@ -1,0 +1,190 @@
+"""Crops followed through expansions, the spread of cosines, and the tables and figures that show them."""
+
+import math
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from stub_encoder import noise, patches, rich, stub
+
+from lgca_core import plots, results
+from lgca_core.boxes import iou
+from lgca_core.classifier import class_matrix
+from lgca_core.complexity import against_bound, exponents, grid, passes_bound, time_table
+from lgca_core.datasets import folder
+from lgca_core.lgca import LGCA
+from lgca_core.lineage import ancestors, lineages, most_misleading
+from lgca_core.resample import open_picture
+from lgca_core.spread import cosine_spread
+from lgca_core.views import Views
+from lgca_core.wca import WCA
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """A red and a green picture, the red one with a green corner that misleads."""
+    for name, colour in (("green", (0, 255, 0)), ("red", (255, 0, 0))):
+        (tmp_path / name).mkdir()
+        corner = ((0, 0, 30, 30), (0, 255, 0)) if name == "red" else ((0, 0, 1, 1), (0, 200, 0))
+        patches(64, 64, ((0, 0, 64, 64), colour), corner).save(tmp_path / name / "0.png")
+    return folder(tmp_path)
+
+
+def test_an_ancestor_holds_its_descendant():
+    views = Views(rich(), [noise(60, 90, seed) for seed in (0, 1)])
+    trace = LGCA(n=16, steps=3).trace(views, ["a", "b"], 0)
+    for b in range(2):
+        chains = ancestors(trace, b)
+        assert chains.shape == (2, 4)
+        for chain in chains:
+            boxes = [step.boxes[b, i] for step, i in zip(trace.steps, chain)]
+            for small, large in pairwise(boxes):
+                assert (large[:2] <= small[:2]).all()
+                assert (large[:2] + large[2:] >= small[:2] + small[2:]).all()
+                assert iou(small[None], large[None]) > 0.3
+
+
+def test_margins_are_of_the_crop_alone_and_the_rule_picks_the_lowest_at_step_0(manifest):
+    encoder = stub()
+    matrix = class_matrix(encoder, [[name] for name in manifest.classes])
+    look = LGCA(n=12, steps=2, start=(0.2, 0.3), gamma=1.6, rho=1)
+    chains = lineages(manifest, manifest.items, encoder, look, matrix, seed=0)
+    assert len(chains) == 2 * 12 * 3
+    row = chains[(chains["picture"] == 1) & (chains["step"] == 1)].iloc[3]
+    picture = open_picture(manifest.items[1].path)
+    box = torch.tensor([[row["top"], row["left"], row["height"], row["width"]]])
+    k = Views(encoder, [picture]).encode([box])[0][0]
+    scores = k @ matrix.T
+    assert row["margin"] == pytest.approx(float(scores[1] - scores[0]), abs=1e-6)
+    assert row["right"] == (row["margin"] > 0)
+
+    example = most_misleading(chains)
+    first = chains[chains["step"] == 0]
+    assert example["step"].tolist() == [0, 1, 2]
+    assert example["margin"][0] == first["margin"].min() < 0
+    assert (example["best"][0], example["rival"][0]) == ("green", "green")
+    assert example["margin"][2] > example["margin"][0]  # it grew out of the green corner
+
+    turned = plots.turning(chains).set_index("lineages that are")
+    assert turned["count"].sum() == 24 and turned["share of all"].sum() == pytest.approx(1)
+    last = chains[chains["step"] == 2]["right"].to_numpy()
+    assert turned["count"]["turns right"] == (~first["right"].to_numpy() & last).sum()
+
+
+def test_the_spread_of_cosines_by_hand(manifest):
+    encoder = stub()
+    told = {"green": ["green", "green red"], "red": ["red", "red red blue"]}
+    table = cosine_spread(manifest, encoder, told, wca=WCA(n=8)).set_index("cosine")
+    words = table.loc["sentence and plain prompt"]
+    # The stub reads no colour in "a photo of a red.", so every plain prompt is white.
+    of_green = torch.tensor([1 / math.sqrt(3), 2 / math.sqrt(6)]).std()
+    of_red = torch.tensor([1 / math.sqrt(3), 3 / math.sqrt(15)]).std()
+    assert words["standard deviation"] == pytest.approx(float((of_green + of_red) / 2), abs=1e-6)
+    assert words["temperature x deviation"] == pytest.approx(math.e**2 * words["standard deviation"])
+    crops = table.loc["crop and whole picture"]
+    assert crops["standard deviation"] > 0 and 0 < crops["mean"] <= 1
+    half = cosine_spread(manifest, encoder, told, wca=WCA(n=8), every=2).set_index("cosine")
+    assert (
+        half.loc["crop and whole picture", "standard deviation"] < crops["standard deviation"]
+    )  # the plain picture only
+
+
+def test_counted_passes_stand_beside_formula_and_bound():
+    looks = grid(n=[8], steps=[0, 2])
+    table = against_bound(time_table(looks, rich(), [noise(80, 80)], repeats=1), looks)
+    assert table["setting"].tolist() == ["N=8, T=0", "N=8, T=2"]
+    assert table["formula"].tolist() == [9, 15]
+    assert (table["counted"] <= table["formula"]).all() and (table["formula"] <= table["bound"]).all()
+    assert table["bound"][1] == passes_bound(8, 2, 0.5)
+    assert table["times WCA's"][1] == pytest.approx(15 / 9)
+
+
+def test_an_exponent_is_found():
+    n = np.array([1.0, 2, 4, 8])
+    frame = pd.DataFrame({"n": np.tile(n, 2), "ms": np.concatenate([3 * n, 5 * n**2]), "method": ["a"] * 4 + ["b"] * 4})
+    fitted = exponents(frame, x="n", by="method").set_index("method")
+    assert fitted["exponent"].to_dict() == pytest.approx({"a": 1, "b": 2})
+    assert (fitted["r2"] > 0.999).all()
+
+
+# --- what pages say
+
+
+def table(**lgca):
+    row = {"top1": 0.5, "std": 0.01, "low": 0.45, "high": 0.55, "passes": 61.0, "p_holm": 0.2}
+    none = dict.fromkeys(("difference", "difference_low", "difference_high", "p_holm"), math.nan)
+    return pd.DataFrame([{"method": "wca", **row, **none}, {"method": "lgca", **row, **lgca}])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "relation"),
+    [(0.01, 0.03, "above"), (-0.03, -0.01, "below"), (-0.01, 0.02, "not distinguishable from")],
+)
+def test_the_verdict_follows_the_interval_and_not_the_mean(low, high, relation):
+    said = plots.verdict(table(top1=0.52, difference=0.02, difference_low=low, difference_high=high))
+    assert f"52.0 %, {relation} WCA's 50.0 %" in said
+    assert f"{100 * low:+.1f} to {100 * high:+.1f}" in said
+
+
+def test_the_best_value_and_those_tied_with_it_are_marked():
+    html = plots.accuracy_table(
+        table(top1=0.52, low=0.5, high=0.54, difference=0.02, difference_low=-0.01, difference_high=0.05), "c"
+    ).to_html()
+    assert html.count("font-weight: 700") == 1 and "not available" not in html
+    both = html.split("font-weight: 700")[0]
+    assert both.count("_row") >= 2  # one rule, two cells
+    worse = table(top1=0.62, low=0.6, high=0.64, difference=0.12, difference_low=0.1, difference_high=0.2)
+    rules = plots.accuracy_table(worse, "c").to_html().split("font-weight: 700")[0]
+    assert "row1_col1" in rules and "row0_col1" not in rules
+
+
+def test_a_training_seed_that_was_not_run_is_not_available(tmp_path):
+    html = plots.training_seeds(table(), tmp_path, trained=["seed 2"]).to_html()
+    assert html.count("not available") == 2 and "50.0" in html
+
+
+def test_a_page_says_what_it_lacks(tmp_path, monkeypatch):
+    frame = pd.DataFrame({"method": ["wca"], "seed": [0]})
+    run = SimpleNamespace(method="wca")
+    record = SimpleNamespace(runs=[run], seeds=[0], encoder=SimpleNamespace(name="aviary"))
+    record.model_copy = lambda update: record
+    monkeypatch.setattr(results, "load", lambda place: (record, frame))
+    assert list(results.load_all(tmp_path, ["a"], methods=["wca"], encoder="aviary")) == ["a"]
+    for wanted, said in (
+        ({"methods": ["lgca"]}, "has no method 'lgca'; it has wca"),
+        ({"seeds": 5}, "has 1 seeds, not 5"),
+        ({"encoder": "ViT-B-32"}, "is of the encoder 'aviary', not 'ViT-B-32'"),
+    ):
+        with pytest.raises(results.LgcaError, match=said):
+            results.load_all(tmp_path, ["a"], **wanted)
+
+
+def test_every_figure_draws(manifest):
+    import matplotlib.pyplot as plt
+
+    encoder = stub()
+    matrix = class_matrix(encoder, [[name] for name in manifest.classes])
+    picture = open_picture(manifest.items[1].path)
+    trace = LGCA(n=8, steps=2).trace(Views(encoder, [picture]), ["a"], 0)
+    chains = lineages(manifest, manifest.items, encoder, LGCA(n=8, steps=2), matrix, seed=0)
+    counted = pd.DataFrame({"n": [1, 2], "ms": [1.0, 2.0], "method": ["a", "a"]})
+    drawn = [
+        plots.as_seen(picture, 16),
+        plots.expansion(picture, trace),
+        plots.heaviest_and_lightest(picture, trace.steps[0], each=3),
+        plots.heaviest_lineage(picture, trace),
+        plots.scores_by_step(trace, matrix, manifest.classes, 1),
+        plots.accuracy(table(difference=0.0)),
+        plots.lineage(picture, most_misleading(chains), "red"),
+        plots.margins_by_step(chains),
+        plots.growth(counted, "n", "ms", "N", "ms", hue="method"),
+    ]
+    for figure in drawn:
+        assert all(ax.get_xlabel() or not ax.axison for ax in figure.axes)  # axes have names, pictures have none
+        plt.close(figure)
+    assert not plt.get_fignums()
+    html = plots.verdicts({"LGCA": trace.vector[0]}, matrix, manifest.classes, 1).to_html()
+    assert "yes" in html or "no" in html
