@@ -421,6 +421,12 @@ assert not logging.root.handlers and logging.root.manager.disable == 0
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_caller_s_own_log_and_warnings_stay_empty_too(file, caplog, recwarn):
+    caplog.set_level(logging.DEBUG)
+    load_encoder(f"tiny-test-quickgelu:{file}", device="cpu")
+    assert not caplog.records and not recwarn.list
+
+
 # Any encoder
 
 
