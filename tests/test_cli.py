@@ -155,11 +155,18 @@ def test_method_options_reach_the_methods(work, tiny):
     assert config["n"] == 4
 
 
-def test_records_are_not_overwritten(work, tiny):
+def test_records_are_not_overwritten(work, tiny, monkeypatch):
+    from lgca_core import evaluate as module
+
+    def late(*_args, **_kwargs):
+        raise AssertionError("refused only after the work was done")
+
     quick = evaluate(tiny, *THINGS, "--method", "clip", "--out", "kept")
     assert lgca(*quick)[0] == 0
     before = (work / "kept" / results.RECORD).read_text()
-    assert "--force" in refused(*quick)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "evaluate", late)
+        assert "--force" in refused(*quick)
     assert (work / "kept" / results.RECORD).read_text() == before
     assert lgca(*quick, "--force")[0] == 0
     (work / "kept" / "mine.txt").write_text("x")
