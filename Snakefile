@@ -18,9 +18,10 @@ import yaml
 EVALUATIONS = {
     "aviary": {
         "dataset": "aviary",
-        "method": ["clip", "clip-e", "waffle", "cupl", "wca", "wca-released", "lgca", "lgca-equal"],
+        "method": ["clip", "clip-e", "waffle", "cupl", "wca", "lgca", "lgca-equal"],
         "seeds": 5,
         "device": "cpu",
+        "workers": 2,
     },
 }
 
@@ -82,6 +83,7 @@ rule evaluate:
     output:
         record="_build/records/{name}/record.json",
         predictions="_build/records/{name}/predictions.parquet",
+    threads: 2
     log:
         "_build/logs/{name}.log",
     params:

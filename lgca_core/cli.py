@@ -47,9 +47,7 @@ class _Group(TyperGroup):
         except LgcaError as error:
             message = str(error)
         except Exception as error:
-            if hasattr(
-                error, "format_message"
-            ):  # Typer's usage errors, of click's class or its own by version
+            if hasattr(error, "format_message"):  # Typer's usage errors, of click's class or its own by version
                 message = error.format_message().replace("Value error, ", "")
             elif type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
                 message = "the device's memory is full: lower --batch-size or --chunk"
@@ -92,6 +90,14 @@ BatchSize = Annotated[
     int | None,
     typer.Option(min=1, rich_help_panel="Encoder", help="Crops or sentences a pass."),
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        rich_help_panel="Encoder",
+        help="Batches encoded side by side on a CPU; for OMP_NUM_THREADS=1. The result is the same.",
+    ),
+]
 Descriptions = Annotated[
     Path | None,
     typer.Option(
@@ -119,9 +125,7 @@ Templates = Annotated[
         help='For clip-e: ["a photo of a {}.", ...]',
     ),
 ]
-N = Annotated[
-    int, typer.Option("--n", min=1, rich_help_panel="WCA and LGCA", help="Crops a picture at the start.")
-]
+N = Annotated[int, typer.Option("--n", min=1, rich_help_panel="WCA and LGCA", help="Crops a picture at the start.")]
 Steps = Annotated[int, typer.Option(min=0, rich_help_panel="WCA and LGCA", help="Expansion steps of LGCA.")]
 Rho = Annotated[float, typer.Option(rich_help_panel="WCA and LGCA", help="Share of crops kept at each step.")]
 Gamma = Annotated[float, typer.Option(rich_help_panel="WCA and LGCA", help="Growth of a kept crop's side.")]
@@ -143,15 +147,11 @@ Lam = Annotated[
 ]
 Growth = Annotated[
     Literal["square", "free"],
-    typer.Option(
-        rich_help_panel="WCA and LGCA", help="Whether a crop may stop being square at the picture's edge."
-    ),
+    typer.Option(rich_help_panel="WCA and LGCA", help="Whether a crop may stop being square at the picture's edge."),
 ]
 WholeImage = Annotated[
     bool,
-    typer.Option(
-        "--whole-image", rich_help_panel="WCA and LGCA", help="Let LGCA score the whole picture as well."
-    ),
+    typer.Option("--whole-image", rich_help_panel="WCA and LGCA", help="Let LGCA score the whole picture as well."),
 ]
 
 
@@ -204,11 +204,11 @@ def _embedded(encoder: str | None) -> bool:
 
 
 def _load_encoder(
-    spec: str | None, device: DeviceName, precision: PrecisionName, batch_size: int | None
+    spec: str | None, device: DeviceName, precision: PrecisionName, batch_size: int | None, workers: int = 1
 ) -> "Encoder":
     from lgca_core.encoder import load_encoder
 
-    return load_encoder(spec, device=device, precision=precision, batch_size=batch_size)
+    return load_encoder(spec, device=device, precision=precision, batch_size=batch_size, workers=workers)
 
 
 # ---- classify ----------------------------------------------------------------------------------------------
@@ -222,9 +222,7 @@ def _load_encoder(
     "    --encoder ViT-B-32-quickgelu:openai"
 )
 def classify(
-    photos: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO...", help="Pictures to name.", show_default=False)
-    ],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Pictures to name.", show_default=False)],
     classes: Annotated[
         str | None, typer.Option(help="Names with commas between; by default those of --descriptions.")
     ] = None,
@@ -335,9 +333,7 @@ def evaluate(
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="A data set of the table that `lgca datasets` prints.")
     ] = None,
-    method: Annotated[
-        str, typer.Option(metavar="NAME,...", help=f"Any of {METHODS_HELP}.")
-    ] = "wca,lgca,cupl,clip",
+    method: Annotated[str, typer.Option(metavar="NAME,...", help=f"Any of {METHODS_HELP}.")] = "wca,lgca,cupl,clip",
     seeds: Annotated[int, typer.Option(min=1, help="How many independent crop pools, seeds 0, 1, ...")] = 5,
     out: Annotated[
         Path | None,
@@ -362,6 +358,7 @@ def evaluate(
     device: Device = "auto",
     precision: Precision = "float32",
     batch_size: BatchSize = None,
+    workers: Workers = 1,
     n: N = 60,
     steps: Steps = 3,
     rho: Rho = 0.5,
@@ -391,9 +388,7 @@ def evaluate(
         results.check_free(out, force=force)
     terminal = Console(stderr=True)
     with terminal.status("reading the pictures") if terminal.is_terminal else nullcontext():
-        manifest = (
-            folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
-        )
+        manifest = folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
     own = DATASETS[dataset].descriptions if dataset in DATASETS else None
     sentences = None
     if descriptions:
@@ -401,16 +396,12 @@ def evaluate(
     elif own:
         sentences = own()
     elif wanting := [name for name in methods if floor.METHODS[name].prompts == "descriptions"]:
-        raise LgcaError(
-            f"the method {wanting[0]!r} needs sentences of every class: give --descriptions FILE.json"
-        )
+        raise LgcaError(f"the method {wanting[0]!r} needs sentences of every class: give --descriptions FILE.json")
     short = prompts.read_descriptions(descriptors, manifest.classes) if descriptors else None
     generic = prompts.read_templates(templates) if templates else prompts.GENERIC_TEMPLATES
     if "clip-d" in methods and short is None:
-        raise LgcaError(
-            "the method 'clip-d' needs short descriptors of every class: give --descriptors FILE.json"
-        )
-    model = _load_encoder(encoder, device, precision, batch_size)
+        raise LgcaError("the method 'clip-d' needs short descriptors of every class: give --descriptors FILE.json")
+    model = _load_encoder(encoder, device, precision, batch_size, workers)
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, disable=not terminal.is_terminal, transient=True) as bar:
@@ -483,9 +474,7 @@ def _report(console: Console, record: "Record", predictions: "pd.DataFrame") -> 
     console.print(line, highlight=False)
     if record.skipped:
         first = record.skipped[0]
-        console.print(
-            f"Skipped {len(record.skipped)}, listed in the record; the first: {first.path} ({first.reason})"
-        )
+        console.print(f"Skipped {len(record.skipped)}, listed in the record; the first: {first.path} ({first.reason})")
 
 
 def _difference(row: Mapping[str, Any]) -> list[str]:

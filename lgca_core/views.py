@@ -35,8 +35,9 @@ class Views:
         asked: list[list[Box]] = [[tuple(box) for box in of_picture.tolist()] for of_picture in boxes]
         missing = {(b, box): None for b, of in enumerate(asked) for box in of if box not in self._vectors[b]}
         todo = list(missing)  # in order, each once
-        for start in range(0, len(todo), self.encoder.batch_size):
-            batch = todo[start : start + self.encoder.batch_size]
+        at_once = self.encoder.batch_size * self.encoder.workers
+        for start in range(0, len(todo), at_once):
+            batch = todo[start : start + at_once]
             for (b, box), vector in zip(batch, self.encoder.encode_crops(self._cut(batch)), strict=True):
                 self._vectors[b][box] = vector
         return [torch.stack([self._vectors[b][box] for box in of]) for b, of in enumerate(asked)]

@@ -71,3 +71,11 @@ def _pixels(picture):
 def test_boxes_for_other_pictures_are_refused():
     with pytest.raises(AssertionError, match=r"boxes of 2 pictures, there are 1"):
         Views(stub(), [noise(9, 9)]).encode([whole(9, 9), whole(9, 9)])
+
+
+def test_batches_encoded_side_by_side_give_the_same_vectors_and_the_same_count():
+    boxes = [draw_squares(50, 70, 37, 0.2, 0.9, seed=0, identity="a")]
+    one, three = rich(batch_size=5), rich(batch_size=5, workers=3)
+    alone, together = (Views(encoder, [noise(50, 70)]).encode(boxes)[0] for encoder in (one, three))
+    assert torch.equal(alone, together)
+    assert one.image_passes == three.image_passes == 37

@@ -24,7 +24,7 @@ class Split:
 
 
 SPLITS: dict[str, Split] = {
-    "aviary": Split("test", "test", 25),
+    "aviary": Split("test", "test", 15),
     "aviary-validation": Split("validation", "test", 25),
     **{
         f"aviary-{style}": Split("test", style, 15)
