@@ -20,6 +20,7 @@ EVALUATIONS = {
         "dataset": "aviary",
         "method": ["clip", "clip-e", "waffle", "cupl", "wca", "lgca", "lgca-equal"],
         "seeds": 5,
+        "n": 30,  # half the papers' crops, for two cores
         "device": "cpu",
         "workers": 2,
     },
