@@ -72,9 +72,7 @@ class Manifest:
         return item.path.relative_to(self.root).as_posix()
 
 
-def folder(
-    path: Path | str, *, name: str | None = None, split: str = "all", on_error: OnError = "raise"
-) -> Manifest:
+def folder(path: Path | str, *, name: str | None = None, split: str = "all", on_error: OnError = "raise") -> Manifest:
     """Pictures laid out class by class: ``path/<class name>/.../<picture>``.
 
     Classes and pictures are sorted by name; hidden files and folders are ignored, and so are files beside the
@@ -100,9 +98,7 @@ def folder(
         if not visible:
             raise LgcaError(f"{root} is empty: it must hold one folder of pictures a class")
         if not folders:
-            raise LgcaError(
-                f"{root} holds no class folders, only files such as {visible[0].name}: give its parent"
-            )
+            raise LgcaError(f"{root} holds no class folders, only files such as {visible[0].name}: give its parent")
         found = [(label, file) for label, entry in enumerate(folders) for file in _files(entry)]
     except OSError as error:
         raise LgcaError(f"{root} cannot be read: {error.strerror} ({error.filename})") from error
@@ -209,9 +205,7 @@ def _make(root: Path, fill: Callable[[Path], None]) -> None:
         root.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     except OSError as error:
-        raise LgcaError(
-            f"cannot write to {root.parent} ({error.strerror}): set LGCA_HOME to another folder"
-        ) from error
+        raise LgcaError(f"cannot write to {root.parent} ({error.strerror}): set LGCA_HOME to another folder") from error
     try:
         fill(draft)
         draft.chmod(0o755)

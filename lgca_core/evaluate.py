@@ -74,9 +74,7 @@ METHODS: dict[str, Method] = {
     "clip-d": Method("a mean of short descriptors, the whole picture", "descriptors"),
     "waffle": Method("a mean of prompts with random words and letters, the whole picture", "waffle"),
     "cupl": Method("a mean of descriptions, the whole picture", "descriptions"),
-    "wca": Method(
-        "weighted descriptions against weighted crops, as the paper writes it", "descriptions", "wca"
-    ),
+    "wca": Method("weighted descriptions against weighted crops, as the paper writes it", "descriptions", "wca"),
     "wca-released": Method("the same as its released code runs", "descriptions", "wca-released"),
     "lgca": Method("crops that start local; the salient ones expand", "descriptions", "lgca"),
     "lgca-equal": Method("lgca with no more encoder passes than wca", "descriptions", "lgca-equal"),
@@ -103,9 +101,7 @@ class _Texts:
             return prompt.waffle(self.classes, seed=seed)
         if kind == "descriptors":
             if self.descriptors is None:
-                raise LgcaError(
-                    f"the method {method!r} needs short descriptors of every class: give --descriptors"
-                )
+                raise LgcaError(f"the method {method!r} needs short descriptors of every class: give --descriptors")
             return prompt.descriptors(self.classes, self.descriptors)
         if self.descriptions is None:
             raise LgcaError(f"the method {method!r} needs descriptions of every class: give --descriptions")
@@ -338,9 +334,7 @@ def evaluate(
         image_passes=encoder.image_passes - images_before,
         text_passes=encoder.text_passes - texts_before,
         peak_memory=_peak_memory(),
-        peak_device_memory=(
-            torch.cuda.max_memory_allocated(encoder.device) if encoder.device.type == "cuda" else None
-        ),
+        peak_device_memory=(torch.cuda.max_memory_allocated(encoder.device) if encoder.device.type == "cuda" else None),
         skipped=skipped,
         runs=[
             Run(

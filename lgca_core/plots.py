@@ -54,6 +54,13 @@ def use_style() -> None:
     )
 
 
+def _subplots(*grid: int, **settings: Any) -> tuple[Figure, Any]:
+    """A figure that only its caller shows: a notebook would draw one that pyplot still holds a second time."""
+    figure, axes = plt.subplots(*grid, **settings)
+    plt.close(figure)
+    return figure, axes
+
+
 def name(method: str) -> str:
     """A method's name on a page."""
     return NAMES.get(method, method)
@@ -76,7 +83,7 @@ def crop_grid(
 ) -> Figure:
     """The crops of boxes (n, 4), all drawn at one size, each with a caption below."""
     rows = -(-len(boxes) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, (size + 0.42) * rows), squeeze=False)
+    figure, axes = _subplots(rows, columns, figsize=(size * columns, (size + 0.42) * rows), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, box, text in zip(axes.flat, boxes.tolist(), captions):
@@ -90,7 +97,7 @@ def crop_grid(
 def expansion(picture: Image.Image, trace: Trace, columns: int = 2) -> Figure:
     """One panel a step of the first picture of a trace: its boxes, coloured by their share of the step's weight."""
     rows = -(-len(trace.steps) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3.4 * columns, 3.6 * rows), squeeze=False, layout="constrained")
+    figure, axes = _subplots(rows, columns, figsize=(3.4 * columns, 3.6 * rows), squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set_axis_off()
     for t, (ax, step) in enumerate(zip(axes.flat, trace.steps)):
@@ -108,7 +115,7 @@ def as_seen(picture: Image.Image, size: int) -> Figure:
     from lgca_core.resample import crops
 
     seen = crops(picture, whole(picture.height, picture.width), size)[0].permute(1, 2, 0).numpy()
-    figure, axes = plt.subplots(1, 2, figsize=(6.6, 3.4), layout="constrained")
+    figure, axes = _subplots(1, 2, figsize=(6.6, 3.4), layout="constrained")
     for ax, image, title in (
         (axes[0], picture, f"{picture.width} x {picture.height} pixels"),
         (axes[1], seen, f"as encoded: {size} x {size}"),
@@ -141,7 +148,7 @@ def scores_by_step(trace: Trace, matrix: Tensor, classes: Sequence[str], label: 
     scores = torch.stack([step.vector[0] @ matrix.T for step in trace.steps])  # (T + 1, C)
     total = trace.vector[0] @ matrix.T
     others = [c for c in total.argsort(descending=True).tolist() if c != label][:rivals]
-    figure, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
+    figure, ax = _subplots(figsize=(7, 3.8), layout="constrained")
     for c, colour in zip([label, *others], sns.color_palette()):
         own = c == label
         mark: dict[str, Any] = (
@@ -175,7 +182,7 @@ def verdicts(vectors: Mapping[str, Tensor], matrix: Tensor, classes: Sequence[st
 def lineage(picture: Image.Image, chain: pd.DataFrame, truth: str) -> Figure:
     """One box of `lineage.lineages` through its expansions: where it lies, and each crop with its verdict."""
     boxes = torch.tensor(chain[["top", "left", "height", "width"]].to_numpy())
-    figure, axes = plt.subplots(1, len(chain) + 1, figsize=(2.1 * (len(chain) + 1), 2.9), layout="constrained")
+    figure, axes = _subplots(1, len(chain) + 1, figsize=(2.1 * (len(chain) + 1), 2.9), layout="constrained")
     boxes_on(axes[0], picture, boxes, torch.linspace(0.4, 1, len(boxes)), truth)
     for ax, (_, row) in zip(axes[1:], chain.iterrows()):
         box = (row["left"], row["top"], row["left"] + row["width"], row["top"] + row["height"])
@@ -226,7 +233,7 @@ def built_from(profile: str, record: Record) -> str:
 
 def accuracy(table: pd.DataFrame) -> Figure:
     """Top-1 of `results.summary` with its 95 % interval, a dot a method, encoder passes beside the name."""
-    figure, ax = plt.subplots(figsize=(7, 0.42 * len(table) + 1.1), layout="constrained")
+    figure, ax = _subplots(figsize=(7, 0.42 * len(table) + 1.1), layout="constrained")
     order = table.iloc[::-1].reset_index(drop=True)
     baseline = order["difference"].isna()
     colours = [sns.color_palette()[1] if own else sns.color_palette()[0] for own in baseline]
@@ -329,7 +336,7 @@ def margins_by_step(chains: pd.DataFrame) -> Figure:
         .groupby(["picture", "step"], as_index=False)[["right", "margin"]]
         .mean()
     )
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.1), layout="constrained")
+    figure, axes = _subplots(1, 2, figsize=(7.4, 3.1), layout="constrained")
     for ax, column, label in (
         (axes[0], "right", "best class is the true one, %"),
         (axes[1], "margin", "mean margin (cosine units)"),
@@ -341,7 +348,7 @@ def margins_by_step(chains: pd.DataFrame) -> Figure:
 
 def growth(frame: pd.DataFrame, x: str, y: str, xlabel: str, ylabel: str, hue: str | None = None) -> Figure:
     """Measured points with lines, from zero on both axes, for how a cost grows."""
-    figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    figure, ax = _subplots(figsize=(7, 3.4), layout="constrained")
     sns.lineplot(frame, x=x, y=y, hue=hue, style=hue, markers=True, dashes=False, ax=ax)
     ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, None), ylim=(0, None))
     if hue is not None:

@@ -71,9 +71,7 @@ def templates(names: Sequence[str], templates: Sequence[str] = GENERIC_TEMPLATES
     marks = [template.replace("{name}", "{}") for template in templates]
     for template, mark in zip(templates, marks, strict=True):
         if "{}" not in mark:
-            raise LgcaError(
-                f"the template {template!r} has no place for the name: write {{}} where it belongs"
-            )
+            raise LgcaError(f"the template {template!r} has no place for the name: write {{}} where it belongs")
     return [[mark.replace("{}", wordify(name)) for mark in marks] for name in names]
 
 
@@ -129,9 +127,7 @@ def waffle(names: Sequence[str], *, seed: int, pairs: int = 15) -> list[list[str
 
 def digest(prompts: Mapping[str, Sequence[Sequence[str]]]) -> str:
     """sha256 of prompts by method: one hash for everything that the text encoder was asked."""
-    canonical = json.dumps(
-        {name: [list(p) for p in prompts[name]] for name in sorted(prompts)}, ensure_ascii=False
-    )
+    canonical = json.dumps({name: [list(p) for p in prompts[name]] for name in sorted(prompts)}, ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -165,17 +161,13 @@ def read_descriptions(path: Path | str, classes: Sequence[str] | None = None) ->
     for name in dict.fromkeys(classes):
         candidates = [name] if name in table else loose.get(_fold(name), [])
         if len(candidates) > 1:
-            raise LgcaError(
-                f"{path}: {_listed(candidates)} could all mean the class {name!r}: keep one of them"
-            )
+            raise LgcaError(f"{path}: {_listed(candidates)} could all mean the class {name!r}: keep one of them")
         if candidates:
             found[name] = candidates[0]
     unknown = [key for key in table if key not in found.values()]
     missing = [name for name in dict.fromkeys(classes) if name not in found]
     if missing:
-        raise LgcaError(
-            f"{path} has no descriptions for {_listed(missing)}{_nearest(missing[0], unknown or table)}"
-        )
+        raise LgcaError(f"{path} has no descriptions for {_listed(missing)}{_nearest(missing[0], unknown or table)}")
     if unknown:
         raise LgcaError(
             f"{path} describes {_listed(unknown)}, which the data set does not have"
@@ -218,17 +210,11 @@ def _read_json(path: Path, form: str) -> object:
     except FileNotFoundError:
         raise LgcaError(f"{path} does not exist: give a JSON file of the form {form}") from None
     except OSError as error:
-        raise LgcaError(
-            f"{path} cannot be read ({error.strerror}): give a JSON file of the form {form}"
-        ) from error
+        raise LgcaError(f"{path} cannot be read ({error.strerror}): give a JSON file of the form {form}") from error
     except UnicodeDecodeError as error:
         raise LgcaError(f"{path} is not UTF-8 text: save it as JSON of the form {form}") from error
     except (json.JSONDecodeError, RecursionError) as error:
-        where = (
-            f"line {error.lineno}: {error.msg}"
-            if isinstance(error, json.JSONDecodeError)
-            else "nested too deep"
-        )
+        where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
         raise LgcaError(f"{path} is not JSON ({where}): it must have the form {form}") from error
 
 

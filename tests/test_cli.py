@@ -104,9 +104,7 @@ def test_help_teaches():
 
 def test_help_does_not_wait_for_torch():
     code = "import lgca_core.cli, sys; sys.exit({'torch', 'open_clip', 'pandas'} & set(sys.modules) or 0)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1]
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stderr
 
 
@@ -191,9 +189,7 @@ def test_skipped_pictures_are_listed(work, tiny):
 def test_a_data_set_brings_its_own_descriptions(work, tiny, monkeypatch):
     made = datasets.Entry("toys", lambda: datasets.folder("things", name="aviary-toys"), lambda: DESCRIPTIONS)
     monkeypatch.setitem(datasets.DATASETS, "toys", made)
-    status, out, err = lgca(
-        *evaluate(tiny, "--dataset", "toys", "--method", "cupl,clip-e,waffle", "--out", "run")
-    )
+    status, out, err = lgca(*evaluate(tiny, "--dataset", "toys", "--method", "cupl,clip-e,waffle", "--out", "run"))
     assert (status, err) == (0, "")
     assert "minus wca" not in out
     assert results.load("run")[0].dataset.name == "aviary-toys"
@@ -210,9 +206,7 @@ def test_embedded_encoder_says_what_it_knows(work, tiny, monkeypatch):
     status, out, _ = lgca(*quick, *THINGS)
     assert status == 0
     assert "knows only the painted birds" in out
-    own = datasets.Entry(
-        "its own", lambda: datasets.folder("things", name="aviary-toys"), lambda: DESCRIPTIONS
-    )
+    own = datasets.Entry("its own", lambda: datasets.folder("things", name="aviary-toys"), lambda: DESCRIPTIONS)
     monkeypatch.setitem(datasets.DATASETS, "toys", own)
     assert "knows only" not in lgca(*quick, "--dataset", "toys")[1]
     assert "knows only" in lgca("classify", "things/red/0.png", "--classes", "red,blue", "--n", "4")[1]
@@ -271,9 +265,7 @@ def test_classify_without_descriptions_says_so(work, tiny):
 
 def test_one_pixel_is_a_picture(work, tiny):
     Image.new("RGB", (1, 1), "red").save("dot.png")
-    status, out, err = lgca(
-        "classify", "dot.png", "--encoder", tiny, "--classes", "red,green", "--method", "lgca"
-    )
+    status, out, err = lgca("classify", "dot.png", "--encoder", tiny, "--classes", "red,green", "--method", "lgca")
     assert (status, err) == (0, "")
     assert "dot.png" in out
 
@@ -285,9 +277,7 @@ def test_real_clip_from_a_local_checkpoint(work):
     state = {name: 0.02 * torch.randn(value.shape, dtype=torch.float16) for name, value in shapes.items()}
     save_file(state, "random.safetensors")
     spec = f"ViT-B-32-quickgelu:{work / 'random.safetensors'}"
-    status, out, err = lgca(
-        "classify", "things/red/0.png", "--encoder", spec, "--classes", "red,green", "--n", "2"
-    )
+    status, out, err = lgca("classify", "things/red/0.png", "--encoder", spec, "--classes", "red,green", "--n", "2")
     assert (status, err) == (0, "")
     assert "things/red/0.png" in out
 
@@ -327,9 +317,7 @@ def huge_png() -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0")) + part(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0")) + part(b"IEND", b"")
 
 
 def cut_jpeg() -> bytes:

@@ -104,9 +104,7 @@ def test_unreadable_files_raise_or_are_listed(root):
 
 def test_file_hash_is_the_identity(root):
     made = datasets.folder(root)
-    assert [datasets.file_hash(str(item.path)) for item in made.items] == [
-        item.identity for item in made.items
-    ]
+    assert [datasets.file_hash(str(item.path)) for item in made.items] == [item.identity for item in made.items]
     with pytest.raises(LgcaError, match="nowhere: the file cannot be read"):
         datasets.file_hash(root / "nowhere")
 

@@ -138,9 +138,7 @@ def test_scores_are_those_of_one_picture_alone(manifest, method):
         "lgca": LGCA(),
     }[method]
     look = replace(look, n=6)
-    _, predictions = run(
-        manifest, ALL, encoder, lgca=replace(QUICK["lgca"], steps=LGCA().steps), seeds=(0, 7)
-    )
+    _, predictions = run(manifest, ALL, encoder, lgca=replace(QUICK["lgca"], steps=LGCA().steps), seeds=(0, 7))
     anchors = [f"a photo of a {name}." for name in manifest.classes]
     matrix = class_matrix(
         encoder,
@@ -287,14 +285,10 @@ def test_classify_agrees_with_evaluate(manifest, method):
     _, predictions = run(manifest, [method], seeds=(3,))
     paths = [item.path for item in manifest.items]
     ranked = list(
-        evaluate.classify(
-            paths, manifest.classes, colour_encoder(), method, descriptions=DESCRIPTIONS, seed=3, **QUICK
-        )
+        evaluate.classify(paths, manifest.classes, colour_encoder(), method, descriptions=DESCRIPTIONS, seed=3, **QUICK)
     )
     assert len(ranked) == len(paths)
-    for rows, prediction, margin in zip(
-        ranked, predictions["prediction"], predictions["margin"], strict=True
-    ):
+    for rows, prediction, margin in zip(ranked, predictions["prediction"], predictions["margin"], strict=True):
         assert rows[0][0] == manifest.classes[prediction]
         assert [score for _, score in rows] == sorted((score for _, score in rows), reverse=True)
         assert rows[0][1] - rows[1][1] == pytest.approx(margin, abs=1e-6)

@@ -46,9 +46,7 @@ def make(runs: dict[str, np.ndarray], **changes) -> tuple[results.Record, pd.Dat
         "dirty": False,
         "parameters": {"n": 60, "methods": list(runs)},
         "seeds": [0, 1],
-        "dataset": results.Dataset(
-            name="toy", split="test", count=n, classes=["x", "y"], manifest_sha256=SHA
-        ),
+        "dataset": results.Dataset(name="toy", split="test", count=n, classes=["x", "y"], manifest_sha256=SHA),
         "prompts_sha256": SHA,
         "encoder": results.EncoderInfo(name="stub", precision="float32"),
         "resize": "pillow",
@@ -206,9 +204,7 @@ def test_code_version_follows_git(tmp_path, monkeypatch):
 
     def git(*words):
         who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-        done = subprocess.run(
-            ["git", "-C", str(tmp_path / "repo"), *who, *words], check=True, capture_output=True
-        )
+        done = subprocess.run(["git", "-C", str(tmp_path / "repo"), *who, *words], check=True, capture_output=True)
         return done.stdout.decode().strip()
 
     git("init", "-q")
@@ -312,9 +308,7 @@ def test_summary(hits):
     ) == results.paired_interval(hits["clip"], hits["wca"])
     p = {m: results.mcnemar(results.decided(hits[m]), results.decided(hits["wca"])) for m in ("lgca", "clip")}
     assert table.loc[["lgca", "clip"], "p"].tolist() == pytest.approx([p["lgca"], p["clip"]])
-    assert table.loc[["lgca", "clip"], "p_holm"].tolist() == pytest.approx(
-        results.holm([p["lgca"], p["clip"]])
-    )
+    assert table.loc[["lgca", "clip"], "p_holm"].tolist() == pytest.approx(results.holm([p["lgca"], p["clip"]]))
     assert table.loc["wca", ["difference", "p", "p_holm"]].isna().all()
     assert results.summary(record, predictions, baseline=None)["p_holm"].isna().all()
     with pytest.raises(LgcaError, match="'goal'"):
