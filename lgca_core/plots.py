@@ -89,7 +89,7 @@ def crop_grid(
     for ax, box, text in zip(axes.flat, boxes.tolist(), captions):
         top, left, height, width = box
         ax.imshow(picture.crop((left, top, left + width, top + height)), interpolation="lanczos")
-        ax.set_title(text, fontsize="x-small", y=-0.02, va="top")
+        ax.text(0.5, -0.05, text, fontsize="x-small", transform=ax.transAxes, ha="center", va="top")
     figure.tight_layout(h_pad=1.6, w_pad=0.4)
     return figure
 
