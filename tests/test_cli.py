@@ -41,6 +41,7 @@ def refused(*words) -> str:
     assert out == ""
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+    assert "Value error" not in err  # the parser's jargon
     return err
 
 
