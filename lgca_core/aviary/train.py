@@ -21,6 +21,7 @@ import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,13 @@ def painted(config: Config, folder: Path) -> dict[str, np.ndarray]:
     if not all(f.exists() for f in files.values()):
         folder.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
-        edges = [*list(range(0, config.scenes, 250)), config.scenes]
-        with ProcessPoolExecutor(os.cpu_count()) as pool:
-            blocks = list(pool.map(_paint_block, [config.seed] * (len(edges) - 1), edges[:-1], edges[1:]))
+        edges = [*range(0, config.scenes, 250), config.scenes]
+        jobs = [config.seed] * (len(edges) - 1), edges[:-1], edges[1:]
+        if len(edges) == 2:
+            blocks = [*map(_paint_block, *jobs)]
+        else:  # fresh processes: OpenCV's threads do not survive a fork
+            with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+                blocks = list(pool.map(_paint_block, *jobs))
         for column, name in enumerate(names):
             temporary = files[name].with_suffix(".partial")
             with temporary.open("wb") as handle:
