@@ -287,7 +287,7 @@ def simple_table(table: pd.DataFrame, caption: str, formats: Mapping[str, str] |
 
 
 def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
-    """What `results.summary` says of LGCA against the baseline, in Markdown sentences, whichever way it came out."""
+    """What `results.summary` says of LGCA against the baseline, in sentences of HTML, whichever way it came out."""
     rows = table.set_index("method")
     said = []
     for method in ("lgca", "lgca-equal"):
@@ -302,7 +302,7 @@ def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
         else:
             relation = "not distinguishable from"
         said.append(
-            f"**{name(method)}** ({row['passes']:.0f} passes a picture): {100 * row['top1']:.1f} %, {relation} "
+            f"<strong>{name(method)}</strong> ({row['passes']:.0f} passes a picture): {100 * row['top1']:.1f} %, {relation} "
             f"{name(baseline)}'s {100 * rows.loc[baseline, 'top1']:.1f} % ({rows.loc[baseline, 'passes']:.0f} passes); "
             f"difference {100 * row['difference']:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}."
         )
