@@ -274,7 +274,12 @@ def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
     def bold(column: pd.Series) -> list[str]:
         return ["font-weight: 700" if t else "" for t in tied]
 
-    return shown.style.hide(axis="index").apply(bold, subset=["top-1, %"]).set_caption(caption)
+    return (
+        shown.style.set_table_attributes('class="dataframe"')
+        .hide(axis="index")
+        .apply(bold, subset=["top-1, %"])
+        .set_caption(caption)
+    )
 
 
 def _or_dash(value: float, form: str, factor: float = 1.0) -> str:
@@ -283,7 +288,12 @@ def _or_dash(value: float, form: str, factor: float = 1.0) -> str:
 
 def simple_table(table: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> Styler:
     """A tidy frame as a page's table, without its index."""
-    return table.style.hide(axis="index").format(dict(formats or {})).set_caption(caption)
+    return (
+        table.style.set_table_attributes('class="dataframe"')
+        .hide(axis="index")
+        .format(dict(formats or {}))
+        .set_caption(caption)
+    )
 
 
 def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
@@ -302,8 +312,9 @@ def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
         else:
             relation = "not distinguishable from"
         said.append(
-            f"<strong>{name(method)}</strong> ({row['passes']:.0f} passes a picture): {100 * row['top1']:.1f} %, {relation} "
-            f"{name(baseline)}'s {100 * rows.loc[baseline, 'top1']:.1f} % ({rows.loc[baseline, 'passes']:.0f} passes); "
+            f"<strong>{name(method)}</strong> ({row['passes']:.0f} passes a picture): {100 * row['top1']:.1f} %, "
+            f"{relation} {name(baseline)}'s {100 * rows.loc[baseline, 'top1']:.1f} % "
+            f"({rows.loc[baseline, 'passes']:.0f} passes); "
             f"difference {100 * row['difference']:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}."
         )
     return " ".join(said)
@@ -322,7 +333,11 @@ def training_seeds(shipped: pd.DataFrame, folder: Path | str, trained: Sequence[
         )
     frame = pd.DataFrame(columns).loc[shipped["method"]]
     frame.insert(0, "method", [name(method) for method in frame.index])
-    shown = frame.style.hide(axis="index").format(dict.fromkeys(columns, "{:.1f}"), na_rep="not available")
+    shown = (
+        frame.style.set_table_attributes('class="dataframe"')
+        .hide(axis="index")
+        .format(dict.fromkeys(columns, "{:.1f}"), na_rep="not available")
+    )
     return shown.set_caption("Top-1 accuracy, %, by training seed of the embedded encoder")
 
 
