@@ -41,20 +41,6 @@ def passes_bound(n: int, steps: int, rho: float) -> float:
     return float(1 + n / (1 - exact_share(rho)) + steps)
 
 
-def passes_table(ns: Sequence[int], steps: Sequence[int], rhos: Sequence[float]) -> pd.DataFrame:
-    """Count and bound for every combination: columns n, steps, rho, passes, bound, wca (1 + n), ratio to wca."""
-    rows = [
-        {"n": n, "steps": t, "rho": rho, "passes": passes(n, t, rho), "bound": passes_bound(n, t, rho)}
-        for rho in rhos
-        for t in steps
-        for n in ns
-    ]
-    frame = pd.DataFrame(rows, columns=["n", "steps", "rho", "passes", "bound"])
-    frame["wca"] = frame["n"] + 1
-    frame["ratio"] = frame["passes"] / frame["wca"]
-    return frame
-
-
 def visual_flops(encoder: Encoder) -> int:
     """Floating-point operations of encoding one crop, a multiplication and an addition each counted as one.
 
@@ -89,23 +75,8 @@ def time_per_image(
 
     Raises LgcaError without pictures or repeats.
     """
-    if not pictures or repeats < 1:
-        raise LgcaError(f"timing needs pictures and repeats, got {len(pictures)} and {repeats}")
-    identities = [str(b) for b in range(len(pictures))]
-    before = encoder.image_passes
-    seconds = []
-    for _ in range(1 + repeats):
-        views = Views(encoder, pictures)  # a fresh one: it remembers what it encoded
-        start = time.perf_counter()
-        if isinstance(look, LGCA):
-            look.vectors(views, identities, seed, class_matrix)
-        else:
-            look.vectors(views, identities, seed)
-        if encoder.device.type == "cuda":
-            torch.cuda.synchronize(encoder.device)
-        seconds.append((time.perf_counter() - start) / len(pictures))
-    counted = (encoder.image_passes - before) / (1 + repeats) / len(pictures)
-    return Timing(statistics.median(seconds[1:]), min(seconds[1:]), max(seconds[1:]), counted)
+    (timing,) = _timings([look], encoder, pictures, repeats=repeats, seed=seed, class_matrix=class_matrix)
+    return timing
 
 
 def time_table(
@@ -114,24 +85,60 @@ def time_table(
     pictures: Sequence[Image.Image],
     *,
     repeats: int = 5,
+    seed: int = 0,
     class_matrix: Tensor | None = None,
 ) -> pd.DataFrame:
-    """One row a look: method, n, passes (by formula), counted (as run), ms (median a picture), fastest, slowest."""
-    rows = []
-    for name, look in looks.items():
-        timing = time_per_image(look, encoder, pictures, repeats=repeats, class_matrix=class_matrix)
-        rows.append(
-            {
-                "method": name,
-                "n": look.n,
-                "passes": look.passes(),
-                "counted": timing.passes,
-                "ms": 1000 * timing.seconds,
-                "fastest": 1000 * timing.fastest,
-                "slowest": 1000 * timing.slowest,
-            }
-        )
-    return pd.DataFrame(rows)
+    """One row a look: method, n, passes (by formula), counted (as run), ms (median a picture), fastest, slowest.
+
+    The looks take turns, so that a machine that is busy for a while slows them all and not one.
+    """
+    timings = _timings([*looks.values()], encoder, pictures, repeats=repeats, seed=seed, class_matrix=class_matrix)
+    return pd.DataFrame(
+        {
+            "method": name,
+            "n": look.n,
+            "passes": look.passes(),
+            "counted": timing.passes,
+            "ms": 1000 * timing.seconds,
+            "fastest": 1000 * timing.fastest,
+            "slowest": 1000 * timing.slowest,
+        }
+        for (name, look), timing in zip(looks.items(), timings, strict=True)
+    )
+
+
+def _timings(
+    looks: Sequence[WCA | LGCA],
+    encoder: Encoder,
+    pictures: Sequence[Image.Image],
+    *,
+    repeats: int,
+    seed: int,
+    class_matrix: Tensor | None,
+) -> list[Timing]:
+    if not pictures or repeats < 1:
+        raise LgcaError(f"timing needs pictures and repeats, got {len(pictures)} and {repeats}")
+    identities = [str(b) for b in range(len(pictures))]
+
+    def run(look: WCA | LGCA) -> tuple[float, float]:
+        before = encoder.image_passes
+        views = Views(encoder, pictures)  # a fresh one: it remembers what it encoded
+        start = time.perf_counter()
+        if isinstance(look, LGCA):
+            look.vectors(views, identities, seed, class_matrix)
+        else:
+            look.vectors(views, identities, seed)
+        if encoder.device.type == "cuda":
+            torch.cuda.synchronize(encoder.device)
+        seconds = time.perf_counter() - start
+        return seconds / len(pictures), (encoder.image_passes - before) / len(pictures)
+
+    rounds = [[run(look) for look in looks] for _ in range(1 + repeats)][1:]
+    timings = []
+    for turns in zip(*rounds, strict=True):
+        seconds, counted = zip(*turns, strict=True)
+        timings.append(Timing(statistics.median(seconds), min(seconds), max(seconds), statistics.fmean(counted)))
+    return timings
 
 
 def grid(n: Sequence[int], steps: Sequence[int]) -> dict[str, LGCA]:

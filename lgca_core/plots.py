@@ -364,7 +364,8 @@ def margins_by_step(chains: pd.DataFrame) -> Figure:
 def growth(frame: pd.DataFrame, x: str, y: str, xlabel: str, ylabel: str, hue: str | None = None) -> Figure:
     """Measured points with lines, from zero on both axes, for how a cost grows."""
     figure, ax = _subplots(figsize=(7, 3.4), layout="constrained")
-    sns.lineplot(frame, x=x, y=y, hue=hue, style=hue, markers=True, dashes=False, ax=ax)
+    marks = {"marker": "o"} if hue is None else {"markers": True}
+    sns.lineplot(frame, x=x, y=y, hue=hue, style=hue, dashes=False, ax=ax, **marks)
     ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, None), ylim=(0, None))
     if hue is not None:
         ax.legend(title=None, frameon=False)

@@ -4,12 +4,17 @@ import csv
 from dataclasses import replace
 
 import numpy as np
+import open_clip
 import pytest
+import safetensors.torch
 import torch
+from open_clip.model import build_model_from_openai_state_dict
 
 from lgca_core.aviary import language, splits
+from lgca_core.aviary.encoder import MODEL_NAME, WEIGHTS
 from lgca_core.aviary.painter import HABITATS, PARTS, STYLES, Scene, paint
 from lgca_core.aviary.species import ATTRIBUTES, VALUES, Species, distance, draw_training_species, held_out
+from lgca_core.encoder import load_encoder
 
 
 def scene(seed: int = 0, style: str = "test", **attributes: str) -> Scene:
@@ -212,9 +217,7 @@ def test_twenty_steps_train_resume_and_export(train, tmp_path):
     train.train(config, tmp_path / "resumed.safetensors", **common)
     assert len(saved) == 1
 
-    from safetensors.torch import load_file
-
-    straight, resumed = load_file(tmp_path / "straight.safetensors"), load_file(tmp_path / "resumed.safetensors")
+    straight, resumed = (safetensors.torch.load_file(tmp_path / f"{n}.safetensors") for n in ("straight", "resumed"))
     assert straight.keys() == resumed.keys()
     assert all(torch.equal(straight[key], resumed[key]) for key in straight)
     words = straight["token_embedding.weight"].abs().sum(1)
@@ -225,12 +228,52 @@ def test_twenty_steps_train_resume_and_export(train, tmp_path):
         train.train(other, tmp_path / "other.safetensors", **common)
 
 
+def test_the_shorter_towers_of_training_are_open_clip_s(train, tmp_path):
+    tokens = train.Vocabulary()
+    torch.manual_seed(0)
+    model = train.Trainee(len(tokens.rows)).eval()
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "bias" in name:  # zero before training, when a bias lost would go unnoticed
+                value.normal_(std=0.1)
+    train.export(model, tokens, 100.0, tmp_path / "weights.safetensors")
+    encoder = load_encoder(f"{MODEL_NAME}:{tmp_path / 'weights.safetensors'}")
+    # as many captions as fill two groups of unequal lengths, and a word that training never says
+    texts = ["a zyzzyva", *(s for said in language.descriptions("test").values() for s in said)]
+    texts = texts[: train.GROUP + 30]
+    pixels = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (train.MEAN, train.STD))
+    with torch.no_grad():
+        said = model.text(torch.from_numpy(tokens.encode(texts)))
+        seen, _, _ = model.image((pixels / 255 - mean) / std)
+    torch.testing.assert_close(encoder.encode_texts(texts), said, atol=2e-3, rtol=0)  # the file holds float16
+    torch.testing.assert_close(encoder.encode_crops(pixels), seen, atol=2e-3, rtol=0)
+
+
+def test_the_shipped_weights_are_an_openai_model(train):
+    assert WEIGHTS.stat().st_size < 16e6
+    state = safetensors.torch.load_file(WEIGHTS)
+    words = state["token_embedding.weight"].abs().sum(1) > 0
+    assert 200 < int(words.sum()) < 1000  # the rest was never trained, and is zero
+    assert float(state["logit_scale"].exp()) == pytest.approx(100, rel=2e-3)
+    theirs = build_model_from_openai_state_dict(state, cast_dtype=None).float()
+    encoder = load_encoder("aviary", device="cpu")
+    pixels = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (train.MEAN, train.STD))
+    texts = ["a photo of a red-bellied pink finch.", "a zyzzyva", ""]
+    with torch.no_grad():
+        image = theirs.encode_image((pixels / 255 - mean) / std, normalize=True)
+        text = theirs.encode_text(open_clip.tokenize(texts), normalize=True)
+    torch.testing.assert_close(encoder.encode_crops(pixels), image, atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder.encode_texts(texts), text, atol=1e-5, rtol=0)
+
+
 def test_the_vocabulary_knows_nearly_every_word_of_the_descriptions(train):
     tokens = train.Vocabulary()
     ids = tokens.encode([s for sentences in language.descriptions("test").values() for s in sentences])
     words = ids[ids > 0]
     assert (words == train.BLANK).mean() < 0.2
-    assert tokens.encode(["a zyzzyva"]).tolist()[0][0] == tokens.start
+    assert tokens.encode(["a zyzzyva"]).tolist()[0][0] == train.START
 
 
 def test_species_fields_and_codes_agree():

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from stub_encoder import mean_colour, noise, stub
 
 from lgca_core.complexity import (
+    against_bound,
+    grid,
     passes,
     passes_bound,
-    passes_table,
     time_per_image,
     time_table,
     visual_flops,
@@ -39,12 +40,13 @@ def test_no_steps_is_wca_and_rho_of_one_has_no_bound():
     assert passes(60, 3, 1) == 241 and passes_bound(60, 3, 1) == math.inf
 
 
-def test_table_has_a_row_for_every_combination():
-    table = passes_table([60, 30], [0, 3], [0.5, 0.25])
-    assert len(table) == 8
-    row = table[(table.n == 60) & (table.steps == 3) & (table.rho == 0.5)].iloc[0]
-    assert (row.passes, row.bound, row.wca) == (114, 124, 61)
-    assert row.ratio == pytest.approx(114 / 61)
+def test_counted_passes_stand_beside_formula_and_bound():
+    settings = grid([6, 4], [0, 3])
+    table = against_bound(time_table(settings, stub(mean_colour), [noise(300, 400)], repeats=1), settings)
+    assert table.setting.tolist() == ["N=6, T=0", "N=6, T=3", "N=4, T=0", "N=4, T=3"]
+    assert table.formula.tolist() == table.counted.tolist() == [7, 1 + 6 + 3 + 2 + 1, 5, 1 + 4 + 2 + 1 + 1]
+    assert table.bound.tolist() == [13, 16, 9, 12]
+    assert table["times WCA's"].tolist() == pytest.approx([1, 13 / 7, 1, 9 / 5])
 
 
 def test_flops_of_a_matrix_product():
@@ -85,6 +87,13 @@ def test_the_median_is_reported_and_the_first_run_is_not(monkeypatch):
     durations = iter([100, 5, 1, 3])
     timing = time_per_image(WCA(n=1), stub(image), [noise(30, 40)], repeats=3)
     assert (timing.seconds, timing.fastest, timing.slowest) == (3, 1, 5)
+
+
+def test_the_looks_take_turns():
+    asked = []
+    encoder = stub(lambda pixels: asked.append(len(pixels)) or mean_colour(pixels))
+    time_table({"small": WCA(n=2), "large": WCA(n=4)}, encoder, [noise(300, 400)], repeats=2)
+    assert asked == [3, 5] * 3
 
 
 def test_timing_nothing_is_refused():

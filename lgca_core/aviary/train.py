@@ -57,8 +57,10 @@ ATTRIBUTE_PART = {
 """The part that shows an attribute; the family shows only in a view of most of the bird."""
 CAPTION_LENGTH = 24
 """Training captions are cut to this many tokens; few are longer."""
-BLANK = 1
-"""A token whose embedding stays zero: what an untrained word looks like to the text tower."""
+BLANK, START, END = 1, 2, 3
+"""The token whose embedding stays zero, as an untrained word looks to the text tower; the two that frame a text."""
+GROUP = 128
+"""Captions of similar length that go through the text tower together."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Config:
     """Everything that fixes a training run."""
 
     seed: int = 1
-    steps: int = 2000
+    steps: int = 3000
     batch: int = 256
     scenes: int = 16000
     lr: float = 1.5e-3
@@ -148,7 +150,7 @@ class Views(torch.utils.data.IterableDataset):
         said = [row["captions"][k] for k in (0, 1) for row in rows]
         ids = self.tokens.encode([c.text for c in said], length=CAPTION_LENGTH)
         blank = rng.random(ids.shape) < self.config.blank
-        ids[blank & (ids != self.tokens.start) & (ids != self.tokens.end) & (ids != 0)] = BLANK
+        ids[blank & (ids != START) & (ids != END) & (ids != 0)] = BLANK
         batch = {key: torch.from_numpy(value) for key, value in columns.items()}
         batch["ids"] = torch.from_numpy(ids)
         batch["claims"] = torch.from_numpy(np.stack([claim_codes(c.claims) for c in said]))
@@ -232,18 +234,24 @@ class Vocabulary:
         known = sorted({int(t) for text in _every_word() for t in self.tokenizer.encode(text)})
         special = [self.tokenizer.sot_token_id, self.tokenizer.eot_token_id]
         self.rows = np.array([0, 0, *special, *(t for t in known if t not in special)])
-        self.start, self.end = 2, 3
         self._number = {int(t): n for n, t in enumerate(self.rows) if n >= 2}
+        self._known: dict[str, list[int]] = {}
 
     def encode(self, texts: list[str], length: int | None = None) -> np.ndarray:
         """(n, length) int64: start, the words (cut to fit), end, then zeros; `length` None is the longest text's."""
-        words = [[self._number.get(t, BLANK) for t in self.tokenizer.encode(text)] for text in texts]
+        words = [[t for word in text.split() for t in self._tokens(word)] for text in texts]
         length = length or min(77, max(map(len, words)) + 2)
-        rows = [[self.start, *row[: length - 2], self.end] for row in words]
+        rows = [[START, *row[: length - 2], END] for row in words]
         ids = np.zeros((len(rows), length), np.int64)
         for n, row in enumerate(rows):
             ids[n, : len(row)] = row
         return ids
+
+    def _tokens(self, word: str) -> list[int]:
+        """The numbers of one word; the tokenizer never joins what white space parts, so words can be kept."""
+        if word not in self._known:
+            self._known[word] = [self._number.get(t, BLANK) for t in self.tokenizer.encode(word)]
+        return self._known[word]
 
 
 def _every_word() -> list[str]:
@@ -279,8 +287,10 @@ def _blocks(x: Tensor, blocks: Any, mask: Tensor | None) -> Tensor:
             scores = scores + mask
         mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(n, length, width)
         x = x + attention.out_proj(mixed)
-        hidden = block.mlp.c_fc(block.ln_2(x))
-        x = x + block.mlp.c_proj(F.silu(1.702 * hidden) / 1.702)  # QuickGELU, in one kernel
+        # QuickGELU(h) = h sigmoid(1.702 h) = silu(1.702 h) / 1.702, its constants folded into the weights
+        rise, fall = block.mlp.c_fc, block.mlp.c_proj
+        hidden = F.silu(F.linear(block.ln_2(x), 1.702 * rise.weight, 1.702 * rise.bias))
+        x = x + F.linear(hidden, fall.weight / 1.702, fall.bias)
     return x
 
 
@@ -308,14 +318,22 @@ class Trainee(nn.Module):
         return F.normalize((x[:, 0] @ visual.proj).float(), dim=-1), x[:, 0], x[:, 1:]
 
     def text(self, ids: Tensor) -> Tensor:
-        """(n, length) renumbered tokens -> unit embedding (n, D). Causal, so padding to the longest is exact."""
+        """(n, length) renumbered tokens -> unit embedding (n, D).
+
+        Sorted by length and cut to each group's longest: exact, since the tower is causal and reads the end token.
+        """
+        ends = (ids == END).to(torch.int32).argmax(1)
+        order = ends.argsort()
+        groups = [self._text(ids[rows, : int(ends[rows[-1]]) + 1], ends[rows]) for rows in order.split(GROUP)]
+        return torch.cat(groups)[order.argsort()]
+
+    def _text(self, ids: Tensor, ends: Tensor) -> Tensor:
         length = ids.shape[1]
         known = (ids != BLANK) & (ids != 0)
         x = self.words(ids) * known[..., None] + self.clip.positional_embedding[:length]
         x = _blocks(x, self.clip.transformer.resblocks, self.clip.attn_mask[:length, :length])
         x = self.clip.ln_final(x)
-        last = (ids == 3).to(torch.int32).argmax(1)
-        return F.normalize((x[torch.arange(len(x)), last] @ self.clip.text_projection).float(), dim=-1)
+        return F.normalize((x[torch.arange(len(x)), ends] @ self.clip.text_projection).float(), dim=-1)
 
 
 def true_pairs(batch: dict[str, Tensor]) -> Tensor:
