@@ -1,0 +1,158 @@
+"""Options that several commands take, and what they mean."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lgca_core.errors import LgcaError
+
+if TYPE_CHECKING:
+    from lgca_core.encoder import Encoder
+    from lgca_core.lgca import LGCA
+    from lgca_core.wca import WCA
+
+OWN_WORLD = (
+    "The embedded encoder knows only the painted birds of its own aviary: on other pictures expect accuracy "
+    "near chance, and use --encoder ViT-B-32-quickgelu:openai for real CLIP."
+)
+
+
+METHODS_HELP = "clip, clip-e, clip-d, waffle, cupl, wca, wca-released, lgca or lgca-equal"
+
+EncoderSpec = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="SPEC",
+        rich_help_panel="Encoder",
+        help="NAME:TAG of open_clip (downloads once), NAME:/path/to/checkpoint; else the embedded one.",
+    ),
+]
+DeviceName = Literal["auto", "cpu", "cuda"]
+Device = Annotated[DeviceName, typer.Option(rich_help_panel="Encoder", help="Where the encoder runs.")]
+PrecisionName = Literal["float32", "bfloat16", "float16"]
+Precision = Annotated[PrecisionName, typer.Option(rich_help_panel="Encoder", help="Of the encoder.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, rich_help_panel="Encoder", help="Crops or sentences a pass."),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        rich_help_panel="Encoder",
+        help="Batches encoded side by side on a CPU; for OMP_NUM_THREADS=1. The result is the same.",
+    ),
+]
+Descriptions = Annotated[
+    Path | None,
+    typer.Option(
+        "--descriptions",
+        metavar="FILE.json",
+        rich_help_panel="Prompts",
+        help='{"class name": ["sentence", ...]}',
+    ),
+]
+Descriptors = Annotated[
+    Path | None,
+    typer.Option(
+        "--descriptors",
+        metavar="FILE.json",
+        rich_help_panel="Prompts",
+        help='For clip-d: {"class name": ["long, black bill", ...]}',
+    ),
+]
+Templates = Annotated[
+    Path | None,
+    typer.Option(
+        "--templates",
+        metavar="FILE.json",
+        rich_help_panel="Prompts",
+        help='For clip-e: ["a photo of a {}.", ...]',
+    ),
+]
+N = Annotated[int, typer.Option("--n", min=1, rich_help_panel="WCA and LGCA", help="Crops a picture at the start.")]
+Steps = Annotated[int, typer.Option(min=0, rich_help_panel="WCA and LGCA", help="Expansion steps of LGCA.")]
+Rho = Annotated[float, typer.Option(rich_help_panel="WCA and LGCA", help="Share of crops kept at each step.")]
+Gamma = Annotated[float, typer.Option(rich_help_panel="WCA and LGCA", help="Growth of a kept crop's side.")]
+Start = Annotated[
+    str,
+    typer.Option(
+        metavar="local|wca|A,B",
+        rich_help_panel="WCA and LGCA",
+        help="First sizes of LGCA: small ones, WCA's, or shares of the shorter side such as 0.1,0.5.",
+    ),
+]
+Saliency = Annotated[
+    Literal["image", "stratified", "text"],
+    typer.Option(rich_help_panel="WCA and LGCA", help="What makes a crop salient."),
+]
+Lam = Annotated[
+    Literal["uniform", "geometric", "last"],
+    typer.Option("--lam", rich_help_panel="WCA and LGCA", help="How the steps are weighted."),
+]
+Growth = Annotated[
+    Literal["square", "free"],
+    typer.Option(rich_help_panel="WCA and LGCA", help="Whether a crop may stop being square at the picture's edge."),
+]
+WholeImage = Annotated[
+    bool,
+    typer.Option("--whole-image", rich_help_panel="WCA and LGCA", help="Let LGCA score the whole picture as well."),
+]
+
+
+def settings(
+    n: int,
+    steps: int,
+    rho: float,
+    gamma: float,
+    start: str,
+    saliency: str,
+    lam: str,
+    growth: str,
+    whole_image: bool,
+) -> "tuple[WCA, LGCA]":
+    from lgca_core.lgca import LGCA
+    from lgca_core.wca import WCA
+
+    fields: dict[str, Any] = {
+        "steps": steps,
+        "rho": rho,
+        "gamma": gamma,
+        "start": _start(start),
+        "saliency": saliency,
+        "lam": lam,
+        "growth": growth,
+        "whole_image": whole_image,
+    }
+    return WCA(n=n), LGCA(n=n, **fields)
+
+
+def _start(text: str) -> str | tuple[float, float]:
+    if text in ("local", "wca"):
+        return text
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise LgcaError(f"--start must be local, wca or two shares such as 0.1,0.5, not {text!r}") from None
+    return low, high
+
+
+def names(text: str, option: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if "" in names:
+        raise LgcaError(f"{option} must be names with commas between them, not {text!r}")
+    return names
+
+
+def embedded(encoder: str | None) -> bool:
+    return encoder in (None, "aviary")
+
+
+def load(
+    spec: str | None, device: DeviceName, precision: PrecisionName, batch_size: int | None, workers: int = 1
+) -> "Encoder":
+    from lgca_core.encoder import load_encoder
+
+    return load_encoder(spec, device=device, precision=precision, batch_size=batch_size, workers=workers)
