@@ -136,8 +136,8 @@ def load_encoder(
     """The encoder that ``spec`` names.
 
     ``None`` or ``"aviary"``: the embedded one. ``"NAME:TAG"``: open_clip's model and pretrained weights, which are
-    downloaded once. ``"NAME:/path/to/file"``: the same architecture from a file: safetensors, a state dict saved
-    by torch (read with ``weights_only``), or OpenAI's TorchScript archive.
+    downloaded once. ``"NAME:/path/to/file"``, where NAME may be ``aviary``: the same architecture from a file:
+    safetensors, a state dict saved by torch (read with ``weights_only``), or OpenAI's TorchScript archive.
 
     Mean, deviation and input side come from open_clip's preprocessing configuration. ``batch_size`` defaults to
     32 on a CPU and 512 on a GPU.
@@ -215,19 +215,21 @@ def _device(device: str) -> torch.device:
 
 def _resolve(spec: str | None) -> tuple[str, str, str]:
     """Architecture, tag or path, and the name that the record shows."""
-    if spec is None or spec == "aviary":
-        from lgca_core.aviary import encoder as aviary
+    from lgca_core.aviary import encoder as aviary
 
-        aviary.register()
+    aviary.register()
+    if spec is None or spec == "aviary":
         return aviary.MODEL_NAME, str(aviary.WEIGHTS), "aviary"
     name, colon, source = spec.partition(":")
     name = name.replace("/", "-")  # OpenAI's spelling, ViT-B/32
-    _config(name)
+    architecture = aviary.MODEL_NAME if name == "aviary" else name
+    _config(architecture)
     if not colon or not source:
         raise LgcaError(
-            f"encoder {spec!r} does not say which weights: give {name}:TAG or {name}:/path/to/file; {_known_tags(name)}"
+            f"encoder {spec!r} does not say which weights: give {name}:TAG or {name}:/path/to/file; "
+            f"{_known_tags(architecture)}"
         )
-    return name, source, f"{name}:{Path(source).name if _is_path(source) else source}"
+    return architecture, source, f"{name}:{Path(source).name if _is_path(source) else source}"
 
 
 def _config(name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from open_clip.model import build_model_from_openai_state_dict
 
 from lgca_core.aviary import language, splits
-from lgca_core.aviary.encoder import MODEL_NAME, WEIGHTS
+from lgca_core.aviary.encoder import WEIGHTS
 from lgca_core.aviary.painter import HABITATS, PARTS, STYLES, Scene, paint
 from lgca_core.aviary.species import ATTRIBUTES, VALUES, Species, distance, draw_training_species, held_out
 from lgca_core.encoder import load_encoder
@@ -237,7 +237,7 @@ def test_the_shorter_towers_of_training_are_open_clip_s(train, tmp_path):
             if "bias" in name:  # zero before training, when a bias lost would go unnoticed
                 value.normal_(std=0.1)
     train.export(model, tokens, 100.0, tmp_path / "weights.safetensors")
-    encoder = load_encoder(f"{MODEL_NAME}:{tmp_path / 'weights.safetensors'}")
+    encoder = load_encoder(f"aviary:{tmp_path / 'weights.safetensors'}", device="cpu")
     # as many captions as fill two groups of unequal lengths, and a word that training never says
     texts = ["a zyzzyva", *(s for said in language.descriptions("test").values() for s in said)]
     texts = texts[: train.GROUP + 30]
