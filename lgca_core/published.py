@@ -218,7 +218,7 @@ def verdict(difference: float, tolerance: float) -> Verdict:
     """``within`` where the difference, in points, is at most the tolerance either way; NaN is ``not available``."""
     if math.isnan(difference) or math.isnan(tolerance):
         return "not available"
-    if abs(difference) <= tolerance + 1e-9:  # 62.55 - 62.05 is not 0.5 in binary
+    if abs(difference) <= tolerance + 1e-9:  # 64.01 - 63.51 is more than 0.5 in binary
         return "within"
     return "above" if difference > 0 else "below"
 

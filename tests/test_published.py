@@ -236,8 +236,8 @@ def test_the_tolerance_is_the_one_written_down():
     ("difference", "expected"),
     [
         (0.0, "within"),
-        (62.55 - 62.05, "within"),
-        (61.55 - 62.05, "within"),
+        (64.01 - 63.51, "within"),  # in binary a little more than 0.5
+        (63.51 - 64.01, "within"),
         (0.501, "above"),
         (-0.501, "below"),
         (math.nan, "not available"),
