@@ -271,6 +271,26 @@ def load_all(
     return found
 
 
+def find(folder: Path | str) -> list[Path]:
+    """The records in `folder`, itself one or holding them at any depth: their folders, sorted.
+
+    Hidden folders, such as the drafts of :func:`save`, are passed over. A record that lacks one of its two files
+    is listed too, so that :func:`load` can say what is wrong with it.
+
+    Raises:
+        LgcaError: no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise LgcaError(f"{folder} is not a folder: give one that holds records")
+    found = []
+    for place, below, names in os.walk(folder):
+        below[:] = [name for name in below if not name.startswith(".")]
+        if {RECORD, PREDICTIONS} & set(names):
+            found.append(Path(place))
+    return sorted(found)
+
+
 def _check(record: Record, predictions: pd.DataFrame) -> None:
     """The predictions bear out every run of the record, and hold nothing else."""
     hits = (predictions["label"] == predictions["prediction"]).groupby([predictions["method"], predictions["seed"]])

@@ -1,29 +1,22 @@
 """``lgca evaluate``: measure methods on labelled pictures."""
 
-import math
 import re
-from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from lgca_core.cli import options
 from lgca_core.cli.base import app
-from lgca_core.cli.output import stdout
+from lgca_core.cli.output import report, stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from lgca_core.datasets import Manifest
-    from lgca_core.results import Record
 
 
 @app.command(
@@ -139,7 +132,7 @@ def evaluate(
     target = out or Path("runs") / _run_name(manifest, record.utc)
     record = results.save(record, predictions, target, force=force)
     console = stdout()
-    _report(console, record, predictions)
+    report(console, record, predictions)
     if options.embedded(encoder) and not manifest.name.startswith("aviary"):
         console.print(options.OWN_WORLD, style="yellow")
     console.print(f"record: {target}", soft_wrap=True, highlight=False)
@@ -147,49 +140,3 @@ def evaluate(
 
 def _run_name(manifest: "Manifest", utc: datetime) -> str:
     return re.sub(r"[^\w.-]+", "-", manifest.name) + utc.astimezone(UTC).strftime("-%Y%m%dT%H%M%SZ")
-
-
-def _report(console: Console, record: "Record", predictions: "pd.DataFrame") -> None:
-    """The table of a record, and a line about what it took."""
-    from lgca_core import results
-
-    methods = {run.method for run in record.runs}
-    rows = results.summary(record, predictions, "wca" if "wca" in methods else None)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("method")
-    for heading in ("top-1 %", "95 % interval", "std (seeds)", "passes/image"):
-        table.add_column(heading, justify="right")
-    compared = bool(rows["difference"].notna().any())
-    if compared:
-        table.add_column("minus wca (points)", justify="right")
-        table.add_column("p (Holm)", justify="right")
-    for row in rows.to_dict("records"):
-        cells = [
-            row["method"],
-            f"{100 * row['top1']:.1f}",
-            f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
-            "" if math.isnan(row["std"]) else f"{100 * row['std']:.2f} ({row['seeds']})",
-            f"{row['passes']:g}",
-        ]
-        if compared:
-            cells += _difference(row)
-        table.add_row(*cells)
-    console.print(table)
-    dataset, used = record.dataset, record.image_passes
-    read = dataset.count - len(record.skipped)
-    line = (
-        f"{dataset.name}: {read} pictures of {len(dataset.classes)} classes, "
-        f"{record.encoder.name} on {record.device}; "
-        f"{record.seconds:.1f} s, {record.images_per_second:.1f} pictures/s, {used} image passes in all."
-    )
-    console.print(line, highlight=False)
-    if record.skipped:
-        first = record.skipped[0]
-        console.print(f"Skipped {len(record.skipped)}, listed in the record; the first: {first.path} ({first.reason})")
-
-
-def _difference(row: Mapping[str, Any]) -> list[str]:
-    if math.isnan(row["difference"]):
-        return ["", ""]
-    low, high = 100 * row["difference_low"], 100 * row["difference_high"]
-    return [f"{100 * row['difference']:+.1f} ({low:+.1f} to {high:+.1f})", f"{row['p_holm']:.2g}"]

@@ -1,11 +1,18 @@
 """Tables on a terminal, or in a file that a terminal's width must not break."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lgca_core.results import Record
 
 
 def stdout() -> Console:
@@ -14,11 +21,57 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(width=160)
 
 
-def listing(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows that share their keys; the keys are the headings."""
+def listing(rows: Sequence[Mapping[str, Any]], *, right: Collection[str] = ()) -> None:
+    """Print rows that share their keys; the keys are the headings, those in `right` over numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in rows[0]:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*(Text(str(value)) for value in row.values()))  # not markup: a path may hold brackets
     stdout().print(table)
+
+
+def report(console: Console, record: "Record", predictions: "pd.DataFrame") -> None:
+    """The table of a record, and a line about what it took."""
+    from lgca_core import results
+
+    methods = {run.method for run in record.runs}
+    rows = results.summary(record, predictions, "wca" if "wca" in methods else None)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method")
+    for heading in ("top-1 %", "95 % interval", "std (seeds)", "passes/image"):
+        table.add_column(heading, justify="right")
+    compared = bool(rows["difference"].notna().any())
+    if compared:
+        table.add_column("minus wca (points)", justify="right")
+        table.add_column("p (Holm)", justify="right")
+    for row in rows.to_dict("records"):
+        cells = [
+            row["method"],
+            f"{100 * row['top1']:.1f}",
+            f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
+            "" if math.isnan(row["std"]) else f"{100 * row['std']:.2f} ({row['seeds']})",
+            f"{row['passes']:g}",
+        ]
+        if compared:
+            cells += _difference(row)
+        table.add_row(*cells)
+    console.print(table)
+    dataset, used = record.dataset, record.image_passes
+    read = dataset.count - len(record.skipped)
+    line = (
+        f"{dataset.name}: {read} pictures of {len(dataset.classes)} classes, "
+        f"{record.encoder.name} on {record.device}; "
+        f"{record.seconds:.1f} s, {record.images_per_second:.1f} pictures/s, {used} image passes in all."
+    )
+    console.print(line, highlight=False)
+    if record.skipped:
+        first = record.skipped[0]
+        console.print(f"Skipped {len(record.skipped)}, listed in the record; the first: {first.path} ({first.reason})")
+
+
+def _difference(row: Mapping[str, Any]) -> list[str]:
+    if math.isnan(row["difference"]):
+        return ["", ""]
+    low, high = 100 * row["difference_low"], 100 * row["difference_high"]
+    return [f"{100 * row['difference']:+.1f} ({low:+.1f} to {high:+.1f})", f"{row['p_holm']:.2g}"]

@@ -1,0 +1,229 @@
+"""The class matrix of many classes in one go, beside a class at a time: a ratio in one run.
+
+    python benchmarks/class_matrix.py                                # 1000 classes x 50 sentences, embedded encoder
+    python benchmarks/class_matrix.py --encoder ViT-B-32-quickgelu   # OpenAI's architecture, random weights
+
+Three ways to the same matrix, which must agree to 1e-5:
+
+- ``in one go``: `lgca_core.classifier.class_matrix`, all sentences in flat batches of like length, each batch cut
+  at its longest sentence;
+- ``class by class``: what published code does, restated: one forward pass a class through open_clip's own text encoder,
+  every sentence padded to the full context of 77;
+- ``class by class, cut short``: `class_matrix` called a class at a time, which tells how much of the ratio comes from
+  the batches and how much from the cut.
+
+They take turns, so that a machine that is busy for a while slows them all. The sentences are generated: as ragged and
+as long as CuPL's (a median of about 20 tokens), and no two alike, so that none is saved. Times hold tokenising too. A
+record is written to ``results/bench/``.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lgca_core import results
+from lgca_core.aviary.encoder import MODEL_NAME, WEIGHTS
+from lgca_core.classifier import class_matrix
+from lgca_core.encoder import Encoder, load_encoder
+from lgca_core.errors import LgcaError
+from lgca_core.prompts import WORDS
+
+AGREE = 1e-5
+Prompts = list[list[str]]
+
+
+def sentences(classes: int, mean: int, seed: int) -> Prompts:
+    """Different sentences of every class, about as long as CuPL's: `mean` a class, up to 30 % more or less."""
+    rng = np.random.default_rng(seed)
+    shift = rng.integers(-(3 * mean // 10), 3 * mean // 10 + 1, size=classes // 2)
+    counts = np.concatenate([mean + shift, mean - shift, np.full(classes % 2, mean)])  # classes x mean in all
+
+    def sentence(name: str) -> str:
+        words = np.clip(rng.lognormal(np.log(14), 0.4), 4, 45).round().astype(int)
+        return f"The {name}: {' '.join(rng.choice(WORDS, size=words))}."
+
+    made = [[sentence(name) for _ in range(n)] for name, n in zip(open_clip.IMAGENET_CLASSNAMES, counts)]
+    assert len({text for of_class in made for text in of_class}) == classes * mean
+    return made
+
+
+@contextmanager
+def encoders(name: str, device: Any) -> Iterator[tuple[Encoder, Any, Callable[[list[str]], Tensor]]]:
+    """Our encoder, open_clip's model with the same weights, and its tokenizer."""
+    with tempfile.TemporaryDirectory() as folder:
+        if name == "aviary":
+            encoder, file = load_encoder("aviary", device=device), WEIGHTS
+            name = MODEL_NAME
+        else:
+            if name not in open_clip.list_models():
+                raise LgcaError(f"open_clip has no architecture {name!r}: give one, without a tag, or aviary")
+            torch.manual_seed(0)
+            file = Path(folder) / "random.safetensors"
+            save_file(open_clip.create_model(name, load_weights=False).state_dict(), file)
+            encoder = load_encoder(f"{name}:{file}", device=device)
+        model = open_clip.create_model(name, pretrained=str(file), device=encoder.device).eval()
+    yield encoder, model, open_clip.get_tokenizer(name)
+
+
+def class_by_class(model: Any, tokenizer: Callable[[list[str]], Tensor], prompts: Prompts) -> Tensor:
+    """(C, D): a pass a class, at full context; the mean of unit vectors, re-normalised."""
+    device = model.logit_scale.device
+    rows = []
+    with torch.inference_mode():
+        for of_class in prompts:
+            t = F.normalize(model.encode_text(tokenizer(of_class).to(device)), dim=-1)  # (P, D)
+            rows.append(F.normalize(t.mean(dim=0), dim=-1))
+    return torch.stack(rows)
+
+
+def measure(
+    arms: dict[str, Callable[[Prompts], Tensor]], prompts: Prompts, repeats: int
+) -> tuple[dict[str, list[float]], float]:
+    """Seconds of every arm and repeat, and the largest difference between two matrices."""
+    for run in arms.values():
+        run(prompts[:2])  # not counted: the first call loads kernels
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    difference = 0.0
+    for turn in range(repeats):
+        made = {}
+        for name, run in arms.items():
+            start = time.perf_counter()
+            made[name] = run(prompts).cpu()  # waits for the device
+            seconds[name].append(time.perf_counter() - start)
+            print(f"{turn + 1} of {repeats}: {name}: {seconds[name][-1]:.2f} s", file=sys.stderr)
+        first, *others = made.values()
+        difference = max(difference, *(float((first - other).abs().max()) for other in others))
+        assert difference <= AGREE, f"the matrices differ by {difference:.1e}, more than {AGREE:.0e}"
+    return seconds, difference
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the times depend on."""
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def write(record: dict[str, Any], folder: Path) -> Path:
+    """The record as a new file, whole or not at all."""
+    stamp = record["utc"].translate(str.maketrans("", "", "-:"))
+    file = folder / f"class-matrix-{record['encoder']}-{record['device']}-{stamp}.json"
+    draft = file.with_name(f".{file.name}")
+    try:
+        draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        draft.replace(file)
+    except OSError as error:
+        raise LgcaError(f"cannot write {file}: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return file
+
+
+def benchmark(
+    name: str, device: str, classes: int, mean: int, repeats: int, seed: int, batch_size: int | None
+) -> dict[str, Any]:
+    """One run: what was timed, on what, and the ratio."""
+    prompts = sentences(classes, mean, seed)
+    with encoders(name, device) as (encoder, model, tokenizer):
+        if batch_size is not None:
+            encoder.batch_size = batch_size
+        arms: dict[str, Callable[[Prompts], Tensor]] = {
+            "in one go": lambda some: class_matrix(encoder, some),
+            "class by class": lambda some: class_by_class(model, tokenizer, some),
+            "class by class, cut short": lambda some: torch.cat([class_matrix(encoder, [of]) for of in some]),
+        }
+        seconds, difference = measure(arms, prompts, repeats)
+        tokens = (tokenizer([text for of_class in prompts for text in of_class]) != 0).sum(dim=1)
+    median = {arm: statistics.median(times) for arm, times in seconds.items()}
+    commit, dirty = results.code_version()
+    counts = [len(of_class) for of_class in prompts]
+    return {
+        "benchmark": "class-matrix",
+        "utc": results.utc_now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "commit": commit,
+        "dirty": dirty,
+        "encoder": name,
+        "weights": "embedded" if name == "aviary" else "random",
+        "weights_sha256": encoder.sha256,
+        "precision": encoder.precision,
+        "device": encoder.device.type,
+        "machine": machine(encoder.device),
+        "libraries": results.library_versions(),
+        "classes": classes,
+        "sentences": {"all": sum(counts), "fewest": min(counts), "most": max(counts)},
+        "tokens": {"median": float(tokens.double().median()), "longest": int(tokens.max())},
+        "seed": seed,
+        "batch_size": encoder.batch_size,
+        "seconds": seconds,
+        "median_seconds": median,
+        "times_faster": {arm: median[arm] / median["in one go"] for arm in arms if arm != "in one go"},
+        "largest_difference": difference,
+    }
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--classes", type=int, default=1000, help="at most ImageNet's 1000")
+    parser.add_argument("--sentences", type=int, default=50, help="of a class, on average")
+    parser.add_argument("--encoder", default="aviary", help="aviary, or an architecture of open_clip: random weights")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--batch-size", type=int, help="sentences a pass in one go; the encoder's own if absent")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0, help="of the sentences")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"), metavar="FOLDER", help="of the record")
+    asked = parser.parse_args(words)
+    if not 2 <= asked.classes <= 1000:
+        parser.error(f"--classes must lie in 2..1000, got {asked.classes}")
+    for option in ("sentences", "repeats", "batch_size"):
+        if getattr(asked, option) is not None and getattr(asked, option) < 1:
+            parser.error(f"--{option.replace('_', '-')} must be at least 1, got {getattr(asked, option)}")
+    try:
+        asked.out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    except OSError as error:
+        parser.error(f"cannot write to {asked.out}: {error.strerror}")
+    try:
+        record = benchmark(
+            asked.encoder, asked.device, asked.classes, asked.sentences, asked.repeats, asked.seed, asked.batch_size
+        )
+        file = write(record, asked.out)
+    except LgcaError as error:
+        parser.error(str(error))
+    for arm, seconds in record["median_seconds"].items():
+        times = record["times_faster"].get(arm)
+        print(f"{arm:<26} {seconds:9.2f} s" + (f"   {times:6.2f} x" if times else ""))
+    print(f"record: {file}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The benchmarks run, compare like with like, and leave a record: at a size that takes seconds and proves no speed."""
+
+import importlib.util
+import json
+import statistics
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+
+from lgca_core.errors import LgcaError
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "class_matrix.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("class_matrix_benchmark", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> str:
+    """Name of a small architecture of our own."""
+    config = {
+        "embed_dim": 32,
+        "quick_gelu": True,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 64, "patch_size": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2},
+    }
+    file = tmp_path_factory.mktemp("tiny") / "tiny-benchmark.json"
+    file.write_text(json.dumps(config))
+    open_clip.add_model_config(file)
+    return file.stem
+
+
+FEW = ["--classes", "5", "--sentences", "6", "--repeats", "2", "--device", "cpu"]
+
+
+@pytest.mark.parametrize("encoder", ["aviary", "tiny"])
+def test_class_matrix(script, tiny, encoder, tmp_path, capsys):
+    name = tiny if encoder == "tiny" else encoder
+    script.main([*FEW, "--encoder", name, "--out", str(tmp_path / "deep" / "bench")])
+    [file] = (tmp_path / "deep" / "bench").iterdir()
+    assert file.name.startswith(f"class-matrix-{name}-cpu-")
+    record = json.loads(file.read_text())
+    assert (record["classes"], record["sentences"]["all"]) == (5, 30)
+    assert record["sentences"]["fewest"] < record["sentences"]["most"]
+    assert record["weights"] == ("embedded" if encoder == "aviary" else "random")
+    median = record["median_seconds"]
+    for arm, seconds in record["seconds"].items():
+        assert len(seconds) == 2
+        assert median[arm] == statistics.median(seconds) > 0
+    assert record["times_faster"] == {
+        arm: median[arm] / median["in one go"] for arm in ("class by class", "class by class, cut short")
+    }
+    assert record["largest_difference"] <= 1e-5
+    assert {"processor", "cores", "threads"} <= record["machine"].keys()
+    assert record["machine"]["threads"] == torch.get_num_threads()
+    assert record["libraries"]["torch"] == torch.__version__.partition("+")[0]
+    assert {"commit", "dirty", "utc", "batch_size"} <= record.keys()
+    out = capsys.readouterr().out
+    assert f"{record['times_faster']['class by class']:.2f} x" in out
+    assert str(file) in out
+
+
+def test_the_peers_loop_pads_to_the_full_context(script, tiny):
+    """Else it would be another benchmark than the one that is reported."""
+    with script.encoders(tiny, "cpu") as (_, model, tokenizer):
+        seen = []
+
+        def tokens(texts):
+            seen.append(tokenizer(texts))
+            return seen[-1]
+
+        prompts = script.sentences(3, 10, seed=0)
+        made = script.class_by_class(model, tokens, prompts)
+    assert [tuple(batch.shape) for batch in seen] == [(len(of_class), 77) for of_class in prompts]
+    torch.testing.assert_close(made.norm(dim=1), torch.ones(3))
+
+
+def test_the_sentences_are_ragged_different_and_as_long_as_cupls(script):
+    prompts = script.sentences(101, 20, seed=0)
+    counts = [len(of_class) for of_class in prompts]
+    assert (len(prompts), sum(counts)) == (101, 2020)
+    assert 14 <= min(counts) < 20 < max(counts) <= 26
+    flat = [text for of_class in prompts for text in of_class]
+    assert len(set(flat)) == len(flat)
+    tokens = (open_clip.get_tokenizer("ViT-B-32-quickgelu")(flat) != 0).sum(dim=1)
+    assert 15 <= tokens.median() <= 25
+    assert tokens.max() < 77
+    assert script.sentences(101, 20, seed=0) == prompts != script.sentences(101, 20, seed=1)
+
+
+def test_matrices_that_differ_are_no_benchmark(script, tiny, tmp_path, monkeypatch):
+    right = script.class_by_class
+    monkeypatch.setattr(script, "class_by_class", lambda *arguments: right(*arguments) + 2e-5)
+    with pytest.raises(AssertionError, match=r"the matrices differ by 2\.0e-05"):
+        script.main([*FEW, "--encoder", tiny, "--out", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--classes", "1001"], "--classes must lie in 2..1000, got 1001"),
+        (["--repeats", "0"], "--repeats must be at least 1, got 0"),
+        (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
+        (["--encoder", "ViT-Z"], "no architecture 'ViT-Z'"),
+        (["--out", "file"], "cannot write to file"),
+    ],
+)
+def test_what_cannot_be_is_said(script, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        script.main([*FEW, *words])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_record_is_whole_or_absent(script, tmp_path, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(script.Path, "replace", full)
+    with pytest.raises(LgcaError, match="No space left"):
+        script.write({"encoder": "aviary", "device": "cpu", "utc": "2026-01-02T03:04:05Z"}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
