@@ -89,7 +89,7 @@ def crop_grid(
     for ax, box, text in zip(axes.flat, boxes.tolist(), captions):
         top, left, height, width = box
         ax.imshow(picture.crop((left, top, left + width, top + height)), interpolation="lanczos")
-        ax.text(0.5, -0.05, text, fontsize="x-small", transform=ax.transAxes, ha="center", va="top")
+        ax.text(0.5, -0.05, text, fontsize="medium", transform=ax.transAxes, ha="center", va="top")
     figure.tight_layout(h_pad=1.6, w_pad=0.4)
     return figure
 
@@ -179,18 +179,24 @@ def verdicts(vectors: Mapping[str, Tensor], matrix: Tensor, classes: Sequence[st
     return simple_table(pd.DataFrame(rows), "The verdicts", {"ahead of the second by": "{:.4f}"})
 
 
-def lineage(picture: Image.Image, chain: pd.DataFrame, truth: str) -> Figure:
+def lineage(picture: Image.Image, chain: pd.DataFrame, truth: str, columns: int = 3) -> Figure:
     """One box of `lineage.lineages` through its expansions: where it lies, and each crop with its verdict."""
     boxes = torch.tensor(chain[["top", "left", "height", "width"]].to_numpy())
-    figure, axes = _subplots(1, len(chain) + 1, figsize=(2.1 * (len(chain) + 1), 2.9), layout="constrained")
-    boxes_on(axes[0], picture, boxes, torch.linspace(0.4, 1, len(boxes)), truth)
-    for ax, (_, row) in zip(axes[1:], chain.iterrows()):
+    rows = -(-(len(chain) + 1) // columns)
+    figure, axes = _subplots(rows, columns, figsize=(2.2 * columns, 2.9 * rows), squeeze=False, layout="constrained")
+    first, *others = axes.flat
+    boxes_on(first, picture, boxes, torch.linspace(0.4, 1, len(boxes)), "\n".join(textwrap.wrap(truth, 18)))
+    for ax in others[len(chain) :]:
+        ax.set_axis_off()
+    for ax, (_, row) in zip(others, chain.iterrows()):
         box = (row["left"], row["top"], row["left"] + row["width"], row["top"] + row["height"])
         ax.imshow(picture.crop(box), interpolation="lanczos")
         ax.set_axis_off()
         colour = sns.color_palette()[2] if row["right"] else sns.color_palette()[3]
-        text = f"step {row['step']}: {row['margin']:+.3f}\n" + "\n".join(textwrap.wrap(row["best"], 18))
-        ax.set_title(text, fontsize="small", color=colour)
+        text = f"step {row['step']}: {row['margin']:+.3f}\n".replace("-", "−") + "\n".join(
+            textwrap.wrap(row["best"], 18)
+        )
+        ax.set_title(text, color=colour)
     return figure
 
 
@@ -257,14 +263,15 @@ def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
     shown = pd.DataFrame(
         {
             "method": table["method"].map(name),
-            "top-1, %": [f"{100 * v:.1f}" for v in table["top1"]],
-            "± over seeds": [_or_dash(v, "{:.1f}", 100) for v in table["std"]],
+            "top-1, %": [
+                f"{100 * v:.1f}" + ("" if np.isnan(std) else f" ± {100 * std:.1f}")
+                for v, std in zip(table["top1"], table["std"])
+            ],
             "95 % interval": [f"{100 * a:.1f} to {100 * b:.1f}" for a, b in zip(table["low"], table["high"])],
             "passes": [f"{v:.0f}" for v in table["passes"]],
-            "against WCA": [_or_dash(v, "{:+.1f}", 100) for v in table["difference"]],
-            "its 95 % interval": [
-                "–" if np.isnan(a) else f"{100 * a:+.1f} to {100 * b:+.1f}"
-                for a, b in zip(table["difference_low"], table["difference_high"])
+            "against WCA": [
+                "–" if np.isnan(v) else f"{_signed(v)} ({_signed(a)} to {_signed(b)})"
+                for v, a, b in zip(table["difference"], table["difference_low"], table["difference_high"])
             ],
             "p (Holm)": ["–" if np.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}") for p in table["p_holm"]],
         }
@@ -282,8 +289,9 @@ def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
     )
 
 
-def _or_dash(value: float, form: str, factor: float = 1.0) -> str:
-    return "–" if np.isnan(value) else form.format(factor * value)
+def _signed(share: float) -> str:
+    """A difference of shares in points, with a true minus sign."""
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def simple_table(table: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> Styler:
@@ -304,7 +312,7 @@ def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
         if method not in rows.index:
             continue
         row = rows.loc[method]
-        low, high = 100 * row["difference_low"], 100 * row["difference_high"]
+        low, high = row["difference_low"], row["difference_high"]
         if low > 0:
             relation = "above"
         elif high < 0:
@@ -312,10 +320,10 @@ def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
         else:
             relation = "not distinguishable from"
         said.append(
-            f"<strong>{name(method)}</strong> ({row['passes']:.0f} passes a picture): {100 * row['top1']:.1f} %, "
-            f"{relation} {name(baseline)}'s {100 * rows.loc[baseline, 'top1']:.1f} % "
-            f"({rows.loc[baseline, 'passes']:.0f} passes); "
-            f"difference {100 * row['difference']:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}."
+            f"<strong>{name(method)}</strong> ({row['passes']:.0f} passes a picture): {100 * row['top1']:.1f}&nbsp;%, "
+            f"{relation} {name(baseline)}'s {100 * rows.loc[baseline, 'top1']:.1f}&nbsp;% "
+            f"({rows.loc[baseline, 'passes']:.0f} passes); difference {_signed(row['difference'])} points, "
+            f"95&nbsp;% interval {_signed(low)} to {_signed(high)}."
         )
     return " ".join(said)
 

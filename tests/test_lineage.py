@@ -125,8 +125,8 @@ def table(**lgca):
 )
 def test_the_verdict_follows_the_interval_and_not_the_mean(low, high, relation):
     said = plots.verdict(table(top1=0.52, difference=0.02, difference_low=low, difference_high=high))
-    assert f"52.0 %, {relation} WCA's 50.0 %" in said
-    assert f"{100 * low:+.1f} to {100 * high:+.1f}" in said
+    assert f"52.0&nbsp;%, {relation} WCA's 50.0&nbsp;%" in said
+    assert f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−") in said
 
 
 def test_the_best_value_and_those_tied_with_it_are_marked():
