@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from lgca_core.datasets import DATASETS, Item, Manifest, folder, open_dataset
     from lgca_core.encoder import Encoder, list_encoders, load_encoder
     from lgca_core.errors import LgcaError
-    from lgca_core.evaluate import METHODS, Method
     from lgca_core.lgca import LGCA, Step, Trace
     from lgca_core.lineage import lineages, most_misleading
+    from lgca_core.methods import METHODS, Method
     from lgca_core.prompts import descriptors, plain, read_descriptions, templates, waffle
     from lgca_core.resample import crops, crops_int32, open_picture, picture_tensor
     from lgca_core.results import Record, holm, interval, load, mcnemar, paired_interval, save, summary
@@ -30,9 +30,9 @@ _HOME = {
     "datasets": ("DATASETS", "Item", "Manifest", "folder", "open_dataset"),
     "encoder": ("Encoder", "list_encoders", "load_encoder"),
     "errors": ("LgcaError",),
-    "evaluate": ("METHODS", "Method"),
     "lgca": ("LGCA", "Step", "Trace"),
     "lineage": ("lineages", "most_misleading"),
+    "methods": ("METHODS", "Method"),
     "prompts": ("descriptors", "plain", "read_descriptions", "templates", "waffle"),
     "resample": ("crops", "crops_int32", "open_picture", "picture_tensor"),
     "results": ("Record", "holm", "interval", "load", "mcnemar", "paired_interval", "save", "summary"),

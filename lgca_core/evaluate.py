@@ -5,16 +5,15 @@ through one :class:`~lgca_core.views.Views`, so that no crop of a picture is enc
 both what each method needs alone and what was encoded in all.
 """
 
-import json
 import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -23,12 +22,11 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from lgca_core import prompts as prompt
-from lgca_core.boxes import whole
-from lgca_core.classifier import class_matrix, logits
 from lgca_core.datasets import Item, Manifest, OnError, file_hash
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
+from lgca_core.methods import METHODS, Scorer, Settings, Texts, check_methods, plain
 from lgca_core.resample import open_picture
 from lgca_core.results import (
     COLUMNS,
@@ -44,46 +42,11 @@ from lgca_core.results import (
 from lgca_core.views import Views
 from lgca_core.wca import WCA
 
-Prompts = Literal["plain", "templates", "descriptors", "waffle", "descriptions"]
-Look = Literal["whole", "wca", "wca-released", "lgca", "lgca-equal"]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Method:
-    """What a class is asked with, how its prompts are combined, and how a picture is looked at."""
-
-    summary: str
-    prompts: Prompts
-    look: Look = "whole"
-
-    @property
-    def weighted(self) -> bool:
-        """Prompts weighted by the plain prompt (algorithms, section 1); else their mean."""
-        return self.look != "whole"
-
-    @property
-    def seeded(self) -> bool:
-        """Whether the outcome depends on a seed; a method that does not is run once, as seed 0."""
-        return self.look != "whole" or self.prompts == "waffle"
-
-
-METHODS: dict[str, Method] = {
-    "clip": Method("one plain prompt a class, the whole picture", "plain"),
-    "clip-e": Method("a mean of templates, the whole picture", "templates"),
-    "clip-d": Method("a mean of short descriptors, the whole picture", "descriptors"),
-    "waffle": Method("a mean of prompts with random words and letters, the whole picture", "waffle"),
-    "cupl": Method("a mean of descriptions, the whole picture", "descriptions"),
-    "wca": Method("weighted descriptions against weighted crops, as the paper writes it", "descriptions", "wca"),
-    "wca-released": Method("the same as its released code runs", "descriptions", "wca-released"),
-    "lgca": Method("crops that start local; the salient ones expand", "descriptions", "lgca"),
-    "lgca-equal": Method("lgca with no more encoder passes than wca", "descriptions", "lgca-equal"),
-}
-"""Every method by name."""
-
-
-@dataclass(frozen=True)
-class _Texts:
+class _Sources:
     """What prompts can be made of, for the classes in order."""
 
     classes: tuple[str, ...]
@@ -122,107 +85,76 @@ class _Known:
         return self._vectors[[self._row[text] for text in texts]]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One method with one seed, ready to score pictures."""
+class _Asked:
+    """Views that count the different boxes which one method asks for: what it needs alone."""
 
-    method: str
-    seed: int
-    look: WCA | LGCA | None
-    matrix: Tensor  # (C, D)
+    def __init__(self, views: Views) -> None:
+        self._views = views
+        self.sizes = views.sizes
+        self._boxes: set[tuple[int, ...]] = set()
+
+    def encode(self, boxes: Sequence[Tensor]) -> list[Tensor]:
+        """B x (n_b, 4) -> B x (n_b, D)"""
+        self._boxes.update((b, *box) for b, of_picture in enumerate(boxes) for box in of_picture.tolist())
+        return self._views.encode(boxes)
 
     @property
     def passes(self) -> int:
-        return 1 if self.look is None else self.look.passes()
-
-    def vectors(self, views: Views, identities: Sequence[str]) -> Tensor:
-        """(B, D)"""
-        if self.look is None:
-            return torch.cat(views.encode([whole(height, width) for height, width in views.sizes]))
-        if isinstance(self.look, LGCA):
-            return self.look.vectors(views, identities, self.seed, class_matrix=self.matrix)
-        return self.look.vectors(views, identities, self.seed)
-
-    def config(self) -> dict[str, JsonValue]:
-        method = METHODS[self.method]
-        return {"prompts": method.prompts, "look": method.look} | (_plain(self.look) if self.look else {})
+        """Over all pictures."""
+        return len(self._boxes)
 
 
-def _plain(look: WCA | LGCA) -> dict[str, JsonValue]:
-    """Settings as JSON knows them, so tuples as lists."""
-    return json.loads(json.dumps(asdict(look)))
+@dataclass
+class _Job:
+    """One method with one seed."""
 
+    method: str
+    seed: int
+    scorer: Scorer
+    counted: int = 0  # encoder passes of this method alone, so far
 
-def _look(look: Look, wca: WCA, lgca: LGCA) -> WCA | LGCA | None:
-    match look:
-        case "whole":
-            return None
-        case "wca":
-            return wca
-        case "wca-released":
-            return replace(WCA.as_released(), n=wca.n)
-        case "lgca":
-            return lgca
-        case "lgca-equal":
-            return lgca.at_passes(wca.passes())
+    def scores(self, views: Views, identities: Sequence[str]) -> Tensor:
+        """(B, C), on the CPU."""
+        asked = _Asked(views)
+        scores = self.scorer.scores(cast(Views, asked), identities)
+        self.counted += asked.passes
+        return scores.float().cpu()
 
-
-def check_methods(methods: Sequence[str]) -> None:
-    """Raises LgcaError for a method that does not exist (the choices are named), one given twice, or none."""
-    if not methods:
-        raise LgcaError(f"no method given: choose from {', '.join(METHODS)}")
-    for method in methods:
-        if method not in METHODS:
-            raise LgcaError(f"there is no method {method!r}: choose from {', '.join(METHODS)}")
-    if len(set(methods)) < len(methods):
-        raise LgcaError(f"a method is given twice: {', '.join(methods)}")
+    def run(self, correct: int, total: int) -> Run:
+        """For the record."""
+        passes = self.scorer.passes
+        return Run(
+            method=self.method,
+            seed=self.seed,
+            config={"prompts": METHODS[self.method].prompts} | self.scorer.config,
+            correct=correct,
+            total=total,
+            passes_per_image=self.counted / total if passes is None else float(passes),
+        )
 
 
 def _jobs(
-    encoder: Encoder, texts: _Texts, methods: Sequence[str], seeds: Sequence[int], wca: WCA, lgca: LGCA
+    encoder: Encoder, sources: _Sources, methods: Sequence[str], seeds: Sequence[int], settings: Settings
 ) -> tuple[list[_Job], str]:
-    """Every method and seed with its class matrix; and the hash of all prompts."""
+    """Every method and seed, ready to score; and the hash of all prompts."""
     check_methods(methods)
     asked = {
-        (method, seed): texts.prompts(method, seed)
+        (method, seed): sources.prompts(method, seed)
         for method in methods
         for seed in (seeds if METHODS[method].seeded else (0,))
     }
-    anchors = [plain for [plain] in prompt.plain(texts.classes)]
+    anchors = [anchor for [anchor] in prompt.plain(sources.classes)]
     sentences = [sentence for prompts in asked.values() for of_class in prompts for sentence in of_class]
-    if any(METHODS[method].weighted for method in methods):
+    if any(METHODS[method].anchored for method in methods):
         sentences += anchors
     known = cast(Encoder, _Known(encoder, sentences))
-    matrices: dict[Any, Tensor] = {}
+    texts: dict[Any, Texts] = {}
     jobs = []
     for (method, seed), prompts in asked.items():
-        look = _look(METHODS[method].look, wca, lgca)
-        drawn = seed if METHODS[method].prompts == "waffle" else None
-        key = (METHODS[method].prompts, drawn, look and (look.text_temperature, look.renormalise))
-        if key not in matrices:
-            matrices[key] = (
-                class_matrix(known, prompts)
-                if look is None
-                else class_matrix(
-                    known,
-                    prompts,
-                    anchors=anchors,
-                    temperature=look.text_temperature,
-                    renormalise=look.renormalise,
-                )
-            )
-        jobs.append(_Job(method, seed, look, matrices[key]))
+        kind = METHODS[method].prompts
+        shared = texts.setdefault((kind, seed if kind == "waffle" else None), Texts(known, prompts, anchors))
+        jobs.append(_Job(method, seed, METHODS[method].prepare(shared, seed, settings)))
     return jobs, prompt.digest({f"{method}#{seed}": prompts for (method, seed), prompts in asked.items()})
-
-
-def _score(jobs: Sequence[_Job], views: Views, identities: Sequence[str]) -> Iterator[tuple[_Job, Tensor]]:
-    """Each job with its logits (B, C), on the CPU. What two jobs share of the image side is computed once."""
-    seen: dict[Any, Tensor] = {}
-    for job in jobs:
-        key = (job.look, job.seed if job.look else None)
-        if key not in seen:
-            seen[key] = job.vectors(views, identities)
-        yield job, logits(seen[key], job.matrix).float().cpu()
 
 
 def evaluate(
@@ -244,12 +176,13 @@ def evaluate(
     """Run every method with every seed over a data set.
 
     Args:
-        methods: names in :data:`METHODS`, in the order of the table.
-        descriptions: class name -> sentences; ``cupl``, ``wca`` and ``lgca`` need it.
-        descriptors: class name -> short descriptors; ``clip-d`` needs it.
+        methods: names in `methods.METHODS`, in the order of the table.
+        descriptions: class name -> sentences; ``cupl``, ``wca``, ``lgca`` and their peers need it.
+        descriptors: class name -> short descriptors; ``clip-d`` and ``lazsl-d`` need it.
         templates: what ``clip-e`` fills with the names.
         seeds: crop pools (and Waffle draws); a method without chance runs once, as seed 0.
-        wca, lgca: their settings; ``lgca-equal`` is `lgca` with as many crops as the passes of `wca` pay for.
+        wca, lgca: their settings; ``lgca-equal`` is `lgca` with as many crops as the passes of `wca` pay for. The peers
+            ``gc``, ``bifta`` and ``lazsl`` look at the crops of `wca`.
         chunk: pictures held in memory at once; the next chunk is read meanwhile. It does not change the
             result.
         on_error: stop at a picture that cannot be read (``raise``), or list it in the record and go on
@@ -264,7 +197,7 @@ def evaluate(
         LgcaError: an unknown method, missing prompts, a picture that cannot be read, no picture left.
     """
     began, started = time.perf_counter(), utc_now()
-    wca, lgca = wca or WCA(), lgca or LGCA()
+    settings = Settings(wca or WCA(), lgca or LGCA())
     seeds = tuple(seeds)
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise LgcaError(f"seeds must be different whole numbers from 0 on, not {list(seeds)}")
@@ -274,16 +207,16 @@ def evaluate(
     if encoder.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(encoder.device)
 
-    texts = _Texts(manifest.classes, descriptions, descriptors, templates)
-    jobs, prompts_sha256 = _jobs(encoder, texts, methods, seeds, wca, lgca)
+    sources = _Sources(manifest.classes, descriptions, descriptors, templates)
+    jobs, prompts_sha256 = _jobs(encoder, sources, methods, seeds, settings)
     skipped = list(manifest.skipped)
     frames: list[pd.DataFrame] = []
     done = 0
     for items, pictures in _chunks(manifest, chunk, on_error, skipped):
         views = Views(encoder, pictures)
         keys = [manifest.key(item) for item in items]
-        for job, scores in _score(jobs, views, [item.identity for item in items]):
-            frames.append(_rows(job, keys, items, scores))
+        identities = [item.identity for item in items]
+        frames += [_rows(job, keys, items, job.scores(views, identities)) for job in jobs]
         done += len(items)
         if progress:
             progress(done + len(skipped) - len(manifest.skipped), len(manifest.items))
@@ -304,8 +237,8 @@ def evaluate(
         parameters={
             "methods": list(methods),
             "seeds": list(seeds),
-            "wca": _plain(wca),
-            "lgca": _plain(lgca),
+            "wca": plain(settings.wca),
+            "lgca": plain(settings.lgca),
             "chunk": chunk,
             "on_error": on_error,
             "batch_size": encoder.batch_size,
@@ -336,17 +269,7 @@ def evaluate(
         peak_memory=_peak_memory(),
         peak_device_memory=(torch.cuda.max_memory_allocated(encoder.device) if encoder.device.type == "cuda" else None),
         skipped=skipped,
-        runs=[
-            Run(
-                method=job.method,
-                seed=job.seed,
-                config=job.config(),
-                correct=int(correct[job.method, job.seed]),
-                total=done,
-                passes_per_image=float(job.passes),
-            )
-            for job in jobs
-        ],
+        runs=[job.run(int(correct[job.method, job.seed]), done) for job in jobs],
     )
     return record, predictions
 
@@ -429,11 +352,11 @@ def classify(
     """
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise LgcaError(f"at least two different classes are needed, not {list(classes)}")
-    texts = _Texts(tuple(classes), descriptions, descriptors, templates)
-    jobs, _ = _jobs(encoder, texts, [method], [seed], wca or WCA(), lgca or LGCA())
+    sources = _Sources(tuple(classes), descriptions, descriptors, templates)
+    [job, *_], _ = _jobs(encoder, sources, [method], [seed], Settings(wca or WCA(), lgca or LGCA()))
     for path in pictures:
         views = Views(encoder, [open_picture(path)])
-        [(_, scores)] = _score(jobs[:1], views, [file_hash(path)])
+        scores = job.scores(views, [file_hash(path)])  # (1, C)
         order = scores[0].argsort(descending=True, stable=True).tolist()
         yield [(classes[c], float(scores[0, c])) for c in order]
 

@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lgca_core.boxes import Growth, draw_squares, expand
+from lgca_core.boxes import Growth, expand
 from lgca_core.errors import LgcaError
+from lgca_core.plans import WHOLE, Plan, draw, squares
 from lgca_core.views import Views
 from lgca_core.wca import WCA, cosine, encode_with_whole, weigh
 
@@ -135,6 +136,28 @@ class LGCA:
                 return replace(self, n=n)
         raise LgcaError(f"{self.steps} steps take at least {self.steps + 2} passes a picture, not {budget}")
 
+    def drawn(self, seed: int) -> Plan:
+        """The plan of step 0; from WCA's range it is WCA's."""
+        return squares(self.n, *self.range(), seed)
+
+    def plans(self, seed: int, texts: str | None = None) -> tuple[Plan, ...]:
+        """The boxes asked for, see `plans`: the whole picture, step 0, and the expansions where there are any.
+
+        What only weighs the vectors decides no box and is left out: ``lam``, ``whole_image``, ``image_temperature``
+        and, unless saliency is ``"text"``, ``text_temperature`` and ``renormalise``. ``texts``, a hash of the prompts
+        behind the class matrix, is for ``saliency="text"`` only.
+        """
+        first = self.drawn(seed)
+        if self.steps == 0:
+            return WHOLE, first
+        names = ["steps", "rho", "gamma", "saliency", "growth"]
+        expanded: Plan = {"draw": "expanded", "of": first}
+        if self.saliency == "text":
+            assert texts, "the boxes of saliency 'text' depend on the prompts: name them"
+            names += ["text_temperature", "renormalise"]
+            expanded["texts"] = texts
+        return WHOLE, first, expanded | {name: getattr(self, name) for name in names}
+
     def weights(self) -> list[float]:
         """lambda_t for t = 0..T, sum 1."""
         last = self.steps
@@ -159,9 +182,9 @@ class LGCA:
         Raises LgcaError where ``saliency="text"`` has no class matrix, or one of a single class.
         """
         assert len(identities) == len(views.sizes), f"{len(identities)} identities, {len(views.sizes)} pictures"
-        a0, b0 = self.range()
+        first = self.drawn(seed)
         boxes = [
-            draw_squares(height, width, self.n, a0, b0, seed=seed, identity=identity)
+            draw(first, height, width, identity)
             for (height, width), identity in zip(views.sizes, identities, strict=True)
         ]  # B x (N, 4)
         k0, k = encode_with_whole(views, boxes)  # (B, D), (B, N, D)

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lgca_core.boxes import draw_squares, generator, whole
+from lgca_core.boxes import generator, whole
 from lgca_core.errors import LgcaError
+from lgca_core.plans import WHOLE, Plan, draw, squares
 from lgca_core.views import Views
 
 POOL_SEED = 0
@@ -66,22 +67,30 @@ class WCA:
 
     def boxes(self, height: int, width: int, seed: int, identity: str) -> Tensor:
         """The squares of one picture: (N, 4) int64. ``identity`` names the picture by its contents."""
+        drawn = draw(self.drawn(seed), height, width, identity)  # (N, 4) or (pool, 4)
         if self.pool is None:
-            return draw_squares(height, width, self.n, self.alpha, self.beta, seed=seed, identity=identity)
-        pool = draw_squares(
-            height, width, self.pool, self.alpha, self.beta, seed=POOL_SEED, identity=identity
-        )  # (pool, 4)
+            return drawn
         chosen = generator(seed, "wca pool").integers(self.pool, size=self.n)  # (N,), whatever the picture
-        return pool[torch.from_numpy(chosen)]
+        return drawn[torch.from_numpy(chosen)]
+
+    def drawn(self, seed: int) -> Plan:
+        """The plan of the squares: of a pool all that a seed can choose from, so that every seed has the same."""
+        if self.pool is None:
+            return squares(self.n, self.alpha, self.beta, seed)
+        return squares(self.pool, self.alpha, self.beta, POOL_SEED)
+
+    def plans(self, seed: int) -> tuple[Plan, ...]:
+        """The boxes asked for, see `plans`. Temperatures and scaling decide none of them."""
+        return WHOLE, self.drawn(seed)
 
     def vectors(self, views: Views, identities: Sequence[str], seed: int) -> Tensor:
         """``sum_i w_i k_i`` of every picture: (B, D) float32."""
         assert len(identities) == len(views.sizes), f"{len(identities)} identities, {len(views.sizes)} pictures"
-        squares = [
+        boxes = [
             self.boxes(height, width, seed, identity)
             for (height, width), identity in zip(views.sizes, identities, strict=True)
         ]  # B x (N, 4)
-        k0, k = encode_with_whole(views, squares)  # (B, D), (B, N, D)
+        k0, k = encode_with_whole(views, boxes)  # (B, D), (B, N, D)
         _, u = weigh(k, cosine(k, k0), self.image_temperature)  # (B, D)
         return F.normalize(u, dim=-1) if self.renormalise else u
 

@@ -18,7 +18,7 @@ OWN_WORLD = (
 )
 
 
-METHODS_HELP = "clip, clip-e, clip-d, waffle, cupl, wca, wca-released, lgca or lgca-equal"
+METHODS_HELP = "clip, clip-e, clip-d, waffle, cupl, wca, wca-released, lgca, lgca-equal, gc, bifta, lazsl or lazsl-d"
 
 EncoderSpec = Annotated[
     str | None,
@@ -60,7 +60,7 @@ Descriptors = Annotated[
         "--descriptors",
         metavar="FILE.json",
         rich_help_panel="Prompts",
-        help='For clip-d: {"class name": ["long, black bill", ...]}',
+        help='For clip-d and lazsl-d: {"class name": ["long, black bill", ...]}',
     ),
 ]
 Templates = Annotated[

@@ -1,0 +1,120 @@
+"""What a method is: the prompts it reads, and what it makes of them and of pictures.
+
+Axes: B pictures, C classes, P_c prompts of class c (ragged), D embedding width.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from pydantic import JsonValue
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from lgca_core import prompts as prompt
+from lgca_core.classifier import class_matrix
+from lgca_core.encoder import Encoder
+from lgca_core.lgca import LGCA
+from lgca_core.plans import Plan
+from lgca_core.views import Views
+from lgca_core.wca import WCA
+
+Prompts = Literal["plain", "templates", "descriptors", "waffle", "descriptions"]
+Scores = Callable[[Views, Sequence[str]], Tensor]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run sets for all its methods: the crops and temperatures of WCA, which its peers share, and LGCA's."""
+
+    wca: WCA = field(default_factory=WCA)
+    lgca: LGCA = field(default_factory=LGCA)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The classes in words: ``prompts[c]`` are those of class c, ``anchors[c]`` is its plain prompt.
+
+    ``encoder`` knows all of these sentences; methods that read the same prompts share one ``Texts``.
+    """
+
+    encoder: Encoder
+    prompts: Sequence[Sequence[str]]
+    anchors: Sequence[str]
+    _weighted: dict[tuple[float, bool], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def vectors(self) -> tuple[Tensor, ...]:
+        """Unit vectors of every prompt: C x (P_c, D)."""
+        flat = [sentence for of_class in self.prompts for sentence in of_class]
+        return self.encoder.encode_texts(flat).split([len(of_class) for of_class in self.prompts])
+
+    @cached_property
+    def padded(self) -> tuple[Tensor, Tensor]:
+        """The same as one tensor, filled up with zeros, and how many of each class are prompts: (C, P, D), (C,)."""
+        counts = [len(of_class) for of_class in self.prompts]
+        return pad_sequence(list(self.vectors), batch_first=True), torch.tensor(counts, device=self.vectors[0].device)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Class vectors as CLIP makes them, the scaled mean of a class's prompts: (C, D)."""
+        return class_matrix(self.encoder, self.prompts)
+
+    def weighted(self, temperature: float, renormalise: bool) -> Tensor:
+        """Class vectors as WCA makes them, see `classifier.class_matrix`; the method must be ``anchored``: (C, D)."""
+        key = (temperature, renormalise)
+        if key not in self._weighted:
+            self._weighted[key] = class_matrix(
+                self.encoder, self.prompts, anchors=self.anchors, temperature=temperature, renormalise=renormalise
+            )
+        return self._weighted[key]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the prompts and anchors: what, with an encoder, decides every class vector."""
+        return prompt.digest({"prompts": self.prompts, "anchors": [self.anchors]})
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A method that knows its classes and its seed.
+
+    Attributes:
+        scores: pictures and the identities that key their boxes -> logits (B, C), in cosine units. A picture's
+            logits do not depend on its company.
+        plans: which boxes it asks for, see `plans`; it asks for no others, and not always for all.
+        passes: encoder passes a picture by formula; None where it varies: then they are counted.
+        config: its settings, for the record.
+    """
+
+    scores: Scores
+    plans: tuple[Plan, ...]
+    passes: int | None = None
+    config: dict[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to score pictures against classes.
+
+    Attributes:
+        summary: what it does, in half a line.
+        prompts: which prompts it reads (algorithms, section 1).
+        prepare: texts, seed and the run's settings -> its scorer.
+        seeded: whether the outcome depends on the seed; a method that does not is run once, as seed 0.
+        anchored: whether it weighs its prompts by the plain prompt of their class, so reads that as well.
+    """
+
+    summary: str
+    prompts: Prompts
+    prepare: Callable[[Texts, int, Settings], Scorer]
+    seeded: bool = False
+    anchored: bool = False
+
+
+def plain(settings: Any, **labels: JsonValue) -> dict[str, JsonValue]:
+    """Labels and then a dataclass, as JSON knows them, so tuples as lists."""
+    return labels | json.loads(json.dumps(asdict(settings)))

@@ -1,0 +1,29 @@
+"""One vector a picture, that of the whole: CLIP, CLIP-E, CLIP-D, Waffle and CuPL, which differ in their prompts.
+
+s(x, c) = < f(x) , z_c > ,  z_c the scaled mean of class c's prompts
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lgca_core.boxes import whole
+from lgca_core.classifier import logits
+from lgca_core.methods.base import Method, Prompts, Scorer, Settings, Texts
+from lgca_core.plans import WHOLE
+from lgca_core.views import Views
+
+
+def method(summary: str, prompts: Prompts) -> Method:
+    return Method(summary, prompts, _prepare, seeded=prompts == "waffle")
+
+
+def _prepare(texts: Texts, seed: int, settings: Settings) -> Scorer:
+    matrix = texts.mean  # (C, D)
+
+    def scores(views: Views, identities: Sequence[str]) -> Tensor:
+        vectors = torch.cat(views.encode([whole(height, width) for height, width in views.sizes]))  # (B, D)
+        return logits(vectors, matrix)  # (B, C)
+
+    return Scorer(scores, plans=(WHOLE,), passes=1, config={"look": "whole"})
