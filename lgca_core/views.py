@@ -1,58 +1,236 @@
 """Boxes of pictures -> unit vectors: the boxes of many pictures flat through the encoder, none of them twice.
 
-Axes: B pictures, n_b boxes of picture b, D embedding width.
+Axes: B pictures, n_b boxes of picture b, M boxes in all, D embedding width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from lgca_core.boxes import check_boxes
 from lgca_core.encoder import Encoder
+from lgca_core.errors import LgcaError
 from lgca_core.resample import crops, crops_int32, picture_tensor
 
-Box = tuple[int, ...]
+Size = tuple[int, int]  # height, width
+Ints = NDArray[np.int64]
+
+
+class Encoded(NamedTuple):
+    """Boxes and their features, picture by picture, on the CPU.
+
+    ``counts`` (B,) int32: boxes of each picture; ``boxes`` (M, 4) int32; ``features`` (M, D), float16 of Views that
+    round, else float32.
+    """
+
+    counts: Tensor
+    boxes: Tensor
+    features: Tensor
 
 
 class Views:
     """Some pictures, and the vectors of every box of them that was asked for so far.
 
     Several methods that look at the same pictures share one ``Views``: a crop that two of them use is encoded
-    once. Memory: one vector a box.
+    once. Memory: one vector a box, and every picture that had to be decoded.
+
+    Args:
+        pictures: each in memory, or a function that gives it. Such a function is called once, and not before a crop
+            of the picture has to be encoded, or its size is unknown.
+        sizes: (height, width) of each picture, None for an unknown one; may be left out.
+        float16: keep vectors rounded to float16, as a store does. What is encoded now and what is handed to
+            :meth:`know` then give the same bits, see :func:`unit`.
+
+    Raises:
+        LgcaError: a picture is not of the size given, or too many pixels for one ``Views``.
     """
 
-    def __init__(self, encoder: Encoder, pictures: Sequence[Image.Image]) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        pictures: Sequence[Image.Image | Callable[[], Image.Image]],
+        *,
+        sizes: Sequence[Size | None] | None = None,
+        float16: bool = False,
+    ) -> None:
         self.encoder = encoder
-        self.pictures = list(pictures)
-        self.sizes = [(picture.height, picture.width) for picture in self.pictures]  # B x (height, width)
-        self._vectors: list[dict[Box, Tensor]] = [{} for _ in self.pictures]
+        self.float16 = float16
+        self._pictures = list(pictures)
+        given = [None] * len(self._pictures) if sizes is None else list(sizes)
+        assert len(given) == len(self._pictures), f"sizes of {len(given)} pictures, there are {len(self._pictures)}"
+        self.sizes: list[Size] = []  # B x (height, width)
+        for b, size in enumerate(given):
+            if size is None:
+                picture = self._picture(b)
+                size = picture.height, picture.width
+            self.sizes.append(size)
         self._on_device: dict[int, Tensor] = {}
+        self._numbers = BoxNumbers(self.sizes)
+        # Rows are numbered as they become known; the boxes' numbers are kept sorted, with the row of each.
+        self._known, self._row = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._owner, self._boxes = np.empty(0, np.int64), np.empty((0, 4), np.int64)
+        self._features = torch.empty(0, 0, dtype=torch.float16 if float16 else torch.float32)  # (M, D)
+        self._fresh: list[Ints] = []
+        self._recordings: list[list[Ints]] = []
+
+    def know(self, encoded: Encoded) -> None:
+        """Take the vectors of boxes encoded before, for all B pictures; a box known already keeps its own.
+
+        Only Views that round take any: else their vectors would depend on what was known.
+        """
+        assert self.float16, "Views that do not round to float16 cannot take features from a store"
+        owner = np.repeat(np.arange(len(self.sizes)), encoded.counts.numpy())
+        boxes = encoded.boxes.numpy().astype(np.int64)
+        numbers = self._numbers(owner, boxes)
+        new = np.flatnonzero(self._find(numbers) < 0)
+        new = new[_first(numbers[new])]
+        features = encoded.features if len(new) == len(numbers) else encoded.features[torch.from_numpy(new)]
+        self._add(numbers[new], owner[new], boxes[new], features.to(self.encoder.device))
 
     def encode(self, boxes: Sequence[Tensor]) -> list[Tensor]:
-        """``boxes[b]`` (n_b, 4) int64 in picture b -> unit vectors (n_b, D) float32, on the encoder's device."""
-        assert len(boxes) == len(self.pictures), f"boxes of {len(boxes)} pictures, there are {len(self.pictures)}"
-        asked: list[list[Box]] = [[tuple(box) for box in of_picture.tolist()] for of_picture in boxes]
-        missing = {(b, box): None for b, of in enumerate(asked) for box in of if box not in self._vectors[b]}
-        todo = list(missing)  # in order, each once
-        at_once = self.encoder.batch_size * self.encoder.workers
-        for start in range(0, len(todo), at_once):
-            batch = todo[start : start + at_once]
-            for (b, box), vector in zip(batch, self.encoder.encode_crops(self._cut(batch)), strict=True):
-                self._vectors[b][box] = vector
-        return [torch.stack([self._vectors[b][box] for box in of]) for b, of in enumerate(asked)]
+        """``boxes[b]`` (n_b, 4) int64 in picture b -> unit vectors (n_b, D) float32, on the encoder's device.
 
-    def _cut(self, batch: Sequence[tuple[int, Box]]) -> Tensor:
-        """The crops of a batch, which is sorted by picture: (len(batch), 3, S, S) uint8."""
-        by_picture: dict[int, list[Box]] = {}
-        for b, box in batch:
-            by_picture.setdefault(b, []).append(box)
-        return torch.cat([self._crops(b, torch.tensor(of)) for b, of in by_picture.items()])
+        Raises LgcaError for a box outside its picture, or as the pictures' functions do.
+        """
+        assert len(boxes) == len(self.sizes), f"boxes of {len(boxes)} pictures, there are {len(self.sizes)}"
+        counts = [len(of_picture) for of_picture in boxes]
+        asked = torch.cat([torch.empty(0, 4, dtype=torch.int64), *boxes]).cpu().numpy()  # (M, 4)
+        owner = np.repeat(np.arange(len(boxes)), counts)  # (M,)
+        numbers = self._numbers(owner, asked)
+        rows = self._find(numbers)
+        if (rows < 0).any():
+            new = np.flatnonzero(rows < 0)
+            new = new[_first(numbers[new])]  # in order, each once
+            vectors = self._encode(owner[new], asked[new])
+            self._fresh.append(np.arange(len(self._owner), len(self._owner) + len(new)))
+            self._add(numbers[new], owner[new], asked[new], vectors)
+            rows = self._find(numbers)
+        for recording in self._recordings:
+            recording.append(rows)
+        at = torch.from_numpy(rows).to(self._features.device).split(counts)
+        parts = [self._features.index_select(0, of) for of in at]
+        return [unit(part) for part in parts] if self.float16 else parts
+
+    def fresh(self) -> Encoded:
+        """What was encoded here, without what was known: per picture in the order of first request."""
+        return self._encoded(self._fresh)
+
+    @contextmanager
+    def recording(self) -> Iterator[Callable[[], Encoded]]:
+        """Gives a function that tells what was asked for meanwhile: each box once, known or encoded.
+
+        Per picture in the order of first request. For a pool that is to hold all that its methods look at.
+        """
+        asked: list[Ints] = []
+        self._recordings.append(asked)
+        try:
+            yield lambda: self._encoded(asked)
+        finally:
+            self._recordings = [other for other in self._recordings if other is not asked]
+
+    def _find(self, numbers: Ints) -> Ints:
+        """The row of each box, -1 for an unknown one: (M,) -> (M,)."""
+        if not len(self._known):
+            return np.full(len(numbers), -1)
+        at = np.minimum(np.searchsorted(self._known, numbers), len(self._known) - 1)
+        return np.where(self._known[at] == numbers, self._row[at], -1)
+
+    def _add(self, numbers: Ints, owner: Ints, boxes: Ints, features: Tensor) -> None:
+        rows = np.arange(len(self._owner), len(self._owner) + len(numbers))
+        known, row = np.concatenate([self._known, numbers]), np.concatenate([self._row, rows])
+        order = np.argsort(known)
+        self._known, self._row = known[order], row[order]
+        self._owner, self._boxes = np.concatenate([self._owner, owner]), np.concatenate([self._boxes, boxes])
+        self._features = torch.cat([self._features, features]) if len(self._features) else features
+
+    def _encoded(self, asked: Sequence[Ints]) -> Encoded:
+        """Rows in the order of request -> what they hold, each once, picture by picture."""
+        rows = np.concatenate([np.empty(0, np.int64), *asked])
+        rows = rows[_first(rows)]
+        rows = rows[np.argsort(self._owner[rows], kind="stable")]
+        features = self._features[torch.from_numpy(rows).to(self._features.device)].cpu()
+        counts = np.bincount(self._owner[rows], minlength=len(self.sizes))
+        return Encoded(torch.from_numpy(counts).int(), torch.from_numpy(self._boxes[rows]).int(), features)
+
+    def _encode(self, owner: Ints, boxes: Ints) -> Tensor:
+        """Boxes (M, 4), sorted by picture -> vectors as they are kept: (M, D)."""
+        at_once = self.encoder.batch_size * self.encoder.workers
+        parts = [slice(start, start + at_once) for start in range(0, len(boxes), at_once)]
+        vectors = torch.cat([self.encoder.encode_crops(self._cut(owner[part], boxes[part])) for part in parts])
+        return vectors.half() if self.float16 else vectors
+
+    def _cut(self, owner: Ints, boxes: Ints) -> Tensor:
+        """The crops of a batch, which is sorted by picture: (len(boxes), 3, S, S) uint8."""
+        ends = np.flatnonzero(np.diff(owner)) + 1
+        by_picture = zip(np.split(owner, ends), np.split(boxes, ends), strict=True)
+        return torch.cat([self._crops(int(of[0]), torch.from_numpy(cut)) for of, cut in by_picture])
 
     def _crops(self, b: int, boxes: Tensor) -> Tensor:
         # The two ways give the same bits: Pillow is the faster on a CPU, sums over taps on a GPU.
         if self.encoder.device.type == "cpu":
-            return crops(self.pictures[b], boxes, self.encoder.size)
+            return crops(self._picture(b), boxes, self.encoder.size)
         if b not in self._on_device:
-            self._on_device[b] = picture_tensor(self.pictures[b]).to(self.encoder.device)
+            self._on_device[b] = picture_tensor(self._picture(b)).to(self.encoder.device)
         return crops_int32(self._on_device[b], boxes, self.encoder.size)
+
+    def _picture(self, b: int) -> Image.Image:
+        picture = self._pictures[b]
+        if not isinstance(picture, Image.Image):
+            picture = self._pictures[b] = picture()
+        if b < len(self.sizes) and self.sizes[b] != (picture.height, picture.width):
+            raise LgcaError(
+                f"picture {b} has {picture.height} x {picture.width} pixels, not the {self.sizes[b][0]} x "
+                f"{self.sizes[b][1]} it had when its features were stored: was its file changed meanwhile?"
+            )
+        return picture
+
+
+def unit(features: Tensor) -> Tensor:
+    """float16 features (M, D) -> the same at unit length, float32: the one way from stored features to vectors.
+
+    Each row gives the same bits on every device and in whatever company. Squares of float16 numbers are exact in
+    float32, and multiples of 2^-48, so that float64 adds up those of a row of about unit length exactly, in any order;
+    the rest is one correctly rounded operation after another. A row of zeros stays zero.
+    """
+    assert features.dtype == torch.float16, f"features are {features.dtype}, not torch.float16"
+    values = features.float()
+    length = values.square().sum(dim=-1, keepdim=True, dtype=torch.float64).sqrt()  # (M, 1)
+    return values * (1 / length.clamp(min=1e-12)).float()
+
+
+class BoxNumbers:
+    """One number for each box of each of B pictures, so that boxes can be compared, sorted and looked up.
+
+    Raises LgcaError where 63 bits are too few: more than 1,000 of the largest pictures that `open_picture` takes.
+    """
+
+    def __init__(self, sizes: Sequence[Size]) -> None:
+        self.sizes = np.array(sizes, dtype=np.int64).reshape(-1, 2)  # (B, 2)
+        first, start = [], 0
+        for height, width in self.sizes.tolist():
+            first.append(start)
+            start += (height * width) ** 2  # as many as there are pairs of a corner and a shape
+        if start >= 2**63:
+            raise LgcaError(f"{len(first)} pictures of so many pixels are too many to look at at once: give fewer")
+        self._first = np.array(first, dtype=np.int64)  # (B,)
+
+    def __call__(self, owner: Ints, boxes: Ints) -> Ints:
+        """Boxes (M, 4) int64 of the pictures ``owner`` (M,) -> (M,) int64. LgcaError for a box outside its picture."""
+        height, width = self.sizes[owner].T
+        top, left, h, w = boxes.T
+        inside = (top >= 0) & (left >= 0) & (h >= 1) & (w >= 1) & (top + h <= height) & (left + w <= width)
+        if not inside.all():
+            [bad] = np.flatnonzero(~inside)[:1]
+            check_boxes(torch.from_numpy(boxes[bad : bad + 1]), *self.sizes[owner[bad]].tolist())
+        return self._first[owner] + ((top * width + left) * height + (h - 1)) * width + (w - 1)
+
+
+def _first(values: Ints) -> Ints:
+    """Where each distinct value stands first, ascending."""
+    return np.sort(np.unique(values, return_index=True)[1])

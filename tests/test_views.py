@@ -1,12 +1,19 @@
 """Views: flat full batches over pictures, each box once, and the crops that `resample` cuts."""
 
+import itertools
+import math
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from stub_encoder import mean_colour, noise, rich, stub
 
 from lgca_core.boxes import draw_squares, whole
-from lgca_core.resample import crops
-from lgca_core.views import Views
+from lgca_core.errors import LgcaError
+from lgca_core.resample import MAX_PIXELS, crops
+from lgca_core.views import BoxNumbers, Encoded, Views, unit
 
 
 def some_boxes(views, n=7, seed=0):
@@ -79,3 +86,229 @@ def test_batches_encoded_side_by_side_give_the_same_vectors_and_the_same_count()
     alone, together = (Views(encoder, [noise(50, 70)]).encode(boxes)[0] for encoder in (one, three))
     assert torch.equal(alone, together)
     assert one.image_passes == three.image_passes == 37
+
+
+def test_batches_and_bits_are_those_of_asking_one_box_after_the_other():
+    """A dictionary of boxes, filled in the order of request, is the reference: the same batches, the same bits."""
+
+    def naive(encoder, pictures, requests):
+        known, out = [{} for _ in pictures], []
+        for boxes in requests:
+            rows = [[tuple(box) for box in of.tolist()] for of in boxes]
+            todo = list({(b, box): None for b, of in enumerate(rows) for box in of if box not in known[b]})
+            for start in range(0, len(todo), encoder.batch_size):
+                batch = todo[start : start + encoder.batch_size]
+                cut = torch.cat([crops(pictures[b], torch.tensor([box]), encoder.size) for b, box in batch])
+                for (b, box), vector in zip(batch, encoder.encode_crops(cut), strict=True):
+                    known[b][box] = vector
+            out += [torch.stack([known[b][box] for box in of]) for b, of in enumerate(rows)]
+        return out
+
+    pictures = [noise(40, 60, 1), noise(33, 20, 2), noise(50, 50, 3)]
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        pool = [draw_squares(p.height, p.width, 9, 0.2, 0.9, seed=0, identity="a") for p in pictures]
+        requests = [[of[rng.integers(9, size=rng.integers(1, 12))] for of in pool] for _ in range(6)]
+        (one, seen), (other, expected) = watched(), watched()
+        views = Views(one, pictures)
+        found = [vectors for boxes in requests for vectors in views.encode(boxes)]
+        for vectors, reference in zip(found, naive(other, pictures, requests), strict=True):
+            assert torch.equal(vectors, reference)
+        assert [len(batch) for batch in seen] == [len(batch) for batch in expected]
+        assert torch.equal(torch.cat(seen), torch.cat(expected))
+        assert one.image_passes == other.image_passes
+
+
+def watched():
+    """An encoder, and the batches that it saw."""
+    encoder, batches = rich(batch_size=5), []
+    image = encoder.image
+    encoder.image = lambda pixels: (batches.append(pixels.clone()), image(pixels))[1]
+    return encoder, batches
+
+
+def test_no_boxes_at_all():
+    views = Views(rich(), [noise(9, 9), noise(8, 8)])
+    none = torch.empty(0, 4, dtype=torch.int64)
+    assert [of.shape[0] for of in views.encode([none, none])] == [0, 0]
+    assert [of.shape for of in views.encode([none, whole(8, 8)])] == [(0, 12), (1, 12)]
+    assert Views(rich(), []).encode([]) == []
+
+
+def test_a_box_outside_its_picture_is_refused():
+    views = Views(stub(), [noise(9, 12), noise(12, 9)])
+    views.encode([whole(9, 12), whole(12, 9)])
+    for outside in ([0, 0, 12, 9], [-1, 0, 3, 3], [0, 10, 3, 3], [0, 0, 0, 3]):
+        with pytest.raises(LgcaError, match="does not lie in a picture of 9 x 12"):
+            views.encode([torch.tensor([outside]), whole(12, 9)])
+
+
+# ---- pictures on demand ------------------------------------------------------------------------------------
+
+
+class Loader:
+    """A picture that counts how often it is decoded."""
+
+    def __init__(self, picture):
+        self.picture, self.calls = picture, 0
+
+    def __call__(self):
+        self.calls += 1
+        return self.picture
+
+
+def test_pictures_are_decoded_when_something_of_them_is_missing():
+    pictures = [noise(40, 60, 1), noise(33, 20, 2), noise(50, 50, 3)]
+    loaders = [Loader(picture) for picture in pictures]
+    views = Views(rich(), loaders, sizes=[(40, 60), None, (50, 50)])
+    assert views.sizes == [(40, 60), (33, 20), (50, 50)]
+    assert [loader.calls for loader in loaders] == [0, 1, 0]  # but for the size that is not known
+    boxes = some_boxes(views)
+    few = [boxes[0], boxes[1], torch.empty(0, 4, dtype=torch.int64)]
+    expected = Views(rich(), pictures).encode(few)
+    for _ in range(2):
+        assert all(torch.equal(a, b) for a, b in zip(views.encode(few)[:2], expected, strict=False))
+    views.encode([boxes[0][:3], boxes[1], few[2]])
+    assert [loader.calls for loader in loaders] == [1, 1, 0]
+
+
+def test_a_picture_that_changed_its_size():
+    views = Views(rich(), [Loader(noise(40, 60))], sizes=[(60, 40)])
+    with pytest.raises(LgcaError, match="picture 0 has 40 x 60 pixels, not the 60 x 40"):
+        views.encode([whole(60, 40)])
+    with pytest.raises(AssertionError, match="sizes of 1 pictures, there are 2"):
+        Views(rich(), [noise(9, 9), noise(9, 9)], sizes=[(9, 9)])
+
+
+# ---- vectors that outlive the views ------------------------------------------------------------------------
+
+
+def never():
+    raise AssertionError("a picture was decoded")
+
+
+def test_known_vectors_are_the_encoded_ones_to_the_last_bit():
+    pictures = [noise(40, 60, 1), noise(33, 20, 2), noise(50, 50, 3)]
+    first = Views(rich(), pictures, float16=True)
+    boxes = some_boxes(first)
+    boxes[1] = torch.cat([boxes[1], boxes[1][:2]])
+    expected = first.encode(boxes)
+    handed = first.fresh()
+    assert handed.counts.tolist() == [7, 8, 9]
+    assert (handed.counts.dtype, handed.boxes.dtype, handed.features.dtype) == (torch.int32, torch.int32, torch.float16)
+    assert torch.equal(handed.boxes.long(), torch.cat([of[: 7 + b] for b, of in enumerate(boxes)]))
+    encoder = rich()
+    second = Views(encoder, [never] * 3, sizes=first.sizes, float16=True)
+    second.know(handed)
+    for b, of in enumerate(boxes):  # in other company
+        alone = [torch.empty(0, 4, dtype=torch.int64)] * 3
+        alone[b] = of.flip(0)
+        assert torch.equal(second.encode(alone)[b], expected[b].flip(0))
+    assert encoder.image_passes == 0
+    assert len(second.fresh().boxes) == 0
+    for vectors, exact in zip(expected, Views(rich(), pictures).encode(boxes), strict=True):
+        assert not torch.equal(vectors, exact)
+        assert torch.allclose(vectors, exact, atol=2**-11)
+
+
+def test_only_the_missing_is_encoded_and_handed_out():
+    pictures = [noise(40, 60, 1), noise(33, 20, 2)]
+    source = Views(rich(), pictures, float16=True)
+    boxes = some_boxes(source)
+    source.encode([boxes[0][:4], boxes[1][2:6]])
+    loaders = [Loader(picture) for picture in pictures]
+    encoder = rich()
+    views = Views(encoder, loaders, sizes=source.sizes, float16=True)
+    views.know(source.fresh())
+    views.know(source.fresh())  # twice is as good as once
+    views.encode([boxes[0][:4], boxes[1][[7, 2, 0]]])
+    assert (encoder.image_passes, [loader.calls for loader in loaders]) == (2, [0, 1])
+    views.encode([boxes[0][[6, 1]], boxes[1][[1, 0]]])
+    assert encoder.image_passes == 4
+    fresh = views.fresh()
+    assert fresh.counts.tolist() == [1, 3]
+    assert torch.equal(fresh.boxes.long(), torch.cat([boxes[0][[6]], boxes[1][[7, 0, 1]]]))  # in order of request
+    assert torch.equal(unit(fresh.features), torch.cat(views.encode([boxes[0][[6]], boxes[1][[7, 0, 1]]])))
+    assert encoder.image_passes == 4
+
+
+def test_what_is_known_first_stays():
+    boxes = [torch.tensor([[0, 0, 5, 5], [1, 1, 4, 4]])]
+    views = Views(rich(), [never], sizes=[(9, 9)], float16=True)
+    one, other = (torch.eye(12)[rows].half() for rows in ([0, 1], [2, 3]))
+    count = torch.tensor([2], dtype=torch.int32)
+    views.know(Encoded(torch.tensor([1], dtype=torch.int32), boxes[0][:1].int(), one[:1]))
+    views.know(Encoded(count, boxes[0].int(), other))
+    assert torch.equal(views.encode(boxes)[0], torch.eye(12)[[0, 3]])
+
+
+def test_recording_holds_what_was_asked_for_known_or_not():
+    pictures = [noise(40, 60, 1), noise(33, 20, 2)]
+    source = Views(rich(), pictures, float16=True)
+    boxes = some_boxes(source)
+    source.encode([boxes[0][:4], boxes[1][:4]])
+    views = Views(rich(), pictures, float16=True)
+    views.know(source.fresh())
+    views.encode([boxes[0][4:], boxes[1][4:]])
+    with views.recording() as asked:
+        assert asked().counts.tolist() == [0, 0]
+        views.encode([boxes[0][[5, 2]], boxes[1][[0]]])
+        with views.recording() as inner:
+            views.encode([boxes[0][[2, 0]], boxes[1][[7, 0]]])
+    views.encode(boxes)
+    assert torch.equal(asked().boxes.long(), torch.cat([boxes[0][[5, 2, 0]], boxes[1][[0, 7]]]))
+    assert asked().counts.tolist() == [3, 2]
+    assert torch.equal(inner().boxes.long(), torch.cat([boxes[0][[2, 0]], boxes[1][[7, 0]]]))
+    assert torch.equal(unit(inner().features), torch.cat(views.encode([boxes[0][[2, 0]], boxes[1][[7, 0]]])))
+
+
+def test_exact_views_take_nothing_that_was_rounded():
+    source = Views(rich(), [noise(9, 9)], float16=True)
+    source.encode([whole(9, 9)])
+    with pytest.raises(AssertionError, match="do not round"):
+        Views(rich(), [noise(9, 9)]).know(source.fresh())
+    exact = Views(rich(), [noise(9, 9)])
+    exact.encode([whole(9, 9)])
+    assert exact.fresh().features.dtype == torch.float32
+
+
+@settings(deadline=None)
+@given(rows=st.integers(1, 9), width=st.integers(1, 700), seed=st.integers(0, 999))
+def test_unit_gives_a_row_the_same_bits_in_any_company_and_order(rows, width, seed):
+    generator = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(rows, width, generator=generator) ** 5  # some much larger than the rest
+    features = torch.nn.functional.normalize(vectors, dim=-1).half()
+    found = unit(features)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.double().norm(dim=-1), torch.ones(rows, dtype=torch.float64), atol=2e-7)
+    assert torch.allclose(found, torch.nn.functional.normalize(features.float(), dim=-1), atol=1e-7)
+    shuffled = torch.randperm(width, generator=generator)
+    assert torch.equal(unit(features[:, shuffled]), found[:, shuffled])
+    assert torch.equal(torch.cat([unit(features[k : k + 1]) for k in range(rows)]), found)
+    assert torch.equal(unit(features.T.contiguous().T), found)
+    assert torch.equal(unit(unit(features).half() * 0), torch.zeros(rows, width))
+    if torch.cuda.is_available():
+        assert torch.equal(unit(features.cuda()).cpu(), found)
+
+
+def test_numbers_of_boxes_are_all_different():
+    sizes = [(3, 5), (0, 0), (5, 3), (1, 1), (4, 4)]
+    owner, boxes = [], []
+    for b, (height, width) in enumerate(sizes):
+        for top, left in itertools.product(range(height), range(width)):
+            for h, w in itertools.product(range(1, height - top + 1), range(1, width - left + 1)):
+                owner.append(b)
+                boxes.append((top, left, h, w))
+    numbers = BoxNumbers(sizes)(np.array(owner), np.array(boxes))
+    assert len(set(numbers.tolist())) == len(boxes)
+    assert numbers.min() >= 0
+
+
+def test_numbers_hold_the_largest_pictures():
+    side = math.isqrt(MAX_PIXELS)
+    for size in [(side, side), (1, MAX_PIXELS), (MAX_PIXELS, 1)]:
+        corners = np.array([[0, 0, *size], [size[0] - 1, size[1] - 1, 1, 1]])
+        numbers = BoxNumbers([size] * 1000)(np.array([999, 999]), corners)
+        assert (numbers > 0).all()
+    with pytest.raises(LgcaError, match="give fewer"):
+        BoxNumbers([(1, MAX_PIXELS)] * 2000)
