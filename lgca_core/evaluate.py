@@ -10,14 +10,12 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 import torch
-from PIL import Image
 from pydantic import JsonValue
 from torch import Tensor
 
@@ -25,20 +23,21 @@ from lgca_core import prompts as prompt
 from lgca_core.datasets import Item, Manifest, OnError, file_hash
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
+from lgca_core.features import Reader, sentence_vectors
 from lgca_core.lgca import LGCA
 from lgca_core.methods import METHODS, Scorer, Settings, Texts, check_methods, plain
-from lgca_core.resample import open_picture
+from lgca_core.resample import RESIZE, open_picture
 from lgca_core.results import (
     COLUMNS,
     Dataset,
     EncoderInfo,
     Record,
     Run,
-    Skipped,
     code_version,
     library_versions,
     utc_now,
 )
+from lgca_core.store import Store
 from lgca_core.views import Views
 from lgca_core.wca import WCA
 
@@ -76,32 +75,13 @@ class _Sources:
 class _Known:
     """The text half of an encoder for sentences encoded ahead: several methods read the same ones."""
 
-    def __init__(self, encoder: Encoder, sentences: Sequence[str]) -> None:
+    def __init__(self, encoder: Encoder, sentences: Sequence[str], store: Store | None) -> None:
         self._row = {sentence: row for row, sentence in enumerate(dict.fromkeys(sentences))}
-        self._vectors = encoder.encode_texts(list(self._row))  # (distinct, D)
+        self._vectors = sentence_vectors(encoder, list(self._row), store)  # (distinct, D)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """(n, D)"""
         return self._vectors[[self._row[text] for text in texts]]
-
-
-class _Asked:
-    """Views that count the different boxes which one method asks for: what it needs alone."""
-
-    def __init__(self, views: Views) -> None:
-        self._views = views
-        self.sizes = views.sizes
-        self._boxes: set[tuple[int, ...]] = set()
-
-    def encode(self, boxes: Sequence[Tensor]) -> list[Tensor]:
-        """B x (n_b, 4) -> B x (n_b, D)"""
-        self._boxes.update((b, *box) for b, of_picture in enumerate(boxes) for box in of_picture.tolist())
-        return self._views.encode(boxes)
-
-    @property
-    def passes(self) -> int:
-        """Over all pictures."""
-        return len(self._boxes)
 
 
 @dataclass
@@ -111,30 +91,27 @@ class _Job:
     method: str
     seed: int
     scorer: Scorer
-    counted: int = 0  # encoder passes of this method alone, so far
-
-    def scores(self, views: Views, identities: Sequence[str]) -> Tensor:
-        """(B, C), on the CPU."""
-        asked = _Asked(views)
-        scores = self.scorer.scores(cast(Views, asked), identities)
-        self.counted += asked.passes
-        return scores.float().cpu()
+    passes: int = 0  # of the encoder for this method alone, so far
 
     def run(self, correct: int, total: int) -> Run:
         """For the record."""
-        passes = self.scorer.passes
         return Run(
             method=self.method,
             seed=self.seed,
             config={"prompts": METHODS[self.method].prompts} | self.scorer.config,
             correct=correct,
             total=total,
-            passes_per_image=self.counted / total if passes is None else float(passes),
+            passes_per_image=self.passes / total,
         )
 
 
 def _jobs(
-    encoder: Encoder, sources: _Sources, methods: Sequence[str], seeds: Sequence[int], settings: Settings
+    encoder: Encoder,
+    sources: _Sources,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    settings: Settings,
+    store: Store | None = None,
 ) -> tuple[list[_Job], str]:
     """Every method and seed, ready to score; and the hash of all prompts."""
     check_methods(methods)
@@ -147,7 +124,7 @@ def _jobs(
     sentences = [sentence for prompts in asked.values() for of_class in prompts for sentence in of_class]
     if any(METHODS[method].anchored for method in methods):
         sentences += anchors
-    known = cast(Encoder, _Known(encoder, sentences))
+    known = cast(Encoder, _Known(encoder, sentences, store))
     texts: dict[Any, Texts] = {}
     jobs = []
     for (method, seed), prompts in asked.items():
@@ -170,6 +147,7 @@ def evaluate(
     lgca: LGCA | None = None,
     chunk: int = 32,
     on_error: OnError = "raise",
+    store: Store | None = None,
     progress: Progress | None = None,
     parameters: Mapping[str, JsonValue] | None = None,
 ) -> tuple[Record, pd.DataFrame]:
@@ -187,6 +165,8 @@ def evaluate(
             result.
         on_error: stop at a picture that cannot be read (``raise``), or list it in the record and go on
             (``skip``).
+        store: where features are looked up and kept, so that no run encodes them again; their vectors are then
+            rounded to float16, those that are new as well, so that the result does not depend on what was there.
         progress: called with (pictures done, pictures in all) after each chunk.
         parameters: whatever else the caller wants the record to hold.
 
@@ -208,18 +188,21 @@ def evaluate(
         torch.cuda.reset_peak_memory_stats(encoder.device)
 
     sources = _Sources(manifest.classes, descriptions, descriptors, templates)
-    jobs, prompts_sha256 = _jobs(encoder, sources, methods, seeds, settings)
-    skipped = list(manifest.skipped)
+    jobs, prompts_sha256 = _jobs(encoder, sources, methods, seeds, settings, store)
+    plans = [plan for job in jobs for plan in job.scorer.plans]
+    reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans)
     frames: list[pd.DataFrame] = []
     done = 0
-    for items, pictures in _chunks(manifest, chunk, on_error, skipped):
-        views = Views(encoder, pictures)
-        keys = [manifest.key(item) for item in items]
-        identities = [item.identity for item in items]
-        frames += [_rows(job, keys, items, job.scores(views, identities)) for job in jobs]
-        done += len(items)
+    for part in reader:
+        keys = [manifest.key(item) for item in part.items]
+        for job in jobs:
+            scores, passes = part.scores(job.scorer)
+            job.passes += passes
+            frames.append(_rows(job, keys, part.items, scores))
+        done += len(part.items)
         if progress:
-            progress(done + len(skipped) - len(manifest.skipped), len(manifest.items))
+            progress(done + len(reader.skipped), len(manifest.items))
+    skipped = [*manifest.skipped, *reader.skipped]
     if not frames:
         raise LgcaError(f"{manifest.root}: no picture could be read, all {len(skipped)} were skipped")
     # Rows by job, then by picture: the order of the pictures does not depend on the chunks.
@@ -242,6 +225,7 @@ def evaluate(
             "chunk": chunk,
             "on_error": on_error,
             "batch_size": encoder.batch_size,
+            "features": "float32" if store is None else "float16",
             **(parameters or {}),
         },
         seeds=list(seeds),
@@ -272,43 +256,6 @@ def evaluate(
         runs=[job.run(int(correct[job.method, job.seed]), done) for job in jobs],
     )
     return record, predictions
-
-
-RESIZE = "crop, bicubic with anti-aliasing to the shorter side, centre crop (Pillow's numbers)"
-
-
-def _chunks(
-    manifest: Manifest, chunk: int, on_error: OnError, skipped: list[Skipped]
-) -> Iterator[tuple[list[Item], list[Image.Image]]]:
-    """Pictures in memory, a chunk at a time, read in threads while the chunk before is being encoded."""
-
-    def read(item: Item) -> Image.Image | LgcaError:
-        try:
-            return open_picture(item.path)
-        except LgcaError as error:
-            return error
-
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-    try:
-        parts = [manifest.items[start : start + chunk] for start in range(0, len(manifest.items), chunk)]
-        ahead = [pool.submit(read, item) for item in parts[0]] if parts else []
-        for number, part in enumerate(parts):
-            results = [future.result() for future in ahead]
-            ahead = [pool.submit(read, item) for item in parts[number + 1]] if number + 1 < len(parts) else []
-            items, pictures = [], []
-            for item, result in zip(part, results, strict=True):
-                if not isinstance(result, LgcaError):
-                    items.append(item)
-                    pictures.append(result)
-                elif on_error == "skip":
-                    reason = str(result).removeprefix(f"{item.path}: ")
-                    skipped.append(Skipped(path=manifest.key(item), reason=reason))
-                else:
-                    raise LgcaError(f"{result}; remove it, or go on past such files with --on-error skip")
-            if items:
-                yield items, pictures
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _rows(job: _Job, keys: Sequence[str], items: Sequence[Item], scores: Tensor) -> pd.DataFrame:
@@ -356,7 +303,7 @@ def classify(
     [job, *_], _ = _jobs(encoder, sources, [method], [seed], Settings(wca or WCA(), lgca or LGCA()))
     for path in pictures:
         views = Views(encoder, [open_picture(path)])
-        scores = job.scores(views, [file_hash(path)])  # (1, C)
+        scores = job.scorer.scores(views, [file_hash(path)]).float().cpu()  # (1, C)
         order = scores[0].argsort(descending=True, stable=True).tolist()
         yield [(classes[c], float(scores[0, c])) for c in order]
 

@@ -32,6 +32,9 @@ Length = TypeVar("Length", int, np.ndarray)
 #: Pillow, as it comes, sees no danger of a decompression bomb.
 MAX_PIXELS = 89_478_485
 
+RESIZE = "crop, bicubic with anti-aliasing to the shorter side, centre crop (Pillow's numbers)"
+"""What is done here, for the record."""
+
 PRECISION_BITS = 22  # Pillow's fixed point: 32 bits, less 8 of the pixel, less 2 for sums beyond 0..255
 SUPPORT = 2.0  # half-width of the cubic at scale 1, in pixels
 CHUNK_BYTES = 2**27  # working memory that `crops_int32` aims to stay within, whatever the number of boxes

@@ -24,12 +24,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from io import BufferedRandom
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
+import PIL
 import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from safetensors import SafetensorError
@@ -66,30 +68,48 @@ def pool_key(
 ) -> dict[str, JsonValue]:
     """What decides the features of a pool, down to the rounding of the device.
 
-    ``plan`` says which boxes, such as ``{"draw": "squares", "n": 60, "a0": 0.5, "b0": 0.9, "seed": 0}``.
+    ``plan`` says which boxes, such as ``{"draw": "squares", "a0": 0.5, "b0": 0.9, "seed": 0}``.
 
     Raises:
         LgcaError: the encoder does not say which weights it has, so that another could be taken for it.
     """
+    return {"manifest": manifest.sha256, "encoder": _encoder_key(encoder), "resize": resize, "plan": dict(plan)}
+
+
+def sentences_key(encoder: "Encoder", identities: Sequence[str]) -> dict[str, JsonValue]:
+    """The same for sentences, whose identities are the sha256 of each."""
+    digest = hashlib.sha256("".join(identities).encode()).hexdigest()
+    return {"sentences": digest, "encoder": _encoder_key(encoder), "plan": {"draw": "sentences"}}
+
+
+def _encoder_key(encoder: "Encoder") -> dict[str, JsonValue]:
     if encoder.sha256 is None:
         raise LgcaError(
             f"the encoder {encoder.name!r} has no hash of its weights, which its stored features would go by: "
             f"give it one, or do without the store"
         )
     return {
-        "manifest": manifest.sha256,
-        "encoder": {
-            "name": encoder.name,
-            "weights_sha256": encoder.sha256,
-            "activation": encoder.activation,
-            "precision": encoder.precision,
-            "size": encoder.size,
-            "mean": list(encoder.mean),
-            "std": list(encoder.std),
-        },
-        "resize": resize,
-        "plan": dict(plan),
+        "name": encoder.name,
+        "weights_sha256": encoder.sha256,
+        "activation": encoder.activation,
+        "precision": encoder.precision,
+        "size": encoder.size,
+        "mean": list(encoder.mean),
+        "std": list(encoder.std),
+        "code": _code(),
     }
+
+
+@cache
+def _code() -> str:
+    """Hash of the sources that decide a feature, with the version of Pillow, whose numbers they repeat.
+
+    A change to them makes all that was stored useless, as it must.
+    """
+    digest = hashlib.sha256(PIL.__version__.encode())
+    for module in ("boxes", "resample", "towers", "encoder", "views"):
+        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+    return digest.hexdigest()
 
 
 # ---- shards ------------------------------------------------------------------------------------------------

@@ -1,0 +1,161 @@
+"""Evaluations with a store: the same answers whatever was there, and nothing encoded twice."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from stub_encoder import rich
+
+from lgca_core import datasets, evaluate, features
+from lgca_core.errors import LgcaError
+from lgca_core.lgca import LGCA
+from lgca_core.methods import METHODS
+from lgca_core.store import Store
+from lgca_core.wca import WCA
+
+CLASSES = ("red", "green", "blue")
+DESCRIPTIONS = {name: [f"a {name} thing.", f"{name} all over.", f"so {name} indeed."] for name in CLASSES}
+METHOD_NAMES = [name for name, method in METHODS.items() if method.prompts != "descriptors"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Seven pictures of each class, of many sizes."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        (root / name).mkdir()
+        for number in range(7):
+            pixels = rng.integers(0, 256, (*rng.integers(24, 48, size=2), 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def manifest(root):
+    return datasets.folder(root)
+
+
+def encoder():
+    return rich(name="rich", sha256="0" * 64)
+
+
+def run(manifest, store, methods=METHOD_NAMES, model=None, **changes):
+    options = {"descriptions": DESCRIPTIONS, "seeds": (0, 1), "wca": WCA(n=6), "lgca": LGCA(n=6, steps=2), "chunk": 3}
+    return evaluate.evaluate(manifest, model or encoder(), methods, store=store, **options | changes)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", pictures=5)
+
+
+def test_a_second_run_encodes_nothing_reads_no_picture_and_says_the_same(manifest, store, monkeypatch):
+    first, answers = run(manifest, store)
+    assert first.image_passes > 0 < first.text_passes
+
+    def unread(path):
+        raise AssertionError(f"{path} was opened")
+
+    monkeypatch.setattr(features, "open_picture", unread)
+    second, again = run(manifest, store)
+    assert (second.image_passes, second.text_passes) == (0, 0)
+    assert again.equals(answers)
+    assert second.runs == first.runs
+
+
+def test_the_answers_do_not_depend_on_what_was_there(manifest, store, tmp_path):
+    _, alone = run(manifest, Store(tmp_path / "other", pictures=5), ["lgca"])
+    run(manifest, store, ["wca", "bifta"], seeds=(1,))
+    _, after = run(manifest, store, ["lgca"])
+    assert after.equals(alone)
+
+
+def test_the_store_s_rounding_is_all_that_differs(manifest, store):
+    _, stored = run(manifest, store)
+    _, without = run(manifest, None)
+    assert not stored.equals(without)
+    assert np.allclose(stored["margin"], without["margin"], atol=2e-3)
+    assert stored.drop(columns=["prediction", "margin"]).equals(without.drop(columns=["prediction", "margin"]))
+
+
+def test_methods_and_ablations_share_what_they_can(manifest, store):
+    run(manifest, store, ["wca"])
+
+    def passes(methods, **changes):
+        return run(manifest, store, methods, **changes)[0].image_passes
+
+    assert passes(["clip", "cupl", "waffle"]) == 0  # WCA has seen the whole pictures
+    assert passes(["wca"], wca=WCA(n=4)) == 0  # the first of its six squares
+    assert passes(["lgca"], lgca=LGCA(n=5, steps=0, start="wca")) == 0
+    assert passes(["bifta", "gc"], seeds=(0,)) > 0  # the crops are there, the margins are not
+    grown = LGCA(n=6, steps=2)
+    assert passes(["lgca"], lgca=grown) > 0
+    assert passes(["lgca"], lgca=replace(grown, lam="last", whole_image=True)) == 0
+    assert passes(["lgca"], lgca=replace(grown, gamma=1.1)) > 0
+    assert passes(["wca"], seeds=(2,)) == 6 * len(manifest.items)
+    assert passes(["wca"], wca=WCA(n=8), seeds=(2,)) == 2 * len(manifest.items)
+
+
+def test_other_weights_precision_or_pictures_share_nothing(manifest, store, root, tmp_path):
+    run(manifest, store, ["clip"])
+    for change in ({"sha256": "1" * 64}, {"precision": "bfloat16"}):
+        record, _ = run(manifest, store, ["clip"], rich(**{"name": "rich", "sha256": "0" * 64} | change))
+        assert record.image_passes == len(manifest.items) and record.text_passes == len(CLASSES)
+    with pytest.raises(LgcaError, match="no hash of its weights"):
+        run(manifest, store, ["clip"], rich(name="rich"))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_a_killed_run_loses_the_shard_that_it_was_at(manifest, store, tmp_path, share):
+    class Killed(BaseException):
+        pass
+
+    def killed_after(passes):
+        model = encoder()
+        encode = model.encode_crops
+
+        def until(crops):
+            if model.image_passes > passes:
+                raise Killed
+            return encode(crops)
+
+        model.encode_crops = until
+        return model
+
+    whole, undisturbed = run(manifest, Store(tmp_path / "other", pictures=5))
+    with pytest.raises(Killed):
+        run(manifest, store, model=killed_after(share * whole.image_passes))
+    [kept] = {pool.present for pool in store.stored() if pool.dataset}
+    assert share * 5 - 1 <= kept <= share * 5
+    record, predictions = run(manifest, store)
+    assert predictions.equals(undisturbed)
+    assert record.image_passes == pytest.approx((1 - kept / 5) * whole.image_passes, rel=0.15)
+
+
+def test_an_unreadable_picture_is_skipped_each_time(root, store, tmp_path):
+    place = tmp_path / "pictures"
+    for name in CLASSES:
+        (place / name).mkdir(parents=True)
+        for number in range(3):
+            (place / name / f"{number}.png").write_bytes((root / name / f"{number}.png").read_bytes())
+    (place / "green" / "1.png").write_bytes(b"no picture")
+    manifest = datasets.folder(place)
+    first, answers = run(manifest, store, on_error="skip")
+    second, again = run(manifest, store, on_error="skip")
+    assert [of.path for of in first.skipped] == [of.path for of in second.skipped] == ["green/1.png"]
+    assert again.equals(answers) and second.image_passes == 0
+    with pytest.raises(LgcaError, match="1.png"):
+        run(manifest, store)
+
+
+def test_a_method_must_say_which_boxes_it_asks_for(manifest, store, monkeypatch):
+    whole = METHODS["clip"]
+
+    def prepare(texts, seed, settings):
+        return replace(whole.prepare(texts, seed, settings), plans=())
+
+    monkeypatch.setitem(METHODS, "clip", replace(whole, prepare=prepare))
+    with pytest.raises(AssertionError, match="boxes that its plans do not hold"):
+        run(manifest, store, ["clip", "wca"])
