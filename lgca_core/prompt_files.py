@@ -23,7 +23,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote
 from urllib.request import urlopen
 
 from lgca_core import prompts
@@ -57,7 +56,7 @@ class PromptFile:
         base = (
             os.environ.get("LGCA_PROMPTS_URL") or f"https://raw.githubusercontent.com/{self.repository}/{self.commit}"
         )
-        return f"{base.rstrip('/')}/{quote(self.path)}"
+        return f"{base.rstrip('/')}/{self.path}"
 
     @property
     def place(self) -> Path:

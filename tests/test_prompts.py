@@ -163,19 +163,21 @@ def test_folding_disregards_case_and_what_stands_between_words(words, data):
 
 def test_survey_counts_what_is_odd():
     long = "very " * 80 + "long."
+    fits = "very " * (prompts.CONTEXT - 4) + "long."
     made = prompts.survey(
         {
-            "cat": ["It purrs.", "it  PURRS.", "1.", "It\npurrs."],
+            "cat": ["It purrs.", "it  PURRS.", "1.", "It\npurrs.", fits],
             "dog": ["It barks.", "it purrs."],
             "owl": ["It hoots.", long, "It barks.", "It flies by night.", "", "It turns its head."],
         }
     )
-    assert (made.classes, made.sentences, made.counts) == (3, 12, (2, 4, 6))
+    assert (made.classes, made.sentences, made.counts) == (3, 13, (2, 5, 6))
     assert made.single == [("cat", "1."), ("owl", "")]
     assert made.repeated == [("cat", "it  PURRS."), ("cat", "It\npurrs.")]
     assert made.shared == {"It purrs.": ["cat", "dog"], "It barks.": ["dog", "owl"]}
     assert made.cut == [("owl", long, 84)]
     assert made.longest == ("owl", long, 84)
+    assert prompts.tokens(fits) == prompts.CONTEXT  # and is not cut
 
 
 def test_survey_counts_tokens_of_what_is_read_out():

@@ -131,7 +131,7 @@ def _check_published(key: str, names: Sequence[str] | None) -> None:
     made = prompt_files.load(key)
     classes = names or made.classes or tuple(made.descriptions)
     made = prompt_files.select(made, classes)
-    longest = max(classes, key=prompts.tokens)
+    longest = max(classes, key=lambda name: prompts.tokens(prompts.wordify(name)))
     surveys: dict[str, Survey] = {}
     with _status(f"{key}: counting tokens"):
         surveys["templates"] = prompts.survey(
