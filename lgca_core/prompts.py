@@ -8,8 +8,12 @@ Names may come from folders, so ``red_finch`` is read out as ``red finch``. The 
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from lgca_core.boxes import generator
 from lgca_core.errors import LgcaError
@@ -53,6 +57,71 @@ WORDS: tuple[str, ...] = tuple(_WORDS.split())
 def wordify(name: str) -> str:
     """A class name as it is read out: underscores become spaces."""
     return " ".join(name.replace("_", " ").split())
+
+
+def fold(name: str) -> str:
+    """A name without case, underscores, hyphens and runs of spaces: how names are compared where spelling differs.
+
+    As lenient as published files force, no more: Food-101 has the folder ``apple_pie`` and sentences of ``apple pie``,
+    CUB the folder ``Black_footed_Albatross`` and sentences of ``Black-footed Albatross``, torchvision's Pets the class
+    ``American Bulldog`` and descriptors of ``american bulldog``.
+    """
+    return wordify(name.replace("-", " ")).casefold()
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which entry of a table each class name finds (:func:`match`).
+
+    ``found`` is class name -> name in the table, in the order of the classes; ``ambiguous`` is class name -> the
+    entries that could all mean it; ``missing`` are classes that have none, ``unknown`` entries that no class asks for.
+    """
+
+    found: dict[str, str]
+    ambiguous: dict[str, list[str]]
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def loose(self) -> dict[str, str]:
+        """Those of ``found`` that are one name only after :func:`fold`."""
+        return {name: entry for name, entry in self.found.items() if name != entry and fold(name) == fold(entry)}
+
+    @property
+    def borrowed(self) -> dict[str, str]:
+        """Those of ``found`` that are another name altogether."""
+        return {name: entry for name, entry in self.found.items() if fold(name) != fold(entry)}
+
+
+def match(names: Iterable[str], table: Iterable[str], also: Callable[[str], Sequence[str]] = lambda name: ()) -> Match:
+    """Look every name up among the entries of a table: as written, else by :func:`fold`, else under another name.
+
+    Args:
+        names: class names; one that occurs twice is looked up once.
+        also: class name -> other names of the same thing, to be tried in turn.
+    """
+    table = list(dict.fromkeys(table))
+    entries = set(table)
+    loose: dict[str, list[str]] = {}
+    for entry in table:
+        loose.setdefault(fold(entry), []).append(entry)
+    found: dict[str, str] = {}
+    ambiguous: dict[str, list[str]] = {}
+    missing: list[str] = []
+    for name in dict.fromkeys(names):
+        candidates: list[str] = []
+        for spelling in (name, *also(name)):
+            candidates = [spelling] if spelling in entries else loose.get(fold(spelling), [])
+            if candidates:
+                break
+        if len(candidates) == 1:
+            found[name] = candidates[0]
+        elif candidates:
+            ambiguous[name] = candidates
+        else:
+            missing.append(name)
+    asked = {*found.values(), *(entry for several in ambiguous.values() for entry in several)}
+    return Match(found, ambiguous, tuple(missing), tuple(entry for entry in table if entry not in asked))
 
 
 def plain(names: Sequence[str]) -> list[list[str]]:
@@ -99,7 +168,7 @@ def descriptors(names: Sequence[str], table: Mapping[str, Sequence[str]]) -> lis
         LgcaError: a class without descriptors.
     """
     if missing := [name for name in names if not table.get(name)]:
-        raise LgcaError(f"no descriptors for {_listed(missing)}")
+        raise LgcaError(f"no descriptors for {listed(missing)}")
     return [[f"{wordify(name)}, {which(descriptor)}" for descriptor in table[name]] for name in names]
 
 
@@ -131,11 +200,87 @@ def digest(prompts: Mapping[str, Sequence[Sequence[str]]]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+# ---- what a table of sentences is like ---------------------------------------------------------------------
+
+
+CONTEXT = 77
+"""Tokens that CLIP's text encoders read of a sentence, the marks of its start and end included; the rest is cut."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the sentences of some classes are like (:func:`survey`): nothing here is an error.
+
+    ``counts`` are the least, median and most sentences a class; ``single`` are those of one word or less; ``repeated``
+    those that a class has said before; ``shared`` maps a sentence to the classes, two or more, that it is said of;
+    ``cut`` are those of more than :data:`CONTEXT` tokens; ``longest`` is the one with the most. All as (class name,
+    sentence), the last two with the number of tokens.
+    """
+
+    classes: int
+    sentences: int
+    counts: tuple[int, float, int]
+    single: list[tuple[str, str]]
+    repeated: list[tuple[str, str]]
+    shared: dict[str, list[str]]
+    cut: list[tuple[str, str, int]]
+    longest: tuple[str, str, int]
+
+
+def survey(
+    table: Mapping[str, Sequence[str]], read: Callable[[str, Sequence[str]], Sequence[str]] = lambda name, told: told
+) -> Survey:
+    """Count what is odd among the sentences of every class; texts that CLIP reads alike count as the same.
+
+    Args:
+        table: class name -> its sentences (or descriptors, or templates); not empty, and no class without any.
+        read: (class name, its entries) -> prompts as the text encoder gets them, whose tokens are counted; none for
+            a class leaves it out of the counting.
+    """
+    single, repeated, counted = [], [], []
+    said: dict[str, dict[str, str]] = {}  # folded text -> class name -> the text as that class has it
+    for name, texts in table.items():
+        for text in texts:
+            if len(text.split()) < 2:
+                single.append((name, text))
+            classes = said.setdefault(" ".join(text.split()).casefold(), {})
+            if name in classes:
+                repeated.append((name, text))
+            classes.setdefault(name, text)
+        counted += [(name, prompt, tokens(prompt)) for prompt in read(name, texts)]
+    counts = [len(texts) for texts in table.values()]
+    return Survey(
+        classes=len(counts),
+        sentences=sum(counts),
+        counts=(min(counts), statistics.median(counts), max(counts)),
+        single=single,
+        repeated=repeated,
+        shared={next(iter(by.values())): list(by) for by in said.values() if len(by) > 1},
+        cut=[entry for entry in counted if entry[2] > CONTEXT],
+        longest=max(counted, key=lambda entry: entry[2]),
+    )
+
+
+def tokens(prompt: str) -> int:
+    """How many tokens CLIP makes of a prompt, with the marks of its start and end."""
+    return len(_tokenizer().encode(prompt)) + 2
+
+
+@cache
+def _tokenizer() -> Any:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer()
+
+
+# ---- files --------------------------------------------------------------------------------------------------
+
+
 def read_descriptions(path: Path | str, classes: Sequence[str] | None = None) -> dict[str, list[str]]:
     """Sentences of every class from a JSON file ``{"class name": ["sentence", ...], ...}``.
 
-    Looked up by name, never by position: first as written, then with underscores as spaces and without regard
-    to case (a folder ``red_finch`` finds ``Red finch``). Sentences keep their order, and are trimmed.
+    Looked up by name, never by position: first as written, then as :func:`fold` compares (a folder ``red_finch``
+    finds ``Red finch``). Sentences keep their order, and are trimmed.
 
     Args:
         classes: names in the data set's order; a name that occurs twice shares its sentences. None takes
@@ -154,26 +299,18 @@ def read_descriptions(path: Path | str, classes: Sequence[str] | None = None) ->
     classes = list(table) if classes is None else classes
     if not classes:
         raise LgcaError(f"{path} describes no class: it must have the form {_FORM}")
-    loose: dict[str, list[str]] = {}
-    for key in table:
-        loose.setdefault(_fold(key), []).append(key)
-    found: dict[str, str] = {}
-    for name in dict.fromkeys(classes):
-        candidates = [name] if name in table else loose.get(_fold(name), [])
-        if len(candidates) > 1:
-            raise LgcaError(f"{path}: {_listed(candidates)} could all mean the class {name!r}: keep one of them")
-        if candidates:
-            found[name] = candidates[0]
-    unknown = [key for key in table if key not in found.values()]
-    missing = [name for name in dict.fromkeys(classes) if name not in found]
+    matched = match(classes, table)
+    for name, several in matched.ambiguous.items():
+        raise LgcaError(f"{path}: {listed(several)} could all mean the class {name!r}: keep one of them")
+    unknown, missing = matched.unknown, matched.missing
     if missing:
-        raise LgcaError(f"{path} has no descriptions for {_listed(missing)}{_nearest(missing[0], unknown or table)}")
+        raise LgcaError(f"{path} has no descriptions for {listed(missing)}{nearest(missing[0], unknown or table)}")
     if unknown:
         raise LgcaError(
-            f"{path} describes {_listed(unknown)}, which the data set does not have"
-            f"{_nearest(unknown[0], found)}: remove or rename"
+            f"{path} describes {listed(unknown)}, which the data set does not have"
+            f"{nearest(unknown[0], matched.found)}: remove or rename"
         )
-    return {name: _sentences(path, found[name], table[found[name]]) for name in found}
+    return {name: _sentences(path, entry, table[entry]) for name, entry in matched.found.items()}
 
 
 def read_templates(path: Path | str) -> list[str]:
@@ -230,17 +367,14 @@ def _sentences(path: Path, key: str, value: object) -> list[str]:
     return sentences
 
 
-def _fold(name: str) -> str:
-    return wordify(name).casefold()
-
-
-def _listed(names: Sequence[str], most: int = 3) -> str:
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Names for a sentence: the first few, quoted, and how many more there are."""
     shown = ", ".join(repr(name) for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` where something is near, else nothing."""
-    by_fold = {_fold(other): other for other in names}
-    close = difflib.get_close_matches(_fold(name), by_fold, n=1, cutoff=0.75)
+    by_fold = {fold(other): other for other in names}
+    close = difflib.get_close_matches(fold(name), by_fold, n=1, cutoff=0.75)
     return f" (did you mean {by_fold[close[0]]!r}?)" if close else ""

@@ -1,15 +1,18 @@
 """Prompts: what is read out, looked up by name, and refused with a sentence that says why."""
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lgca_core import prompts
 from lgca_core.errors import LgcaError
 
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = Path(os.environ.get("LGCA_TEST_PROMPTS", Path(__file__).parents[2] / "shared" / "prompts"))
 SETS = ("cub", "dtd", "eurosat", "food101", "oxford_pet", "place365")
 
 
@@ -119,6 +122,81 @@ def test_digest_sees_every_change():
     assert len({prompts.digest(other) for other in [base, *others]}) == 5
 
 
+# ---- names -------------------------------------------------------------------------------------------------
+
+
+def test_names_match_exactly_first_then_loosely_then_under_another_name():
+    table = ["Red finch", "red-finch", "Black-footed Albatross", "american bulldog", "newt", "ostrich"]
+    made = prompts.match(
+        ["american bulldog", "Black_footed_Albatross", "red-finch", "RED_FINCH", "eft", "eft", "kiwi"],
+        table,
+        lambda name: {"eft": ["emu", "Newt"], "american bulldog": ["ostrich"]}.get(name, []),
+    )
+    assert list(made.found.items()) == [
+        ("american bulldog", "american bulldog"),
+        ("Black_footed_Albatross", "Black-footed Albatross"),
+        ("red-finch", "red-finch"),
+        ("eft", "newt"),
+    ]
+    assert made.ambiguous == {"RED_FINCH": ["Red finch", "red-finch"]}
+    assert made.missing == ("kiwi",)
+    assert made.unknown == ("ostrich",)
+    assert made.loose == {"Black_footed_Albatross": "Black-footed Albatross"}
+    assert made.borrowed == {"eft": "newt"}
+
+
+@given(st.lists(st.text("abcé", min_size=1), min_size=1), st.data())
+def test_folding_disregards_case_and_what_stands_between_words(words, data):
+    def spelled() -> str:
+        between = [data.draw(st.sampled_from([" ", "_", "-", "  "])) for _ in words[1:]] + [""]
+        name = "".join(word + gap for word, gap in zip(words, between, strict=True))
+        return data.draw(st.sampled_from([name, name.upper(), name.title()]))
+
+    first, second = spelled(), spelled()
+    assert prompts.fold(first) == prompts.fold(second) == " ".join(words)
+    assert prompts.match([first], [second]).found == {first: second}
+    assert prompts.match([first], [second + "x"]).missing == (first,)
+
+
+# ---- what a table is like ----------------------------------------------------------------------------------
+
+
+def test_survey_counts_what_is_odd():
+    long = "very " * 80 + "long."
+    fits = "very " * (prompts.CONTEXT - 4) + "long."
+    made = prompts.survey(
+        {
+            "cat": ["It purrs.", "it  PURRS.", "1.", "It\npurrs.", fits],
+            "dog": ["It barks.", "it purrs."],
+            "owl": ["It hoots.", long, "It barks.", "It flies by night.", "", "It turns its head."],
+        }
+    )
+    assert (made.classes, made.sentences, made.counts) == (3, 13, (2, 5, 6))
+    assert made.single == [("cat", "1."), ("owl", "")]
+    assert made.repeated == [("cat", "it  PURRS."), ("cat", "It\npurrs.")]
+    assert made.shared == {"It purrs.": ["cat", "dog"], "It barks.": ["dog", "owl"]}
+    assert made.cut == [("owl", long, 84)]
+    assert made.longest == ("owl", long, 84)
+    assert prompts.tokens(fits) == prompts.CONTEXT  # and is not cut
+
+
+def test_survey_counts_tokens_of_what_is_read_out():
+    made = prompts.survey({"owl": ["wings"], "barn owl": ["wings"]}, lambda name, told: [f"{name}, {told[0]}"])
+    assert made.longest == ("barn owl", "barn owl, wings", 6)
+    assert made.sentences == 2
+
+
+def test_tokens_are_those_that_clip_reads():
+    import open_clip
+
+    tokenizer = open_clip.get_tokenizer("ViT-B-32-quickgelu")
+    fits, cut = "word " * (prompts.CONTEXT - 2), "word " * (prompts.CONTEXT - 1)
+    for text in ("", "A photo of a Black-footed Albatross.", "crème fraîche, 3.5 cm\n* “webbed”", fits):
+        assert prompts.tokens(text) == int((tokenizer([text]) != 0).sum())
+    assert (prompts.tokens(fits), prompts.tokens(cut)) == (prompts.CONTEXT, prompts.CONTEXT + 1)
+    assert tokenizer([fits]).equal(tokenizer([cut]))
+
+
 # ---- descriptions ------------------------------------------------------------------------------------------
 
 
@@ -138,6 +216,8 @@ def test_descriptions_meet_names_both_ways(tmp_path):
         "red_finch": ["x."],
         "blue tit": ["y."],
     }
+    hyphens = write(tmp_path, {"Black-footed Albatross": ["x."]})
+    assert list(prompts.read_descriptions(hyphens, ["Black_footed_Albatross"])) == ["Black_footed_Albatross"]
     exact = write(tmp_path, {"Bengal": ["a cat."], "bengal": ["a place."]})
     assert prompts.read_descriptions(exact, ["bengal", "Bengal"])["bengal"] == ["a place."]
 
@@ -202,9 +282,9 @@ def test_unreadable_description_files(tmp_path):
 
 @pytest.mark.parametrize("dataset", SETS)
 def test_published_prompts_parse(dataset):
-    folder = SHARED / "prompts" / dataset
+    folder = SHARED / dataset
     if not folder.is_dir():
-        pytest.skip("the published prompts are not beside this checkout")
+        pytest.skip(f"the published prompts are not at {SHARED}: set LGCA_TEST_PROMPTS to the folder that holds them")
     listed = folder / "classes.json"
     cupl = json.loads((folder / "cupl.json").read_text())
     classes = json.loads(listed.read_text()) if listed.exists() else sorted(cupl)

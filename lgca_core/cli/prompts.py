@@ -1,31 +1,100 @@
-"""``lgca prompts``: look after prompt files."""
+"""``lgca prompts``: look after prompt files, published and your own."""
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
 
 from lgca_core.cli import options
 from lgca_core.cli.base import app
+from lgca_core.cli.output import listing, stdout
 from lgca_core.errors import LgcaError
 
-prompts_app = typer.Typer(help="Look after prompt files.", no_args_is_help=False)
+if TYPE_CHECKING:
+    from lgca_core.prompt_files import PromptSet
+    from lgca_core.prompts import Survey
+
+prompts_app = typer.Typer()
 app.add_typer(prompts_app, name="prompts")
+
+READ_BY = {"templates": "clip-e", "descriptors": "clip-d", "descriptions": "cupl, wca, lgca"}
+
+
+@prompts_app.callback(invoke_without_command=True)
+def overview(context: typer.Context) -> None:
+    """List the published prompts; fetch them; check them or your own.
+
+    Alone it lists, for each data set, how many classes it has and how many
+    templates, descriptors and sentences there are for the methods.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from lgca_core import prompt_files
+
+    rows = []
+    for key in prompt_files.SOURCES:
+        state = prompt_files.state(key)
+        counts = dict.fromkeys(("classes", *READ_BY.values()), "-")
+        if state == "cached":
+            made = prompt_files.load(key)
+            tables = {"descriptors": made.descriptors, "descriptions": made.descriptions}
+            counts["classes"] = str(len(made.classes or made.descriptions))
+            counts[READ_BY["templates"]] = str(len(made.templates))
+            for kind, table in tables.items():
+                counts[READ_BY[kind]] = str(sum(map(len, table.values())))
+        rows.append({"data set": key, **counts, "state": state})
+    listing(rows)
+    _print_source()
+
+
+@prompts_app.command(epilog="\b\nExamples:\n  lgca prompts fetch\n  lgca prompts fetch cub dtd")
+def fetch(
+    keys: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY...]", help="Data sets; all if none is named.")
+    ] = None,
+) -> None:
+    """Fetch the published prompts, verify them, and keep them in the cache."""
+    from lgca_core import prompt_files
+
+    for key in keys or prompt_files.SOURCES:
+        fetched: list[str] = []
+        for note in _fetch(key, fetched):
+            print(f"{key}: {note}")
+        print(f"{key}: {f'{len(fetched)} files fetched' if fetched else 'already cached'}")
+    _print_source()
 
 
 @prompts_app.command(
     epilog="\b\nExamples:\n"
     "  lgca prompts check birds.json --images birds/\n"
-    "  lgca prompts check pets.json --classes cat,dog"
+    "  lgca prompts check pets.json --classes cat,dog\n"
+    "  lgca prompts check cub dtd"
 )
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE.json", help='{"class name": ["sentence", ...]}')],
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY|FILE.json...",
+            help='A data set with published prompts, or your own {"class name": ["sentence", ...]}',
+            show_default=False,
+        ),
+    ],
     classes: Annotated[str | None, typer.Option(help="Names with commas between.")] = None,
     images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="One folder a class.")] = None,
 ) -> None:
-    """Whether a file describes every class once, and nothing else."""
-    from lgca_core import prompts
+    """Whether every class is described, once, and nothing else; and what is odd.
+
+    Reports how many sentences a class has, single words, repetitions, and what
+    CLIP would cut for being longer than 77 tokens.
+    """
+    from lgca_core import prompt_files, prompts
 
     if classes is not None and images is not None:
         raise LgcaError("give --classes or --images, not both")
@@ -36,10 +105,139 @@ def check(
         from lgca_core.datasets import folder
 
         names = folder(images, on_error="skip").classes
-    found = prompts.read_descriptions(file, names)
-    counts = sorted(len(sentences) for sentences in found.values())
-    print(f"{file}: {len(counts)} classes, {sum(counts)} sentences, {counts[0]} to {counts[-1]} a class")
-    short = [(name, text) for name, sentences in found.items() for text in sentences if len(text.split()) < 2]
-    if short:
-        name, text = short[0]
-        print(f"{len(short)} of them are a single word or less; the first: {text!r} of {name!r}")
+    for name in what:
+        if name in prompt_files.SOURCES or name in prompt_files.ALIASES:
+            _check_published(name, names)
+        elif name.endswith(".json") or Path(name).exists():
+            survey = prompts.survey(prompts.read_descriptions(name, names))
+            least, _, most = survey.counts
+            print(f"{name}: {survey.classes} classes, {survey.sentences} sentences, {least} to {most} a class")
+            for line in _oddities(survey):
+                print(line)
+        else:
+            known = ", ".join(prompt_files.SOURCES)
+            raise LgcaError(
+                f"{name!r} is neither a data set with published prompts nor a file"
+                f"{prompts.nearest(name, prompt_files.SOURCES)}: known are {known}"
+            )
+
+
+def _check_published(key: str, names: Sequence[str] | None) -> None:
+    """Report on the published prompts of a data set, or of the classes named; LgcaError if a class has none."""
+    from lgca_core import prompt_files, prompts
+
+    for note in _fetch(key, []):
+        print(f"{key}: {note}")
+    made = prompt_files.load(key)
+    classes = names or made.classes or tuple(made.descriptions)
+    made = prompt_files.select(made, classes)
+    longest = max(classes, key=lambda name: prompts.tokens(prompts.wordify(name)))
+    surveys: dict[str, Survey] = {}
+    with _status(f"{key}: counting tokens"):
+        surveys["templates"] = prompts.survey(
+            {name: made.templates for name in classes},
+            lambda name, told: prompts.templates([name], told)[0] if name == longest else [],  # the worst of each
+        )
+        if made.descriptors:
+            surveys["descriptors"] = prompts.survey(
+                made.descriptors, lambda name, told: prompts.descriptors([name], {name: told})[0]
+            )
+        if made.descriptions:
+            surveys["descriptions"] = prompts.survey(made.descriptions)
+    console = stdout()
+    console.print(_table(key, made, surveys, restricted=names is not None))
+    for note in made.notes:
+        print(note)
+    for kind in ("descriptors", "descriptions"):
+        if kind in surveys:
+            for line in _oddities(surveys[kind]):
+                print(f"{READ_BY[kind]}: {line}")
+    if names is not None:
+        prompt_files.for_classes(key, names)
+        return
+    for kind, match in made.matches.items():
+        if faults := [*match.ambiguous, *match.missing, *match.unknown]:
+            raise LgcaError(f"the published {kind} of {key} and its classes disagree about {prompts.listed(faults)}")
+
+
+def _table(key: str, made: "PromptSet", surveys: "dict[str, Survey]", *, restricted: bool) -> Table:
+    """What the prompts of a data set are like, a column a kind."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(key)
+    for kind in READ_BY:
+        table.add_column(READ_BY[kind], justify="right")
+
+    def add(heading: str, cells: Iterable[object]) -> None:
+        table.add_row(heading, *(str(cell) for cell in cells))
+
+    matches = [made.matches["descriptors"], made.matches["descriptions"]]
+    found = [surveys.get(kind) for kind in READ_BY]
+    told = found[1:]  # templates are the same for every class
+    add("classes", (survey.classes if survey else 0 for survey in found))
+    add("classes with none", (0, *(len(match.missing) + len(match.ambiguous) for match in matches)))
+    if not restricted:
+        add("unknown classes", ("", *(len(match.unknown) for match in matches)))
+    add("prompts in all", (survey.sentences if survey else 0 for survey in found))
+    add("a class: least, median, most", (" ".join(f"{n:g}" for n in s.counts) if s else "" for s in found))
+    add("single words", ("", *(len(survey.single) if survey else "" for survey in told)))
+    add("repeated within a class", (len(survey.repeated) if survey else "" for survey in found))
+    add("said of several classes", ("", *(len(survey.shared) if survey else "" for survey in told)))
+    add("more than CLIP's 77 tokens", (len(survey.cut) if survey else "" for survey in found))
+    add("tokens of the longest", (survey.longest[2] if survey else "" for survey in found))
+    return table
+
+
+def _oddities(survey: "Survey") -> Iterator[str]:
+    """A line about each thing that a user may want to look at, with an example."""
+    from lgca_core.prompts import CONTEXT
+
+    if survey.single:
+        name, text = survey.single[0]
+        yield f"{len(survey.single)} of them are a single word or less; the first: {text!r} of {name!r}"
+    if survey.repeated:
+        name, text = survey.repeated[0]
+        yield f"{len(survey.repeated)} of them are said again of the same class; the first: {_short(text)} of {name!r}"
+    if survey.shared:
+        text, classes = max(survey.shared.items(), key=lambda item: len(item[1]))
+        count = len(survey.shared)
+        yield f"{count} of them are said of several classes; the commonest, of {len(classes)}: {_short(text)}"
+    if survey.cut:
+        name, text, tokens = survey.longest
+        yield (
+            f"{len(survey.cut)} of them have more than the {CONTEXT} tokens that CLIP reads; "
+            f"the longest, {tokens}: {_short(text)} of {name!r}"
+        )
+
+
+def _short(text: str) -> str:
+    return repr(textwrap.shorten(text, 70, placeholder=" ..."))
+
+
+def _fetch(key: str, fetched: list[str]) -> list[str]:
+    """Fetch what the cache lacks, showing each file on a terminal; `fetched` receives the paths."""
+    from lgca_core import prompt_files
+
+    with _status(f"{key}: looking at the cache") as status:
+
+        def show(path: str) -> None:
+            fetched.append(path)
+            if status is not None:
+                status.update(f"fetching {path}")
+
+        return prompt_files.fetch(key, progress=show)
+
+
+def _status(text: str) -> AbstractContextManager[Status | None]:
+    """What goes on, on a terminal; nothing elsewhere."""
+    terminal = Console(stderr=True)
+    return terminal.status(text) if terminal.is_terminal else nullcontext()
+
+
+def _print_source() -> None:
+    from lgca_core import prompt_files
+
+    first = next(iter(prompt_files.FILES.values()))
+    print(
+        f"Published by the authors of WCA: github.com/{first.repository} at {first.commit[:7]}, "
+        f"{prompt_files.LICENCE} licence."
+    )
