@@ -494,8 +494,8 @@ SOURCES: dict[str, Source] = {
         images=50_000,
         per_class=50,
         counted=f"{_CLIP}; ILSVRC 2012 development kit",
-        licence="research, non-commercial",
-        terms="terms of access on its download page: for research and education; each user asks for access",
+        licence="research",
+        terms="terms of access on its download page: non-commercial research and education; each user asks for access",
         archives=(
             Archive(
                 "ILSVRC2012_img_val.tar",
@@ -561,7 +561,7 @@ SOURCES: dict[str, Source] = {
         images=30_000,
         per_class=None,
         counted="the README of its repository",
-        licence="MIT (its repository)",
+        licence="MIT (repository)",
         terms="LICENSE of its repository; the pictures' own rights are not stated",
         archives=_hendrycks("r", 2_191_079_936, "18c6bf493b39a0d975d48e587437f562caab9c52ae6327dcfa9dd8eb54aa1b52"),
         folder="imagenet-r",
@@ -579,7 +579,7 @@ SOURCES: dict[str, Source] = {
         images=7_500,
         per_class=None,
         counted="its paper (arXiv 1907.07174)",
-        licence="MIT (its repository)",
+        licence="MIT (repository)",
         terms="LICENSE of its repository; the pictures' own rights are not stated",
         archives=_hendrycks("a", 687_552_512, "3bb3632277e6ba6392ea64c02ddbf4dd2266c9caffd6bc09c9656d28f012589e"),
         folder="imagenet-a",
@@ -597,7 +597,7 @@ SOURCES: dict[str, Source] = {
         images=50_889,
         per_class=None,
         counted="Hugging Face datasets, imagenet_sketch/dataset_infos.json (its README rounds to 50 a class)",
-        licence="MIT (its repository)",
+        licence="MIT (repository)",
         terms="LICENSE of its repository; the pictures' own rights are not stated",
         archives=(
             Archive(
@@ -733,8 +733,8 @@ SOURCES: dict[str, Source] = {
         images=36_500,
         per_class=100,
         counted="the README of its development kit, github.com/zhoubolei/places_devkit",
-        licence="research, non-commercial",
-        terms="its download page: for research and education; the pictures' copyright is their owners'",
+        licence="research",
+        terms="its download page: non-commercial research and education; the pictures' copyright is their owners'",
         archives=tuple(
             Archive(
                 name,

@@ -291,6 +291,8 @@ def _place(archive: Path, raw: IO[bytes], members: Iterator[Member], folder: Pat
             shutil.copyfileobj(stream, out, CHUNK)
         if progress:
             progress(f"unpacking {archive.name}", raw.tell(), size)
+    if progress:
+        progress(f"unpacking {archive.name}", size, size)
 
 
 def _refused(archive: Path, name: str, why: str) -> LgcaError:

@@ -482,6 +482,20 @@ def test_the_list(home):
     assert {"600", "40", "test"} <= set(aviary)
 
 
+def test_no_name_is_broken_on_a_narrow_terminal(monkeypatch):
+    from rich.console import Console
+
+    from lgca_core.cli import datasets as command
+    from lgca_core.cli import output
+
+    for module in (command, output):
+        monkeypatch.setattr(module, "stdout", lambda: Console(width=80))
+    out = lgca("datasets")[1]
+    assert all(len(line) <= 80 for line in out.splitlines())
+    names = [line.split()[0] for line in out.splitlines() if line.strip()]
+    assert set(datasets.DATASETS) <= set(names)
+
+
 def test_evaluate_takes_a_copy_and_says_that_it_is_a_part(tmp_path, monkeypatch):
     monkeypatch.setattr(options, "load", lambda *_: rich())
     monkeypatch.chdir(tmp_path)

@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from lgca_core.cli.base import app
-from lgca_core.cli.output import listing
+from lgca_core.cli.output import listing, stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
     from lgca_core import fetch as fetching
+    from lgca_core.datasets import Entry
 
 datasets_app = typer.Typer(help="What --dataset takes: list, fetch and check data sets.", invoke_without_command=True)
 app.add_typer(datasets_app, name="datasets")
@@ -25,19 +26,20 @@ def datasets(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         from lgca_core.datasets import DATASETS
 
-        listing([_row(name, entry) for name, entry in DATASETS.items()])
+        wide = stdout().width >= 120
+        listing([_row(name, entry, wide) for name, entry in DATASETS.items()])
 
 
-def _row(name: str, entry: Any) -> dict[str, str]:
+def _row(name: str, entry: "Entry", wide: bool) -> dict[str, str]:
     facts = entry.facts() if entry.facts else None
     return {
         "name": name,
-        "what": entry.summary,
+        **({"what": entry.summary} if wide else {}),
         "split": facts.split if facts else "",
         "pictures": f"{facts.images:,}" if facts else "",
         "classes": f"{facts.classes:,}" if facts else "",
         "licence": facts.licence if facts else "",
-        "download": facts.size if facts else "",
+        "size": facts.size if facts else "",
         "here": "yes" if facts and facts.present else "no",
     }
 

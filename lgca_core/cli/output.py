@@ -15,10 +15,10 @@ def stdout() -> Console:
 
 
 def listing(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows that share their keys; the keys are the headings."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in rows[0]:
-        table.add_column(heading, overflow="fold")
+    """Print rows that share their keys; the keys are the headings. What comes first, a name to copy, is not broken."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for number, heading in enumerate(rows[0]):
+        table.add_column(heading, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     stdout().print(table)
