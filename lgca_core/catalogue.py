@@ -1,9 +1,9 @@
 """The published data sets that the papers evaluate: one table, and how a copy of each is read (floor 1).
 
 A copy is read as its original archives lie once unpacked, from its own annotation files; torchvision's folders are
-such copies too. torchvision's classes are not used to read them: they know four of the ten, and keep the list of files
-and labels, which is all that is wanted here, to themselves. Their addresses and checksums are in the table, copied
-with their source, so that the table does not change with the installed version; a test compares the two.
+such copies too. torchvision's classes do not read them: they know five of the ten, and keep to themselves the lists
+of files and labels, which are all that is wanted here. Their addresses and checksums are in the table, copied with
+their source, so that the table does not change with the installed version; a test compares the two.
 
 A class has an id, which is what the data set itself calls it (a wnid, a folder, a line of a list), and a name, which
 is what the prompts call it. Ids come from the copy, in label order; names from rules and lists of this module.

@@ -224,6 +224,12 @@ def test_a_copy_is_found_from_above_and_from_within(tmp_path, name):
         assert datasets.open_dataset(f"{name}:{path}") == made
 
 
+def test_a_copy_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    miniatures.make("dtd", tmp_path / "copy")
+    assert datasets.open_dataset("dtd:~/copy").root == tmp_path / "copy" / "dtd" / "images"
+
+
 def test_the_place_of_a_copy_does_not_enter_its_hash(tmp_path):
     first = datasets.open_dataset(f"cub:{miniatures.make('cub', tmp_path / 'a')}")
     second = datasets.open_dataset(f"cub:{miniatures.make('cub', tmp_path / 'b' / 'c') / 'CUB_200_2011'}")

@@ -185,6 +185,17 @@ def test_changed_pictures_are_read_again(root, read):
     assert len(datasets.open_dataset(root).items) == 3
 
 
+def test_what_did_not_change_stays_known(root, read):
+    age(root)
+    datasets.open_dataset(root)
+    paint(root / "red_finch" / "d.png")
+    age(root / "red_finch")
+    datasets.open_dataset(root)
+    read.clear()
+    datasets.open_dataset(root)
+    assert read == []
+
+
 def test_a_picture_that_has_just_changed_is_not_taken_on_trust(root, read):
     """Within the clock's tick a second change would not show: such a hash is not kept."""
     datasets.open_dataset(root)

@@ -203,6 +203,7 @@ def test_the_next_address(server, tmp_path):
     assert fetch.download(made, tmp_path).read_bytes() == BODY
     with pytest.raises(LgcaError, match=r"gone\.tar: the server answers 404.*bring a\.tar by other means"):
         fetch.download(replace(made, urls=(gone,)), tmp_path / "other")
+    assert [name for name, _ in server.seen] == ["gone.tar", "a.tar", "gone.tar"]  # asked once: it will not come
 
 
 def test_no_network(tmp_path, monkeypatch):
@@ -507,6 +508,15 @@ def test_two_at_once(server, home, monkeypatch, tmp_path):
     with FileLock(home / "downloads" / ".dtd.lock"), pytest.raises(LgcaError, match="another process is fetching"):
         datasets.fetch("dtd")
     assert server.seen == []
+    unpack = fetch.unpack
+
+    def overtaken(*words, **named):
+        with pytest.raises(LgcaError, match="another process is fetching dtd: wait"):
+            datasets.fetch("dtd")
+        unpack(*words, **named)
+
+    monkeypatch.setattr(datasets, "unpack", overtaken)
+    assert datasets.fetch("dtd").is_dir()
 
 
 def test_a_wrong_name_stops_the_others_before_they_begin(server, home, monkeypatch, tmp_path):
