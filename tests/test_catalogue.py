@@ -258,6 +258,8 @@ def test_imagenet_in_class_folders(tmp_path):
     assert {Path(key).name: class_id for key, class_id in labelled(made).items()} == labelled(flat)
     assert [item.sha256 for item in made.items] == [item.sha256 for item in flat.items]
     assert datasets.open_dataset(f"imagenet:{copy / 'val'}") == made
+    (copy / "val").rename(copy / "validation")
+    assert datasets.open_dataset(f"imagenet:{copy}").root == copy / "validation"  # not train
 
 
 def test_imagenet_with_the_kit_still_packed(tmp_path):
