@@ -434,6 +434,11 @@ def test_check_of_a_whole_copy(tmp_path, monkeypatch, name):
             "1 class missing: 013.Bobolink",
         ),
         ("imagenet-a", remove("imagenet-a/n01631663"), "1 class missing: n01631663"),
+        (
+            "places365",
+            change("categories_places365.txt", "/a/airfield 0\n/a/arena/hockey 1\n/a/arena/rodeo 2\n/z/zoo 3\n"),
+            "1 class unknown: /z/zoo",
+        ),
         ("imagenet-sketch", remove("sketch/n01443537/sketch_0.JPEG"), r"1 class without 2 pictures: n01443537 \(1\)"),
         ("imagenet-r", change("imagenet-r/n01443537/art_0.jpg", ""), "1 picture empty: n01443537/art_0.jpg"),
         ("imagenet-r", change("imagenet-r/n01443537/art_1.jpg", "x"), r"1 class without 2 pictures: n01443537 \(3\)"),
