@@ -1,7 +1,7 @@
 """Labelled pictures on disk: a manifest of files, labels and hashes for each data set (floor 1).
 
 A data set is a folder of class folders, or a name in :data:`DATASETS`. Adding one is adding an entry to that
-table.
+table; the published ones are described in :mod:`lgca_core.catalogue`.
 """
 
 import difflib
@@ -10,18 +10,21 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import platformdirs
 import torch
 from torch import Tensor
 
+from lgca_core.catalogue import SOURCES, Source, compare
 from lgca_core.errors import LgcaError
+from lgca_core.fetch import Archive, Progress, download, make_folder, unpack, verify
 from lgca_core.results import Skipped
 
 OnError = Literal["raise", "skip"]
@@ -45,8 +48,9 @@ class Item:
 class Manifest:
     """The pictures of a data set, in a fixed order: by class, then by path.
 
-    ``classes`` are the names in label order; ``skipped`` are files that could not be read, under
-    ``on_error="skip"``.
+    ``classes`` are the names in label order, and ``class_ids`` what a published data set itself calls them;
+    ``skipped`` are files that could not be read, under ``on_error="skip"``; ``note`` is a sentence that a reader of
+    results must see, such as that a copy is not the whole data set.
     """
 
     name: str
@@ -55,6 +59,8 @@ class Manifest:
     classes: tuple[str, ...]
     items: tuple[Item, ...]
     skipped: tuple[Skipped, ...] = ()
+    class_ids: tuple[str, ...] = ()
+    note: str = ""
 
     @cached_property
     def sha256(self) -> str:
@@ -72,7 +78,14 @@ class Manifest:
         return item.path.relative_to(self.root).as_posix()
 
 
-def folder(path: Path | str, *, name: str | None = None, split: str = "all", on_error: OnError = "raise") -> Manifest:
+def folder(
+    path: Path | str,
+    *,
+    name: str | None = None,
+    split: str = "all",
+    on_error: OnError = "raise",
+    remember: bool = False,
+) -> Manifest:
     """Pictures laid out class by class: ``path/<class name>/.../<picture>``.
 
     Classes and pictures are sorted by name; hidden files and folders are ignored, and so are files beside the
@@ -83,6 +96,7 @@ def folder(path: Path | str, *, name: str | None = None, split: str = "all", on_
         name: name of the data set; the folder's own by default.
         on_error: what to do about a file that cannot be read: ``raise``, or ``skip`` and list it in
             ``skipped``.
+        remember: keep the hashes in the user's cache, so that the next time only changed files are read.
 
     Raises:
         LgcaError: no such folder, no class folders, a class without pictures, a file that cannot be read.
@@ -105,8 +119,17 @@ def folder(path: Path | str, *, name: str | None = None, split: str = "all", on_
     filled = {label for label, _ in found}
     if empty := [entry.name for label, entry in enumerate(folders) if label not in filled]:
         raise LgcaError(f"the class folder {root / empty[0]} holds no pictures: fill or remove it")
-    with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(_hash, [file for _, file in found]))
+    items, skipped = _items(root, found, on_error, remember, "remove it")
+    classes = tuple(entry.name for entry in folders)
+    return Manifest(name or root.resolve().name, split, root, classes, items, skipped)
+
+
+def _items(
+    root: Path, found: Sequence[tuple[int, Path]], on_error: OnError, remember: bool, mend: str
+) -> tuple[tuple[Item, ...], tuple[Skipped, ...]]:
+    """(label, file) below `root` -> items with their hashes, and what could not be read."""
+    files = [file for _, file in found]
+    hashes = _remembered(root, files) if remember else _hashes(files)
     items, skipped = [], []
     for (label, file), (sha256, fault) in zip(found, hashes, strict=True):
         if not fault:
@@ -114,11 +137,10 @@ def folder(path: Path | str, *, name: str | None = None, split: str = "all", on_
         elif on_error == "skip":
             skipped.append(Skipped(path=file.relative_to(root).as_posix(), reason=fault))
         else:
-            raise LgcaError(f"{file}: {fault}; remove it, or go on past such files with --on-error skip")
+            raise LgcaError(f"{file}: {fault}; {mend}, or go on past such files with --on-error skip")
     if not items:
         raise LgcaError(f"{root} holds no picture that can be read: all {len(skipped)} files were skipped")
-    classes = tuple(entry.name for entry in folders)
-    return Manifest(name or root.resolve().name, split, root, classes, tuple(items), tuple(skipped))
+    return tuple(items), tuple(skipped)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -151,16 +173,109 @@ def _hash(file: Path) -> tuple[str, str]:
         return "", f"the file cannot be read ({error.strerror})"
 
 
+def _hashes(files: Sequence[Path]) -> list[tuple[str, str]]:
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_hash, files))
+
+
+# ---- hashes kept -------------------------------------------------------------------------------------------
+
+RECENT = 2.0
+"""Seconds. A file as young as this may change again without its time showing it, so its hash is not kept."""
+
+
+def _remembered(root: Path, files: Sequence[Path]) -> list[tuple[str, str]]:
+    """As :func:`_hashes`, but a file of the same size and time of change as when it was last hashed is not read."""
+    kept_in = home() / "manifests" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()}.json"
+    rows = _read_rows(kept_in)
+    known: dict[int, str] = {}
+    stamps: dict[int, list[int]] = {}
+    for number, file in enumerate(files):
+        try:
+            status = file.stat()
+        except OSError:
+            continue  # hashing it says what is wrong
+        stamps[number] = [status.st_size, status.st_mtime_ns]
+        row = rows.get(file.relative_to(root).as_posix())
+        if row and row[:2] == stamps[number]:
+            known[number] = row[2]
+    before = time.time_ns() - int(RECENT * 1e9)
+    unknown = [number for number in range(len(files)) if number not in known]
+    fresh = dict(zip(unknown, _hashes([files[number] for number in unknown]), strict=True))
+    to_keep = {
+        files[number].relative_to(root).as_posix(): [*stamps[number], sha256]
+        for number, (sha256, fault) in fresh.items()
+        if not fault and number in stamps and stamps[number][1] < before
+    }
+    if to_keep:
+        _write_rows(kept_in, rows | to_keep)
+    return [(known[number], "") if number in known else fresh[number] for number in range(len(files))]
+
+
+def _read_rows(kept_in: Path) -> dict[str, list[Any]]:
+    """Path -> [size, mtime in ns, sha256]; none where the file is absent or damaged, which costs only time."""
+    try:
+        rows = json.loads(kept_in.read_bytes())
+        return {key: [size, time_ns, str(sha256)] for key, (size, time_ns, sha256) in rows.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _write_rows(kept_in: Path, rows: dict[str, list[Any]]) -> None:
+    """Written beside its place and renamed into it; left unwritten where it cannot be, which costs only time."""
+    draft = None
+    try:
+        kept_in.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=kept_in.parent, suffix=".part", delete=False) as stream:
+            draft = Path(stream.name)
+            json.dump(rows, stream)
+        draft.replace(kept_in)
+    except OSError:
+        if draft:
+            draft.unlink(missing_ok=True)
+
+
 # ---- the table ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What can be said of a data set of the table before it is opened; ``size`` is what is to be downloaded."""
+
+    split: str
+    images: int
+    classes: int
+    licence: str
+    size: str
+    place: Path
+
+    @property
+    def present(self) -> bool:
+        return self.place.is_dir()
+
+
+@dataclass(frozen=True)
 class Entry:
-    """A data set by name: a line about it, how to get its manifest, and its own descriptions if any."""
+    """A data set by name.
+
+    Attributes:
+        summary: a line about it.
+        open: gets its manifest.
+        descriptions: its own descriptions, if any.
+        facts: counts, licence, place.
+        source: of a published one: how to get it, its class names, and the published prompts that belong to it.
+    """
 
     summary: str
     open: Callable[[], Manifest]
     descriptions: Callable[[], dict[str, list[str]]] | None = None
+    facts: Callable[[], Facts] | None = None
+    source: Source | None = None
+
+    @property
+    def prompts(self) -> str | None:
+        """Folder of the published prompt files that belong to it; None where there are none."""
+        return self.source.prompts if self.source else None
 
 
 def home() -> Path:
@@ -170,27 +285,191 @@ def home() -> Path:
 
 
 def open_dataset(name_or_path: str | Path, *, on_error: OnError = "raise") -> Manifest:
-    """The manifest of a data set of the table, or of a folder of class folders.
+    """The manifest of a data set of the table, of a user's copy of one, or of a folder of class folders.
+
+    Args:
+        name_or_path: a name; ``NAME:/path/to/copy`` of a published one; or a folder.
 
     Raises:
-        LgcaError: neither a known name (near ones are suggested) nor a folder; see also :func:`folder`.
+        LgcaError: neither a known name (near ones are suggested) nor a folder; a published data set that is not
+            there (how to get it is said), or whose copy is not laid out as the original; see also :func:`folder`.
     """
-    if isinstance(name_or_path, str) and name_or_path in DATASETS:
-        return DATASETS[name_or_path].open()
+    if isinstance(name_or_path, str):
+        name, copy = split_spec(name_or_path)
+        if name in DATASETS:
+            source = DATASETS[name].source
+            return _open_published(name, source, copy, on_error) if source else DATASETS[name].open()
     if Path(name_or_path).exists():
-        return folder(name_or_path, on_error=on_error)
-    close = difflib.get_close_matches(str(name_or_path), DATASETS, n=3)
+        return folder(name_or_path, on_error=on_error, remember=True)
+    close = difflib.get_close_matches(str(name_or_path).partition(":")[0], DATASETS, n=3)
     hint = f"did you mean {' or '.join(close)}" if close else f"known are {', '.join(DATASETS)}"
     raise LgcaError(f"{str(name_or_path)!r} is neither a data set nor a folder: {hint}")
+
+
+def split_spec(spec: str) -> tuple[str, Path | None]:
+    """``NAME`` -> (name, None); ``NAME:/path/to/copy`` of a name of the table -> (name, path); else (spec, None).
+
+    Raises:
+        LgcaError: a path for a data set that is made on demand, or an empty one.
+    """
+    name, colon, path = spec.partition(":")
+    if not colon or name not in DATASETS:
+        return spec, None
+    if not DATASETS[name].source:
+        raise LgcaError(f"{name} is made on demand and takes no path: ask for {name}")
+    if not path:
+        raise LgcaError(f"{spec!r} names no folder: write {name}:/path/to/copy, or {name}")
+    return name, Path(path).expanduser()
+
+
+# ---- published data sets -----------------------------------------------------------------------------------
+
+
+def _open_published(name: str, source: Source, copy: Path | None, on_error: OnError) -> Manifest:
+    place = copy or _place(source)
+    if not copy and not place.is_dir():
+        raise LgcaError(f"{name} is not there: {_how(name, source)}; a copy elsewhere is {name}:/path/to/copy")
+    found = source.read(source, place)
+    files = [(label, found.root / path) for path, label in found.files]
+    items, skipped = _items(found.root, files, on_error, True, "fetch the data set again")
+    classes = source.names(found.class_ids)
+    note = ""
+    if (len(items), len(classes)) != (source.images, len(source.class_ids)):
+        note = (
+            f"This is not the whole of {source.title}: {len(items):,} of {source.images:,} pictures, {len(classes):,} "
+            f"of {len(source.class_ids):,} classes."
+        )
+    return Manifest(name, source.split, found.root, classes, items, skipped, found.class_ids, note)
+
+
+def _place(source: Source) -> Path:
+    return home() / "datasets" / source.folder
+
+
+def _downloads(source: Source) -> Path:
+    return home() / "downloads" / source.folder
+
+
+def _how(name: str, source: Source) -> str:
+    """How to get it."""
+    if all(archive.urls for archive in source.archives):
+        return f"get it by lgca datasets fetch {name}"
+    names = " and ".join(archive.name for archive in source.archives)
+    return (
+        f"its terms ask each user to download it from {source.homepage}: put {names} into {_downloads(source)} and "
+        f"run lgca datasets fetch {name}, or fetch {name}:FOLDER where they lie in FOLDER"
+    )
+
+
+def _published_facts(source: Source) -> Facts:
+    return Facts(source.split, source.images, len(source.class_ids), source.licence, source.download, _place(source))
+
+
+def published(spec: str) -> tuple[str, Source, Path | None]:
+    """Name, source and path of ``NAME`` or ``NAME:/path``; LgcaError for what is no published data set."""
+    name, copy = split_spec(spec)
+    if name not in DATASETS:
+        close = difflib.get_close_matches(name.partition(":")[0], DATASETS, n=3)
+        raise LgcaError(f"{name!r} is no data set: {f'did you mean {close[0]}' if close else 'see lgca datasets'}")
+    source = DATASETS[name].source
+    if not source:
+        raise LgcaError(f"{name} is made on demand: there is nothing to fetch or check")
+    return name, source, copy
+
+
+def fetch(spec: str, *, progress: Progress | None = None) -> Path:
+    """Downloads, verifies and unpacks a published data set; what is there already is left alone.
+
+    ``NAME:/path`` takes the archives that lie in that folder, and downloads the others.
+
+    Returns:
+        The folder that it lies in.
+
+    Raises:
+        LgcaError: no published data set; one that each user must download; a download that fails (it goes on the
+            next time); an archive that is not the published one, or is refused; another process at it.
+    """
+    from filelock import FileLock, Timeout
+
+    name, source, brought = published(spec)
+    place, downloads = _place(source), _downloads(source)
+    if place.is_dir():
+        return place
+    if brought and not any((brought / archive.name).is_file() for archive in source.archives):
+        names = " or ".join(archive.name for archive in source.archives)
+        raise LgcaError(f"{brought} does not hold {names}: name the folder that does")
+    try:
+        downloads.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(downloads.with_name(f".{source.folder}.lock")).acquire(timeout=0)
+    except Timeout:
+        raise LgcaError(f"another process is fetching {name}: wait until it is done") from None
+    except OSError as error:
+        raise LgcaError(f"cannot write to {downloads} ({error.strerror}): set LGCA_HOME to another folder") from error
+    with lock:
+        archives = [_get(name, source, archive, brought, progress) for archive in source.archives]
+
+        def fill(draft: Path) -> None:
+            for archive, packed in zip(source.archives, archives, strict=True):
+                unpack(packed, draft / archive.into, progress=progress)
+            _, faults = compare(source, source.read(source, draft))
+            if faults:
+                raise LgcaError(f"{name} as unpacked is not what its table says: {faults[0]}")
+
+        for left in place.parent.glob(f".{place.name}-*"):  # of an unpacking that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        make_folder(place, fill)
+        for packed in archives:
+            if packed.parent == downloads:
+                packed.unlink()
+    return place
+
+
+def _get(name: str, source: Source, archive: Archive, brought: Path | None, progress: Progress | None) -> Path:
+    for folder in filter(None, (brought, _downloads(source))):
+        if (folder / archive.name).is_file():
+            verify(archive, folder / archive.name, progress=progress)
+            return folder / archive.name
+    if not archive.urls:
+        raise LgcaError(f"{archive.name} of {name} is not there: {_how(name, source)}")
+    return download(archive, _downloads(source), progress=progress)
+
+
+def check(spec: str) -> tuple[Path, list[tuple[str, str]], list[str]]:
+    """Compares a copy with the table, by its own annotation: counts, classes, and whether the pictures are there.
+
+    Returns:
+        Where it lies, rows of (what, finding), and what is off in words; the copy is whole when that is empty.
+
+    Raises:
+        LgcaError: no published data set, or none there; a copy that is not laid out as the original.
+    """
+    name, source, copy = published(spec)
+    if not copy and not _place(source).is_dir():
+        raise LgcaError(f"{name} is not in {_place(source)}: name your own copy as {name}:/path/to/copy")
+    found = source.read(source, copy or _place(source))
+    return found.root, *compare(source, found)
+
+
+# ---- the aviary --------------------------------------------------------------------------------------------
+
+
+def _aviary_place(name: str) -> Path:
+    from lgca_core.aviary import splits
+
+    return home() / "datasets" / f"{name}-{splits.VERSION}"
 
 
 def _open_aviary(name: str) -> Manifest:
     from lgca_core.aviary import splits
 
-    root = home() / "datasets" / f"{name}-{splits.VERSION}"
+    root = _aviary_place(name)
     if not root.is_dir():
-        _make(root, partial(splits.materialise, name))
-    return folder(root, name=name, split="validation" if name.endswith("-validation") else "test")
+        make_folder(root, partial(splits.materialise, name))
+    return folder(root, name=name, split=_aviary_split(name), remember=True)
+
+
+def _aviary_split(name: str) -> str:
+    return "validation" if name.endswith("-validation") else "test"
 
 
 def _describe_aviary(name: str) -> dict[str, list[str]]:
@@ -199,25 +478,12 @@ def _describe_aviary(name: str) -> dict[str, list[str]]:
     return splits.descriptions(name)
 
 
-def _make(root: Path, fill: Callable[[Path], None]) -> None:
-    """A folder filled by `fill`, all or nothing: filled beside its place, then renamed into it."""
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    except OSError as error:
-        raise LgcaError(f"cannot write to {root.parent} ({error.strerror}): set LGCA_HOME to another folder") from error
-    try:
-        fill(draft)
-        draft.chmod(0o755)
-        try:
-            draft.rename(root)
-        except OSError:
-            if not root.is_dir():  # else another process was first, with the same pictures
-                raise
-    except OSError as error:
-        raise LgcaError(f"cannot make {root} ({error.strerror}): set LGCA_HOME to another folder") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+def _aviary_facts(name: str) -> Facts:
+    from lgca_core.aviary import splits
+
+    classes = len(splits.descriptions(name))
+    images = classes * splits.SPLITS[name].pictures
+    return Facts(_aviary_split(name), images, classes, "MIT", "none", _aviary_place(name))
 
 
 _AVIARY = {
@@ -232,7 +498,15 @@ _AVIARY = {
 }
 
 DATASETS: dict[str, Entry] = {
-    name: Entry(summary, partial(_open_aviary, name), partial(_describe_aviary, name))
+    name: Entry(summary, partial(_open_aviary, name), partial(_describe_aviary, name), partial(_aviary_facts, name))
     for name, summary in _AVIARY.items()
+} | {
+    name: Entry(
+        source.title,
+        partial(open_dataset, name),
+        facts=partial(_published_facts, source),
+        source=source,
+    )
+    for name, source in SOURCES.items()
 }
 """Every data set that can be asked for by name."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import miniatures
 import pytest
 from PIL import Image
 
@@ -125,6 +126,125 @@ def test_photographs():
     assert made.labels.bincount().tolist() == [8] * 12
 
 
+# ---- hashes kept -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read(monkeypatch, tmp_path):
+    """Names of the pictures that were read, since the last clear(); a cache of its own."""
+    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
+    names = []
+    hashed = datasets._hash
+
+    def counted(file):
+        names.append(file.name)
+        return hashed(file)
+
+    monkeypatch.setattr(datasets, "_hash", counted)
+    return names
+
+
+def age(root: Path, seconds: float = 60.0) -> None:
+    """As if the pictures had lain there for a while."""
+    for path in root.rglob("*.png"):
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - int(seconds * 1e9)))
+
+
+def test_a_second_time_no_picture_is_read(root, read, tmp_path):
+    age(root)
+    first = datasets.open_dataset(root)
+    assert sorted(read) == ["a.png", "b.png", "c.png"]
+    read.clear()
+    assert datasets.open_dataset(root) == first
+    assert datasets.open_dataset(str(root)) == first
+    assert read == []
+    [kept] = (tmp_path / "home" / "manifests").iterdir()
+    assert kept.suffix == ".json"
+    assert datasets.folder(root) == first
+    assert len(read) == 3  # asked for by path alone, nothing is kept or trusted
+
+
+def test_changed_pictures_are_read_again(root, read):
+    age(root)
+    first = datasets.open_dataset(root)
+    read.clear()
+    same_size = bytearray((root / "red_finch" / "a.png").read_bytes())
+    same_size[-1] ^= 1
+    (root / "red_finch" / "a.png").write_bytes(same_size)  # another time of change
+    paint(root / "red_finch" / "d.png")
+    status = (root / "blue tit" / "c.png").stat()
+    with (root / "blue tit" / "c.png").open("ab") as stream:  # another size
+        stream.write(b"x")
+    os.utime(root / "blue tit" / "c.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    made = datasets.open_dataset(root)
+    assert sorted(read) == ["a.png", "c.png", "d.png"]
+    assert made == datasets.folder(root)
+    assert made.sha256 != first.sha256
+    (root / "red_finch" / "d.png").unlink()
+    assert len(datasets.open_dataset(root).items) == 3
+
+
+def test_what_did_not_change_stays_known(root, read):
+    age(root)
+    datasets.open_dataset(root)
+    paint(root / "red_finch" / "d.png")
+    age(root / "red_finch")
+    datasets.open_dataset(root)
+    read.clear()
+    datasets.open_dataset(root)
+    assert read == []
+
+
+def test_a_picture_that_has_just_changed_is_not_taken_on_trust(root, read):
+    """Within the clock's tick a second change would not show: such a hash is not kept."""
+    datasets.open_dataset(root)
+    read.clear()
+    datasets.open_dataset(root)
+    assert len(read) == 3
+
+
+def test_a_damaged_cache_costs_only_time(root, read, tmp_path):
+    age(root)
+    first = datasets.open_dataset(root)
+    [kept] = (tmp_path / "home" / "manifests").iterdir()
+    for damage in (b"", b"{", b"[]", b'{"red_finch/a.png": 3}', b"\xff"):
+        kept.write_bytes(damage)
+        read.clear()
+        assert datasets.open_dataset(root) == first
+        assert len(read) == 3
+    assert os.listdir(kept.parent) == [kept.name]
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(root, read, tmp_path, monkeypatch):
+    age(root)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "file"))
+    assert datasets.open_dataset(root) == datasets.folder(root)
+
+
+def test_files_that_cannot_be_read_are_never_kept(root, read):
+    age(root)
+    (root / "red_finch" / "empty.png").touch()
+    age(root)
+    for _ in range(2):
+        assert [skipped.path for skipped in datasets.open_dataset(root, on_error="skip").skipped] == [
+            "red_finch/empty.png"
+        ]
+    assert read.count("empty.png") == 2
+    assert read.count("a.png") == 1
+
+
+def test_two_data_sets_of_the_same_pictures_share_what_is_kept(read, tmp_path):
+    copy = miniatures.make("places365", tmp_path / "copy")
+    for path in copy.rglob("*.jpg"):
+        os.utime(path, (1e9, 1e9))
+    names = datasets.open_dataset(f"places365:{copy}").classes
+    read.clear()
+    assert datasets.open_dataset(f"places365-distinct:{copy}").classes != names
+    assert read == []
+
+
 # ---- the table ---------------------------------------------------------------------------------------------
 
 
@@ -155,6 +275,9 @@ def test_made_once_on_demand(world, tmp_path):
     assert first.root == tmp_path / "home" / "datasets" / "aviary-night-7"
     assert [name for name, _ in world.made] == ["aviary-night"]
     assert datasets.DATASETS["aviary-night"].descriptions() == {"red finch": ["one of aviary-night."]}
+    age(first.root)
+    datasets.open_dataset("aviary-night")
+    assert len(list((tmp_path / "home" / "manifests").iterdir())) == 1
     world.VERSION = "8"
     assert datasets.open_dataset("aviary-night").root.name == "aviary-night-8"
     assert datasets.open_dataset("aviary-validation").split == "validation"
@@ -200,7 +323,8 @@ def test_home_that_cannot_be_written(world, tmp_path, monkeypatch):
     assert datasets.home().name == "lgca"
 
 
-def test_open_dataset_takes_folders_and_suggests_names(root, monkeypatch):
+def test_open_dataset_takes_folders_and_suggests_names(root, monkeypatch, tmp_path):
+    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
     assert datasets.open_dataset(root) == datasets.folder(root)
     (root / "red_finch" / "empty.jpg").touch()
     assert len(datasets.open_dataset(str(root), on_error="skip").skipped) == 1

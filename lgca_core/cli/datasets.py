@@ -1,12 +1,104 @@
-"""``lgca datasets``: what ``--dataset`` takes."""
+"""``lgca datasets``: what ``--dataset`` takes, how to get it, and whether a copy is whole."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from lgca_core.cli.base import app
-from lgca_core.cli.output import listing
+from lgca_core.cli.output import listing, stdout
+from lgca_core.errors import LgcaError
+
+if TYPE_CHECKING:
+    from lgca_core import fetch as fetching
+    from lgca_core.datasets import Entry
+
+datasets_app = typer.Typer(help="What --dataset takes: list, fetch and check data sets.", invoke_without_command=True)
+app.add_typer(datasets_app, name="datasets")
 
 
-@app.command()
-def datasets() -> None:
-    """List what --dataset takes."""
-    from lgca_core.datasets import DATASETS
+@datasets_app.callback()
+def datasets(context: typer.Context) -> None:
+    """List what --dataset takes, and what of it is here."""
+    if context.invoked_subcommand is None:
+        from lgca_core.datasets import DATASETS
 
-    listing([{"name": name, "what": entry.summary} for name, entry in DATASETS.items()])
+        wide = stdout().width >= 120
+        listing([_row(name, entry, wide) for name, entry in DATASETS.items()])
+
+
+def _row(name: str, entry: "Entry", wide: bool) -> dict[str, str]:
+    facts = entry.facts() if entry.facts else None
+    return {
+        "name": name,
+        **({"what": entry.summary} if wide else {}),
+        "split": facts.split if facts else "",
+        "pictures": f"{facts.images:,}" if facts else "",
+        "classes": f"{facts.classes:,}" if facts else "",
+        "licence": facts.licence if facts else "",
+        "size": facts.size if facts else "",
+        "here": "yes" if facts and facts.present else "no",
+    }
+
+
+@datasets_app.command(
+    epilog="\b\nExamples:\n  lgca datasets fetch pets dtd\n  lgca datasets fetch imagenet:/folder/with/the/two/archives"
+)
+def fetch(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME[:FOLDER]...", help="Data sets; FOLDER holds archives that you already have."),
+    ],
+) -> None:
+    """Download, verify and unpack data sets; a download that broke off goes on.
+
+    Each is subject to its own licence, which `lgca datasets` lists.
+    """
+    from lgca_core import datasets
+
+    asked = [(name, datasets.published(name)[1]) for name in names]  # all of them, before the first download
+    for name, source in asked:
+        try:
+            with _progress() as report:
+                place = datasets.fetch(name, progress=report)
+        except KeyboardInterrupt:
+            raise LgcaError(f"interrupted: run lgca datasets fetch {name} again, and it goes on") from None
+        print(f"{place}\n  licence   {source.licence} ({source.terms})")
+
+
+@datasets_app.command(
+    epilog="\b\nExamples:\n  lgca datasets check pets\n  lgca datasets check pets:/data/oxford-iiit-pet"
+)
+def check(
+    name: Annotated[str, typer.Argument(metavar="NAME[:PATH]", help="A data set, or your own copy of one.")],
+) -> None:
+    """Whether a copy has the pictures and the classes that it should have."""
+    from lgca_core import datasets
+
+    place, rows, faults = datasets.check(name)
+    print(place)
+    for what, finding in rows:
+        print(f"  {what:<10}{finding}")
+    for fault in faults:
+        print(f"  off       {fault}")
+    if faults:
+        raise LgcaError(f"{name} is not whole: {faults[0]}")
+
+
+@contextmanager
+def _progress() -> "Iterator[fetching.Progress]":
+    """A bar on stderr for each thing that is done, where there is a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def report(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield report

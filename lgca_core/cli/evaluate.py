@@ -33,7 +33,10 @@ def evaluate(
         typer.Option(metavar="FOLDER", help="Your pictures: one folder a class, named like the class."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A data set of the table that `lgca datasets` prints.")
+        str | None,
+        typer.Option(
+            metavar="NAME[:PATH]", help="A data set of the table that `lgca datasets` prints; PATH: your copy of it."
+        ),
     ] = None,
     method: Annotated[
         str, typer.Option(metavar="NAME,...", help=f"Any of {options.METHODS_HELP}.")
@@ -133,6 +136,8 @@ def evaluate(
     record = results.save(record, predictions, target, force=force)
     console = stdout()
     report(console, record, predictions)
+    if manifest.note:
+        console.print(manifest.note, style="yellow")
     if options.embedded(encoder) and not manifest.name.startswith("aviary"):
         console.print(options.OWN_WORLD, style="yellow")
     console.print(f"record: {target}", soft_wrap=True, highlight=False)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -22,10 +22,14 @@ def stdout() -> Console:
 
 
 def listing(rows: Sequence[Mapping[str, Any]], *, right: Collection[str] = ()) -> None:
-    """Print rows that share their keys; the keys are the headings, those in `right` over numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in rows[0]:
-        table.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
+    """Print rows that share their keys; the keys are the headings, those in `right` over numbers.
+
+    What comes first, a name to copy, is not broken.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for number, heading in enumerate(rows[0]):
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        table.add_column(heading, overflow="fold", no_wrap=number == 0, justify=justify)
     for row in rows:
         table.add_row(*(Text(str(value)) for value in row.values()))  # not markup: a path may hold brackets
     stdout().print(table)

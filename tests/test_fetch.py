@@ -1,0 +1,535 @@
+"""Archives from the network: what resumes, what is verified, what is refused; and a data set from end to end."""
+
+import hashlib
+import io
+import os
+import stat
+import tarfile
+import threading
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import miniatures
+import pytest
+from filelock import FileLock
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from lgca_core import datasets, fetch
+from lgca_core.catalogue import SOURCES
+from lgca_core.cli import app
+from lgca_core.errors import LgcaError
+
+BODY = bytes(range(256)) * 40  # 10,240 bytes
+
+
+@dataclass
+class Server:
+    """Files on the loopback, and how badly they are served."""
+
+    address: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    ranges: bool = True
+    etag: str | None = '"one"'
+    cut: list[int] = field(default_factory=list)  # bytes after which the next connections break off
+    seen: list[tuple[str, str | None]] = field(default_factory=list)  # (path, Range) of each request
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(fetch, "PAUSE", 0.0)
+    told = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            name, asked = self.path.lstrip("/"), self.headers.get("Range")
+            told.seen.append((name, asked))
+            if name not in told.files:
+                self.send_error(404)
+                return
+            body, start = told.files[name], 0
+            if asked and told.ranges and self.headers.get("If-Range") in (None, told.etag):
+                start = int(asked.removeprefix("bytes=").rstrip("-"))
+                if start >= len(body):
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{len(body)}")
+                    self.end_headers()
+                    return
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(body) - start))
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            if told.etag:
+                self.send_header("ETag", told.etag)
+            self.end_headers()
+            end = start + told.cut.pop(0) if told.cut else None
+            with suppress(ConnectionError):
+                self.wfile.write(body[start:end])
+
+        def log_message(self, *_args):
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    told.address = f"http://127.0.0.1:{running.server_port}"
+    thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield told
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def archive(server, body=BODY, name="a.tar", **changes) -> fetch.Archive:
+    made = fetch.Archive(
+        name, (f"{server.address}/{name}",), len(body), f"sha256:{hashlib.sha256(body).hexdigest()}", "this test"
+    )
+    return replace(made, **changes)
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- download ----------------------------------------------------------------------------------------------
+
+
+def test_download(server, tmp_path):
+    server.files["a.tar"] = BODY
+    told = []
+    path = fetch.download(archive(server), tmp_path / "new", progress=lambda *row: told.append(row))
+    assert path.read_bytes() == BODY
+    assert listing(tmp_path / "new") == ["a.tar"]
+    assert told[-1] == ("verifying a.tar", len(BODY), len(BODY))
+    assert ("downloading a.tar", len(BODY), len(BODY)) in told
+    assert fetch.download(archive(server), tmp_path / "new") == path  # it is there
+    assert server.seen == [("a.tar", None)]
+
+
+@pytest.mark.parametrize("checksum", ["md5:" + hashlib.md5(BODY).hexdigest(), None])
+def test_md5_or_no_checksum(server, tmp_path, checksum):
+    server.files["a.tar"] = BODY
+    made = archive(server, checksum=checksum)
+    assert fetch.download(made, tmp_path).read_bytes() == BODY
+    server.files["a.tar"] = BODY[::-1]
+    if checksum:
+        with pytest.raises(LgcaError, match="md5"):
+            fetch.download(made, tmp_path / "other")
+
+
+def test_a_download_that_breaks_off_goes_on_by_itself(server, tmp_path):
+    server.files["a.tar"] = BODY
+    server.cut = [1000, 0, 500]
+    assert fetch.download(archive(server), tmp_path).read_bytes() == BODY
+    assert [asked for _, asked in server.seen] == [None, "bytes=1000-", "bytes=1000-", "bytes=1500-"]
+
+
+def test_a_later_command_goes_on(server, tmp_path):
+    server.files["a.tar"] = BODY
+    server.cut = [1000] + [0] * fetch.ATTEMPTS
+    with pytest.raises(LgcaError, match=r"closed early; 1,000 bytes are kept.*a\.tar") as caught:
+        fetch.download(archive(server), tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert not (tmp_path / "a.tar").exists()
+    server.seen.clear()
+    assert fetch.download(archive(server), tmp_path).read_bytes() == BODY
+    assert server.seen == [("a.tar", "bytes=1000-")]
+    assert listing(tmp_path) == ["a.tar"]
+
+
+def test_a_server_that_knows_no_ranges(server, tmp_path):
+    server.files["a.tar"] = BODY
+    server.ranges = False
+    server.cut = [1000]
+    assert fetch.download(archive(server), tmp_path).read_bytes() == BODY
+    assert [asked for _, asked in server.seen] == [None, "bytes=1000-"]
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+def test_a_file_that_changed_between_two_attempts_is_not_patched_together(server, tmp_path, checksum):
+    server.files["a.tar"] = BODY
+    server.cut = [1000] + [0] * fetch.ATTEMPTS
+    with pytest.raises(LgcaError, match="kept"):
+        fetch.download(archive(server), tmp_path)
+    new = BODY[::-1]
+    server.files["a.tar"], server.etag = new, '"two"'
+    made = archive(server, new) if checksum else archive(server, new, checksum=None)
+    assert fetch.download(made, tmp_path).read_bytes() == new
+
+
+def test_without_a_version_or_a_checksum_it_starts_again(server, tmp_path):
+    server.files["a.tar"], server.etag = BODY, None
+    server.cut = [1000]
+    assert fetch.download(archive(server, checksum=None), tmp_path).read_bytes() == BODY
+    assert [asked for _, asked in server.seen] == [None, None]
+
+
+def test_whole_but_unnamed(server, tmp_path):
+    """Killed between the last byte and the new name."""
+    server.files["a.tar"] = BODY
+    for size in (len(BODY), None):
+        (tmp_path / "a.tar.part").write_bytes(BODY)
+        assert fetch.download(archive(server, size=size), tmp_path).read_bytes() == BODY
+        (tmp_path / "a.tar").unlink()
+    assert [asked for _, asked in server.seen] == [f"bytes={len(BODY)}-"]
+    (tmp_path / "a.tar.part").write_bytes(BODY + b"more")
+    assert fetch.download(archive(server, size=None), tmp_path).read_bytes() == BODY
+
+
+def test_another_file_is_removed(server, tmp_path):
+    server.files["a.tar"] = BODY[::-1]
+    with pytest.raises(LgcaError, match=r"sha256 [0-9a-f]{64}, not the published.*removed.*again"):
+        fetch.download(archive(server), tmp_path)
+    assert listing(tmp_path) == []
+    server.files["a.tar"] = BODY
+    assert fetch.download(archive(server), tmp_path).read_bytes() == BODY
+
+
+def test_another_size_is_not_even_downloaded(server, tmp_path):
+    server.files["a.tar"] = BODY + b"more"
+    with pytest.raises(LgcaError, match=r"serves 10,244 bytes, but the published a\.tar has 10,240"):
+        fetch.download(archive(server), tmp_path)
+    assert listing(tmp_path) == []
+
+
+def test_the_next_address(server, tmp_path):
+    server.files["a.tar"] = BODY
+    gone = f"{server.address}/gone.tar"
+    made = archive(server, urls=(gone, f"{server.address}/a.tar"))
+    assert fetch.download(made, tmp_path).read_bytes() == BODY
+    with pytest.raises(LgcaError, match=r"gone\.tar: the server answers 404.*bring a\.tar by other means"):
+        fetch.download(replace(made, urls=(gone,)), tmp_path / "other")
+    assert [name for name, _ in server.seen] == ["gone.tar", "a.tar", "gone.tar"]  # asked once: it will not come
+
+
+def test_no_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "PAUSE", 0.0)
+    made = fetch.Archive("a.tar", ("http://no-such-host.invalid/a.tar",), 1, None, "this test")
+    with pytest.raises(LgcaError, match=r"no-such-host\.invalid.*bring a\.tar by other means into"):
+        fetch.download(made, tmp_path)
+
+
+def test_no_room(server, tmp_path, monkeypatch):
+    server.files["a.tar"] = BODY
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: _Usage(5000))
+    with pytest.raises(LgcaError, match=r"room for 5,000 bytes, but a\.tar needs 10,240.*LGCA_HOME"):
+        fetch.download(archive(server), tmp_path)
+    assert listing(tmp_path) == []
+
+
+@dataclass
+class _Usage:
+    free: int
+
+
+def test_a_file_of_the_right_name_that_is_another(server, tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"mine")
+    with pytest.raises(LgcaError, match=r"a\.tar has 4 bytes, but the published a\.tar has 10,240"):
+        fetch.download(archive(server), tmp_path)
+    assert (tmp_path / "a.tar").read_bytes() == b"mine"
+
+
+# ---- unpack ------------------------------------------------------------------------------------------------
+
+
+def tar(path: Path, *members: tarfile.TarInfo | tuple[str, bytes], mode="w") -> Path:
+    with tarfile.open(path, mode) as opened:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                opened.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                opened.addfile(info, io.BytesIO(member[1]))
+    return path
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def zipped(path: Path, *members: tuple[str, bytes, int]) -> Path:
+    with zipfile.ZipFile(path, "w") as opened:
+        for name, data, kind in members:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (kind | 0o644) << 16
+            opened.writestr(info, data)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_unpack_goes_by_the_content(tmp_path, mode):
+    told = []
+    packed = tar(tmp_path / "x.tar.gz", special("d", tarfile.DIRTYPE), ("./d/e/a.jpg", b"a"), ("b", b""), mode=mode)
+    fetch.unpack(packed, tmp_path / "out", progress=lambda *row: told.append(row))
+    assert (tmp_path / "out" / "d" / "e" / "a.jpg").read_bytes() == b"a"
+    assert (tmp_path / "out" / "b").read_bytes() == b""
+    size = packed.stat().st_size
+    assert told[-1] == ("unpacking x.tar.gz", size, size)
+    assert len(told) == 3
+    assert all(0 < done <= total == size for _, done, total in told)
+
+
+def test_unpack_zip(tmp_path):
+    packed = zipped(tmp_path / "x", ("d/", b"", stat.S_IFDIR), ("d/a.jpg", b"a", stat.S_IFREG), ("b", b"b", 0))
+    fetch.unpack(packed, tmp_path / "out")
+    assert (tmp_path / "out" / "d" / "a.jpg").read_bytes() == b"a"
+    assert (tmp_path / "out" / "b").read_bytes() == b"b"
+
+
+OUT = ["../out.jpg", "a/../../out.jpg", "{}/out.jpg", "..\\out.jpg", "C:\\out.jpg", "\\\\host\\share\\out.jpg"]
+
+
+@pytest.mark.parametrize("name", OUT)
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_no_path_leaves_the_folder(tmp_path, name, kind):
+    name = name.format(tmp_path)
+    make = {"tar": lambda: tar(tmp_path / "x", (name, b"x")), "zip": lambda: zipped(tmp_path / "x", (name, b"x", 0))}
+    with pytest.raises(LgcaError, match="leads out of the folder") as caught:
+        fetch.unpack(make[kind](), tmp_path / "deep" / "out")
+    assert str(tmp_path / "x") in str(caught.value)
+    assert not list(tmp_path.rglob("*out.jpg"))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        special("d", tarfile.SYMTYPE, "../.."),
+        special("d", tarfile.SYMTYPE, "/etc"),
+        special("d", tarfile.LNKTYPE, "../../secret"),
+        special("d", tarfile.CHRTYPE),
+        special("d", tarfile.BLKTYPE),
+        special("d", tarfile.FIFOTYPE),
+    ],
+)
+def test_neither_links_nor_devices(tmp_path, member):
+    packed = tar(tmp_path / "x.tar", ("first.jpg", b"1"), member, ("d/out.jpg", b"x"))
+    with pytest.raises(LgcaError, match=r"x\.tar is not unpacked: its member 'd' is a link or a device"):
+        fetch.unpack(packed, tmp_path / "out")
+    assert listing(tmp_path / "out") == ["first.jpg"]
+
+
+def test_no_links_in_zips(tmp_path):
+    packed = zipped(tmp_path / "x.zip", ("d", b"../..", stat.S_IFLNK), ("d/out.jpg", b"x", 0))
+    with pytest.raises(LgcaError, match="'d' is a link or a device"):
+        fetch.unpack(packed, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@settings(deadline=None)
+@given(name=st.text(st.sampled_from("ab./\\:~ C"), min_size=1, max_size=12))
+def test_whatever_a_member_is_called(tmp_path_factory, name):
+    base = tmp_path_factory.mktemp("any")
+    folder = base / "deep" / "out"
+    folder.mkdir(parents=True)
+    packed = tar(base / "x.tar", (name, b"x"))
+    with suppress(LgcaError):
+        fetch.unpack(packed, folder)
+    outside = [path for path in base.rglob("*") if path.is_file() and folder not in path.parents]
+    assert outside == [packed]
+
+
+def test_damaged_archives(tmp_path):
+    whole = tar(tmp_path / "x.tgz", ("a.jpg", os.urandom(50_000)), mode="w:gz").read_bytes()
+    (tmp_path / "cut.tgz").write_bytes(whole[:20_000])
+    (tmp_path / "page.tgz").write_bytes(b"<html>log in</html>")
+    (tmp_path / "empty.tgz").touch()
+    packed = zipped(tmp_path / "bad.zip", ("a.jpg", b"some picture", 0))
+    packed.write_bytes(packed.read_bytes().replace(b"some picture", b"some pigture"))
+    with pytest.raises(LgcaError, match=r"cut\.tgz is damaged"):
+        fetch.unpack(tmp_path / "cut.tgz", tmp_path / "out")
+    with pytest.raises(LgcaError, match=r"bad\.zip is damaged"):
+        fetch.unpack(packed, tmp_path / "out")
+    for name in ("page.tgz", "empty.tgz"):
+        with pytest.raises(LgcaError, match="neither a tar nor a zip"):
+            fetch.unpack(tmp_path / name, tmp_path / "out")
+
+
+# ---- a data set from end to end ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def offer(server, monkeypatch, tmp_path, name):
+    """The miniature's archives on the server, and in the table."""
+    packed = miniatures.pack(name, tmp_path / "packed")
+    server.files |= {path.name: path.read_bytes() for path in packed}
+    return miniatures.enter(monkeypatch, name, packed, server.address)
+
+
+def lgca(*words) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+FETCHABLE = [name for name in miniatures.NAMES if SOURCES[name].archives[0].urls]
+
+
+@pytest.mark.parametrize("name", FETCHABLE)
+def test_fetched_checked_and_opened(server, home, monkeypatch, tmp_path, name):
+    offer(server, monkeypatch, tmp_path, name)
+    place = home / "datasets" / SOURCES[name].folder
+    assert not datasets.DATASETS[name].facts().present
+    status, out, err = lgca("datasets", "fetch", name)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == str(place)
+    assert SOURCES[name].licence in out
+    assert datasets.DATASETS[name].facts().present
+    assert list(home.glob("downloads/*/*")) == []  # the archives took their room long enough
+    assert listing(home / "datasets") == [place.name]
+    status, out, err = lgca("datasets", "check", name)
+    assert (status, err) == (0, "")
+    assert "off" not in out
+    made = datasets.open_dataset(name)
+    assert {made.key(item): made.class_ids[item.label] for item in made.items} == miniatures.split(name)
+    assert made.note == ""
+    asked = len(server.seen)
+    assert lgca("datasets", "fetch", name)[0] == 0
+    assert len(server.seen) == asked
+
+
+def test_not_there_says_how_to_get_it(home):
+    with pytest.raises(
+        LgcaError, match=r"^pets is not there: get it by lgca datasets fetch pets; .* pets:/path/to/copy"
+    ):
+        datasets.open_dataset("pets")
+    with pytest.raises(LgcaError, match=r"^places365-distinct is not there: get it by"):
+        datasets.open_dataset("places365-distinct")
+    with pytest.raises(LgcaError, match=r"pets is not in .*pets:/path/to/copy"):
+        datasets.check("pets")
+
+
+def test_imagenet_is_brought_by_the_user(server, home, monkeypatch, tmp_path):
+    offer(server, monkeypatch, tmp_path, "imagenet")
+    for call in (datasets.open_dataset, datasets.fetch):
+        with pytest.raises(LgcaError) as caught:
+            call("imagenet")
+        for word in ("image-net.org", "ILSVRC2012_img_val.tar", "devkit", str(home / "downloads" / "imagenet")):
+            assert word in str(caught.value)
+    assert server.seen == []
+    place = datasets.fetch(f"imagenet:{tmp_path / 'packed'}")
+    made = datasets.open_dataset("imagenet")
+    assert made.root == place / "val"
+    assert {made.key(item): made.class_ids[item.label] for item in made.items} == miniatures.split("imagenet")
+    assert made.note == ""
+    assert listing(tmp_path / "packed") == ["ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_img_val.tar"]
+
+
+def test_imagenet_where_the_sentence_says(server, home, monkeypatch, tmp_path):
+    offer(server, monkeypatch, tmp_path, "imagenet")
+    miniatures.pack("imagenet", home / "downloads" / "imagenet")
+    (home / "downloads" / "imagenet" / "ILSVRC2012_img_val.tar").write_bytes(b"another")
+    with pytest.raises(LgcaError, match="has 7 bytes, but the published"):
+        datasets.fetch("imagenet")
+    assert (home / "downloads" / "imagenet" / "ILSVRC2012_img_val.tar").read_bytes() == b"another"
+    miniatures.pack("imagenet", home / "downloads" / "imagenet")
+    datasets.fetch("imagenet")
+    assert len(datasets.open_dataset("imagenet").items) == 8
+
+
+def test_archives_that_the_user_has(server, home, monkeypatch, tmp_path):
+    offer(server, monkeypatch, tmp_path, "pets")
+    with pytest.raises(LgcaError, match=r"does not hold images\.tar\.gz or annotations\.tar\.gz"):
+        datasets.fetch(f"pets:{tmp_path}")
+    (tmp_path / "packed" / "annotations.tar.gz").unlink()
+    datasets.fetch(f"pets:{tmp_path / 'packed'}")
+    assert [name for name, _ in server.seen] == ["annotations.tar.gz"]
+    assert listing(tmp_path / "packed") == ["images.tar.gz"]
+    assert len(datasets.open_dataset("pets").items) == 6
+
+
+def test_an_unpacking_that_fails_leaves_nothing_but_the_archive(server, home, monkeypatch, tmp_path):
+    offer(server, monkeypatch, tmp_path, "dtd")
+    body = tar(tmp_path / "evil.tar", ("dtd/images/a.jpg", b"x"), ("../../evil", b"x")).read_bytes()
+    server.files["dtd-r1.0.1.tar.gz"] = body
+    row = datasets.DATASETS["dtd"].source
+    evil = archive(server, body, "dtd-r1.0.1.tar.gz")
+    monkeypatch.setitem(
+        datasets.DATASETS, "dtd", replace(datasets.DATASETS["dtd"], source=replace(row, archives=(evil,)))
+    )
+    with pytest.raises(LgcaError, match="leads out of the folder"):
+        datasets.fetch("dtd")
+    assert listing(home / "datasets") == []
+    assert listing(home / "downloads" / "dtd") == ["dtd-r1.0.1.tar.gz"]
+
+
+def test_counts_are_verified_after_unpacking(server, home, monkeypatch, tmp_path):
+    row = offer(server, monkeypatch, tmp_path, "dtd")
+    wrong = replace(row, images=7, per_class=None)
+    monkeypatch.setitem(datasets.DATASETS, "dtd", replace(datasets.DATASETS["dtd"], source=wrong))
+    with pytest.raises(LgcaError, match="6 pictures instead of 7"):
+        datasets.fetch("dtd")
+    assert listing(home / "datasets") == []
+
+
+def test_interrupted_it_goes_on(server, home, monkeypatch, tmp_path):
+    offer(server, monkeypatch, tmp_path, "pets")
+    receive = fetch._write
+
+    def interrupted(response, part, *rest):
+        part.write_bytes(response.read(4000))
+        part.with_name(f"{part.name}.version").write_text(server.etag)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetch, "_write", interrupted)
+    status, _, err = lgca("datasets", "fetch", "pets")
+    assert status == 2
+    assert err == "error: interrupted: run lgca datasets fetch pets again, and it goes on\n"
+    assert not (home / "datasets").exists()
+    monkeypatch.setattr(fetch, "_write", receive)
+    assert lgca("datasets", "fetch", "pets")[0] == 0
+    assert ("images.tar.gz", "bytes=4000-") in server.seen
+
+
+def test_what_a_killed_unpacking_left_is_removed(server, home, monkeypatch, tmp_path):
+    offer(server, monkeypatch, tmp_path, "dtd")
+    left = home / "datasets" / ".dtd-abc"
+    left.mkdir(parents=True)
+    (left / "a.jpg").touch()
+    datasets.fetch("dtd")
+    assert listing(home / "datasets") == ["dtd"]
+
+
+def test_two_at_once(server, home, monkeypatch, tmp_path):
+    offer(server, monkeypatch, tmp_path, "dtd")
+    (home / "downloads").mkdir(parents=True)
+    with FileLock(home / "downloads" / ".dtd.lock"), pytest.raises(LgcaError, match="another process is fetching"):
+        datasets.fetch("dtd")
+    assert server.seen == []
+    unpack = fetch.unpack
+
+    def overtaken(*words, **named):
+        with pytest.raises(LgcaError, match="another process is fetching dtd: wait"):
+            datasets.fetch("dtd")
+        unpack(*words, **named)
+
+    monkeypatch.setattr(datasets, "unpack", overtaken)
+    assert datasets.fetch("dtd").is_dir()
+
+
+def test_a_wrong_name_stops_the_others_before_they_begin(server, home, monkeypatch, tmp_path):
+    offer(server, monkeypatch, tmp_path, "dtd")
+    for name, message in (("petz", "did you mean pets"), ("aviary", "made on demand"), ("aviary:/x", "takes no path")):
+        status, out, err = lgca("datasets", "fetch", "dtd", name)
+        assert (status, out) == (2, "")
+        assert message in err
+    assert server.seen == []
+
+
+def test_home_that_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "file"))
+    with pytest.raises(LgcaError, match="LGCA_HOME"):
+        datasets.fetch("dtd")
