@@ -63,6 +63,7 @@ class Source:
         ids: the class ids in label order; where the list is taken from is said beside it below.
         name: class id -> class name.
         former: class id -> the name that the published descriptors have instead, where it is another.
+        alpha: WCA's least crop, as its paper sets it for this data set.
         key: class id -> the name under which the published prompt files have it; None: its name.
     """
 
@@ -82,6 +83,7 @@ class Source:
     ids: Callable[[], tuple[str, ...]]
     name: Callable[[str], str]
     former: Callable[[], Mapping[str, str]] = field(default=dict)
+    alpha: float = 0.5
     key: Callable[[str], str] | None = None
 
     @property
@@ -753,6 +755,7 @@ SOURCES: dict[str, Source] = {
         layout="places365_val.txt, categories_places365.txt and val_large/ (full size, not val_256/)",
         prompts="place365",
         read=_read_places365,
+        alpha=0.7,
         ids=partial(_list, "places365.txt"),  # categories_places365.txt of its development kit
         name=_places_name,
     ),

@@ -20,6 +20,7 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from lgca_core import prompts as prompt
+from lgca_core.class_prompts import ClassPrompts
 from lgca_core.datasets import Item, Manifest, OnError, file_hash
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
@@ -42,34 +43,6 @@ from lgca_core.views import Views
 from lgca_core.wca import WCA
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class _Sources:
-    """What prompts can be made of, for the classes in order."""
-
-    classes: tuple[str, ...]
-    descriptions: Mapping[str, Sequence[str]] | None
-    descriptors: Mapping[str, Sequence[str]] | None
-    templates: Sequence[str]
-
-    def prompts(self, method: str, seed: int) -> list[list[str]]:
-        kind = METHODS[method].prompts
-        if kind == "plain":
-            return prompt.plain(self.classes)
-        if kind == "templates":
-            return prompt.templates(self.classes, self.templates)
-        if kind == "waffle":
-            return prompt.waffle(self.classes, seed=seed)
-        if kind == "descriptors":
-            if self.descriptors is None:
-                raise LgcaError(f"the method {method!r} needs short descriptors of every class: give --descriptors")
-            return prompt.descriptors(self.classes, self.descriptors)
-        if self.descriptions is None:
-            raise LgcaError(f"the method {method!r} needs descriptions of every class: give --descriptions")
-        if missing := [name for name in self.classes if not self.descriptions.get(name)]:
-            raise LgcaError(f"no descriptions for the class {missing[0]!r}: write at least one sentence")
-        return [list(self.descriptions[name]) for name in self.classes]
 
 
 class _Known:
@@ -107,7 +80,7 @@ class _Job:
 
 def _jobs(
     encoder: Encoder,
-    sources: _Sources,
+    prompts: ClassPrompts,
     methods: Sequence[str],
     seeds: Sequence[int],
     settings: Settings,
@@ -116,32 +89,30 @@ def _jobs(
     """Every method and seed, ready to score; and the hash of all prompts."""
     check_methods(methods)
     asked = {
-        (method, seed): sources.prompts(method, seed)
+        (method, seed): prompts.of(METHODS[method].prompts, method=method, seed=seed)
         for method in methods
         for seed in (seeds if METHODS[method].seeded else (0,))
     }
-    anchors = [anchor for [anchor] in prompt.plain(sources.classes)]
-    sentences = [sentence for prompts in asked.values() for of_class in prompts for sentence in of_class]
+    anchors = [anchor for [anchor] in prompt.plain(prompts.classes)]
+    sentences = [sentence for of_job in asked.values() for of_class in of_job for sentence in of_class]
     if any(METHODS[method].anchored for method in methods):
         sentences += anchors
     known = cast(Encoder, _Known(encoder, sentences, store))
     texts: dict[Any, Texts] = {}
     jobs = []
-    for (method, seed), prompts in asked.items():
+    for (method, seed), of_job in asked.items():
         kind = METHODS[method].prompts
-        shared = texts.setdefault((kind, seed if kind == "waffle" else None), Texts(known, prompts, anchors))
+        shared = texts.setdefault((kind, seed if kind == "waffle" else None), Texts(known, of_job, anchors))
         jobs.append(_Job(method, seed, METHODS[method].prepare(shared, seed, settings)))
-    return jobs, prompt.digest({f"{method}#{seed}": prompts for (method, seed), prompts in asked.items()})
+    return jobs, prompt.digest({f"{method}#{seed}": of_job for (method, seed), of_job in asked.items()})
 
 
 def evaluate(
     manifest: Manifest,
     encoder: Encoder,
-    methods: Sequence[str] = ("clip", "cupl", "wca", "lgca"),
+    methods: Sequence[str],
+    prompts: ClassPrompts,
     *,
-    descriptions: Mapping[str, Sequence[str]] | None = None,
-    descriptors: Mapping[str, Sequence[str]] | None = None,
-    templates: Sequence[str] = prompt.GENERIC_TEMPLATES,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     wca: WCA | None = None,
     lgca: LGCA | None = None,
@@ -155,9 +126,7 @@ def evaluate(
 
     Args:
         methods: names in `methods.METHODS`, in the order of the table.
-        descriptions: class name -> sentences; ``cupl``, ``wca``, ``lgca`` and their peers need it.
-        descriptors: class name -> short descriptors; ``clip-d`` and ``lazsl-d`` need it.
-        templates: what ``clip-e`` fills with the names.
+        prompts: what can be said of the manifest's classes; what a method reads must be there.
         seeds: crop pools (and Waffle draws); a method without chance runs once, as seed 0.
         wca, lgca: their settings; ``lgca-equal`` is `lgca` with as many crops as the passes of `wca` pay for. The peers
             ``gc``, ``bifta`` and ``lazsl`` look at the crops of `wca`.
@@ -187,8 +156,9 @@ def evaluate(
     if encoder.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(encoder.device)
 
-    sources = _Sources(manifest.classes, descriptions, descriptors, templates)
-    jobs, prompts_sha256 = _jobs(encoder, sources, methods, seeds, settings, store)
+    if prompts.classes != manifest.classes:
+        raise LgcaError(f"the prompts are of other classes than {manifest.name} has, or in another order")
+    jobs, prompts_sha256 = _jobs(encoder, prompts, methods, seeds, settings, store)
     plans = [plan for job in jobs for plan in job.scorer.plans]
     reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans)
     frames: list[pd.DataFrame] = []
@@ -278,13 +248,10 @@ def _rows(job: _Job, keys: Sequence[str], items: Sequence[Item], scores: Tensor)
 
 def classify(
     pictures: Sequence[Path | str],
-    classes: Sequence[str],
+    prompts: ClassPrompts,
     encoder: Encoder,
     method: str = "lgca",
     *,
-    descriptions: Mapping[str, Sequence[str]] | None = None,
-    descriptors: Mapping[str, Sequence[str]] | None = None,
-    templates: Sequence[str] = prompt.GENERIC_TEMPLATES,
     seed: int = 0,
     wca: WCA | None = None,
     lgca: LGCA | None = None,
@@ -297,10 +264,10 @@ def classify(
     Raises:
         LgcaError: fewer than two classes, one given twice, or as :func:`evaluate` raises.
     """
+    classes = prompts.classes
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise LgcaError(f"at least two different classes are needed, not {list(classes)}")
-    sources = _Sources(tuple(classes), descriptions, descriptors, templates)
-    [job, *_], _ = _jobs(encoder, sources, [method], [seed], Settings(wca or WCA(), lgca or LGCA()))
+    [job, *_], _ = _jobs(encoder, prompts, [method], [seed], Settings(wca or WCA(), lgca or LGCA()))
     for path in pictures:
         views = Views(encoder, [open_picture(path)])
         scores = job.scorer.scores(views, [file_hash(path)]).float().cpu()  # (1, C)

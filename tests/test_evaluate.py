@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from lgca_core import datasets, evaluate, prompts, results
+from lgca_core.class_prompts import ClassPrompts
 from lgca_core.classifier import class_matrix, logits
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
@@ -73,8 +74,9 @@ def manifest(root):
 
 
 def run(manifest, methods, encoder=None, **changes):
-    options = {"descriptions": DESCRIPTIONS, "seeds": (0, 1), **QUICK} | changes
-    return evaluate.evaluate(manifest, encoder or colour_encoder(), methods, **options)
+    options = {"seeds": (0, 1), **QUICK} | changes
+    said = ClassPrompts.by_name(manifest.classes, descriptions=options.pop("descriptions", DESCRIPTIONS))
+    return evaluate.evaluate(manifest, encoder or colour_encoder(), methods, said, **options)
 
 
 def test_every_method_on_known_pictures(manifest, tmp_path):
@@ -284,9 +286,8 @@ def test_progress_reaches_the_end(damaged):
 def test_classify_agrees_with_evaluate(manifest, method):
     _, predictions = run(manifest, [method], seeds=(3,))
     paths = [item.path for item in manifest.items]
-    ranked = list(
-        evaluate.classify(paths, manifest.classes, colour_encoder(), method, descriptions=DESCRIPTIONS, seed=3, **QUICK)
-    )
+    said = ClassPrompts.by_name(manifest.classes, descriptions=DESCRIPTIONS)
+    ranked = list(evaluate.classify(paths, said, colour_encoder(), method, seed=3, **QUICK))
     assert len(ranked) == len(paths)
     for rows, prediction, margin in zip(ranked, predictions["prediction"], predictions["margin"], strict=True):
         assert rows[0][0] == manifest.classes[prediction]
@@ -298,7 +299,8 @@ def test_classify_agrees_with_evaluate(manifest, method):
 def test_classify_wants_different_classes(manifest):
     for classes in (["red"], ["red", "red"], []):
         with pytest.raises(LgcaError, match="at least two different classes"):
-            list(evaluate.classify([manifest.items[0].path], classes, colour_encoder(), "clip"))
+            said = ClassPrompts.by_name(classes)
+            list(evaluate.classify([manifest.items[0].path], said, colour_encoder(), "clip"))
 
 
 def test_generic_templates_stand_in_for_none(manifest):

@@ -8,6 +8,7 @@ from PIL import Image
 from stub_encoder import rich
 
 from lgca_core import datasets, evaluate, features
+from lgca_core.class_prompts import ClassPrompts
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
 from lgca_core.methods import METHODS
@@ -42,8 +43,9 @@ def encoder():
 
 
 def run(manifest, store, methods=METHOD_NAMES, model=None, **changes):
-    options = {"descriptions": DESCRIPTIONS, "seeds": (0, 1), "wca": WCA(n=6), "lgca": LGCA(n=6, steps=2), "chunk": 3}
-    return evaluate.evaluate(manifest, model or encoder(), methods, store=store, **options | changes)
+    options = {"seeds": (0, 1), "wca": WCA(n=6), "lgca": LGCA(n=6, steps=2), "chunk": 3} | changes
+    said = ClassPrompts.by_name(manifest.classes, descriptions=DESCRIPTIONS)
+    return evaluate.evaluate(manifest, model or encoder(), methods, said, store=store, **options)
 
 
 @pytest.fixture

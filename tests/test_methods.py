@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from lgca_core import datasets, evaluate, plans
 from lgca_core.boxes import draw_squares, expand, whole
+from lgca_core.class_prompts import ClassPrompts
 from lgca_core.classifier import class_matrix, logits
 from lgca_core.cli import app, options
 from lgca_core.errors import LgcaError
@@ -107,7 +108,7 @@ def test_only_what_is_seeded_depends_on_the_seed(name):
 
 
 def _prompts(name: str, seed: int):
-    sources = evaluate._Sources(("wren", "tern", "swan"), None, None, ())
+    sources = ClassPrompts.by_name(("wren", "tern", "swan"))
     return sources.prompts(name, seed) if METHODS[name].prompts in ("waffle", "plain") else PROMPTS
 
 
@@ -537,7 +538,8 @@ def root(tmp_path_factory):
 def test_passes_of_a_record_are_the_formula_s_or_counted(root):
     manifest = datasets.folder(root)
     settings = {"wca": WCA(n=30), "lgca": LGCA(n=6)}
-    record, _ = evaluate.evaluate(manifest, rich(), PEERS, descriptions=SENTENCES, seeds=(0, 1), chunk=4, **settings)
+    said = ClassPrompts.by_name(manifest.classes, descriptions=SENTENCES)
+    record, _ = evaluate.evaluate(manifest, rich(), PEERS, said, seeds=(0, 1), chunk=4, **settings)
     passes = {(run.method, run.seed): run.passes_per_image for run in record.runs}
     sizes = [(300 + 10 * (n % 2), 400) for n in range(6)]
     for seed in (0, 1):
@@ -586,7 +588,9 @@ def test_the_readme_s_method_works_as_printed(root, monkeypatch):
     exec(file, vars(centre))
     for name, method in eval(f"{{{line}}}", {"centre": centre, "Method": Method}).items():
         monkeypatch.setitem(METHODS, name, method)
-    record, predictions = evaluate.evaluate(datasets.folder(root), rich(), ["centre", "clip-e"])
+    manifest = datasets.folder(root)
+    said = ClassPrompts.by_name(manifest.classes)
+    record, predictions = evaluate.evaluate(manifest, rich(), ["centre", "clip-e"], said)
     assert [(run.method, run.passes_per_image) for run in record.runs] == [("centre", 1), ("clip-e", 1)]
     margins = predictions.groupby("method")["margin"].apply(list)
     assert margins["centre"] != margins["clip-e"]

@@ -53,6 +53,7 @@ def classify(
     """
     from lgca_core import evaluate as floor
     from lgca_core import prompts
+    from lgca_core.class_prompts import ClassPrompts
 
     floor.check_methods([method])
     wca, lgca = options.settings(n, steps, rho, gamma, start, saliency, lam, growth, whole_image)
@@ -75,12 +76,14 @@ def classify(
     ranked = list(
         floor.classify(
             photos,
-            names,
+            ClassPrompts.by_name(
+                names,
+                templates=generic,
+                descriptions=sentences,
+                descriptors=prompts.read_descriptions(descriptors, names) if descriptors else None,
+            ),
             model,
             method,
-            descriptions=sentences,
-            descriptors=prompts.read_descriptions(descriptors, names) if descriptors else None,
-            templates=generic,
             seed=seed,
             wca=wca,
             lgca=lgca,

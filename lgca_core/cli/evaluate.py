@@ -2,6 +2,7 @@
 
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -58,6 +59,8 @@ def evaluate(
         typer.Option(help="Stop at a picture that cannot be read, or list it in the record and go on."),
     ] = "raise",
     chunk: Annotated[int, typer.Option(min=1, help="Pictures held in memory at once.")] = 32,
+    store: options.Store = None,
+    no_store: options.NoStore = False,
     descriptions: options.Descriptions = None,
     descriptors: options.Descriptors = None,
     templates: options.Templates = None,
@@ -84,7 +87,8 @@ def evaluate(
     """
     from lgca_core import evaluate as floor
     from lgca_core import prompts, results
-    from lgca_core.datasets import DATASETS, folder, open_dataset
+    from lgca_core.class_prompts import of_dataset
+    from lgca_core.datasets import folder, open_dataset
 
     methods = options.names(method, "--method")
     floor.check_methods(methods)
@@ -96,18 +100,18 @@ def evaluate(
     terminal = Console(stderr=True)
     with terminal.status("reading the pictures") if terminal.is_terminal else nullcontext():
         manifest = folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
-    own = DATASETS[dataset].descriptions if dataset in DATASETS else None
-    sentences = None
-    if descriptions:
-        sentences = prompts.read_descriptions(descriptions, manifest.classes)
-    elif own:
-        sentences = own()
-    elif wanting := [name for name in methods if floor.METHODS[name].prompts == "descriptions"]:
-        raise LgcaError(f"the method {wanting[0]!r} needs sentences of every class: give --descriptions FILE.json")
-    short = prompts.read_descriptions(descriptors, manifest.classes) if descriptors else None
-    generic = prompts.read_templates(templates) if templates else prompts.GENERIC_TEMPLATES
-    if "clip-d" in methods and short is None:
-        raise LgcaError("the method 'clip-d' needs short descriptors of every class: give --descriptors FILE.json")
+    if manifest.name in DATASETS and (source := DATASETS[manifest.name].source):
+        wca = replace(wca, alpha=source.alpha)
+    with terminal.status("reading the prompts") if terminal.is_terminal else nullcontext():
+        said = of_dataset(
+            manifest,
+            [floor.METHODS[name].prompts for name in methods],
+            templates=prompts.read_templates(templates) if templates else None,
+            descriptions=prompts.read_descriptions(descriptions, manifest.classes) if descriptions else None,
+            descriptors=prompts.read_descriptions(descriptors, manifest.classes) if descriptors else None,
+        )
+    for name in methods:
+        said.of(floor.METHODS[name].prompts, method=name, seed=0)  # what is missing is said before the model is loaded
     model = options.load(encoder, device, precision, batch_size, workers)
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -117,14 +121,13 @@ def evaluate(
             manifest,
             model,
             methods,
-            descriptions=sentences,
-            descriptors=short,
-            templates=generic,
+            said,
             seeds=range(seeds),
             wca=wca,
             lgca=lgca,
             chunk=chunk,
             on_error=on_error,
+            store=options.open_store(store, no_store),
             progress=lambda done, _: bar.update(task, completed=done),
             parameters={
                 "encoder": encoder or "aviary",
@@ -136,8 +139,9 @@ def evaluate(
     record = results.save(record, predictions, target, force=force)
     console = stdout()
     report(console, record, predictions)
-    if manifest.note:
-        console.print(manifest.note, style="yellow")
+    for note in (manifest.note, *said.notes):
+        if note:
+            console.print(note, style="yellow")
     if options.embedded(encoder) and not manifest.name.startswith("aviary"):
         console.print(options.OWN_WORLD, style="yellow")
     console.print(f"record: {target}", soft_wrap=True, highlight=False)

@@ -10,6 +10,7 @@ from lgca_core.errors import LgcaError
 if TYPE_CHECKING:
     from lgca_core.encoder import Encoder
     from lgca_core.lgca import LGCA
+    from lgca_core.store import Store as FeatureStore
     from lgca_core.wca import WCA
 
 OWN_WORLD = (
@@ -44,6 +45,17 @@ Workers = Annotated[
         rich_help_panel="Encoder",
         help="Batches encoded side by side on a CPU; for OMP_NUM_THREADS=1. The result is the same.",
     ),
+]
+Store = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        rich_help_panel="Store",
+        help="Where features are kept, so that none is encoded twice; LGCA_STORE, else in LGCA_HOME.",
+    ),
+]
+NoStore = Annotated[
+    bool, typer.Option("--no-store", rich_help_panel="Store", help="Keep none, and use them without rounding.")
 ]
 Descriptions = Annotated[
     Path | None,
@@ -144,6 +156,15 @@ def names(text: str, option: str) -> list[str]:
     if "" in names:
         raise LgcaError(f"{option} must be names with commas between them, not {text!r}")
     return names
+
+
+def open_store(folder: Path | None, without: bool) -> "FeatureStore | None":
+    """The store that --store and --no-store ask for."""
+    from lgca_core.store import Store
+
+    if folder is not None and without:
+        raise LgcaError("give --store or --no-store, not both")
+    return None if without else Store(folder)
 
 
 def embedded(encoder: str | None) -> bool:

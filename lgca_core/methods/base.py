@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import JsonValue
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lgca_core import prompts as prompt
+from lgca_core.class_prompts import Kind
 from lgca_core.classifier import class_matrix
 from lgca_core.encoder import Encoder
 from lgca_core.lgca import LGCA
@@ -22,7 +23,6 @@ from lgca_core.plans import Plan
 from lgca_core.views import Views
 from lgca_core.wca import WCA
 
-Prompts = Literal["plain", "templates", "descriptors", "waffle", "descriptions"]
 Scores = Callable[[Views, Sequence[str]], Tensor]
 
 
@@ -109,7 +109,7 @@ class Method:
     """
 
     summary: str
-    prompts: Prompts
+    prompts: Kind
     prepare: Callable[[Texts, int, Settings], Scorer]
     seeded: bool = False
     anchored: bool = False

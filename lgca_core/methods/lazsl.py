@@ -25,8 +25,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lgca_core.class_prompts import Kind
 from lgca_core.errors import LgcaError
-from lgca_core.methods.base import Method, Prompts, Scorer, Settings, Texts, plain
+from lgca_core.methods.base import Method, Scorer, Settings, Texts, plain
 from lgca_core.views import Views
 from lgca_core.wca import cosine, encode_with_whole
 
@@ -113,7 +114,7 @@ def sinkhorn(cost: Tensor, a: Tensor, b: Tensor, epsilon: float, iterations: int
     return (kernel + f[..., :, None] + g[..., None, :]).exp()
 
 
-def method(summary: str, prompts: Prompts, look: LaZSL | None = None) -> Method:
+def method(summary: str, prompts: Kind, look: LaZSL | None = None) -> Method:
     """With WCA's crops."""
     chosen = look or LaZSL()
 

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from lgca_core.boxes import whole
+from lgca_core.class_prompts import Kind
 from lgca_core.classifier import logits
-from lgca_core.methods.base import Method, Prompts, Scorer, Settings, Texts
+from lgca_core.methods.base import Method, Scorer, Settings, Texts
 from lgca_core.plans import WHOLE
 from lgca_core.views import Views
 
 
-def method(summary: str, prompts: Prompts) -> Method:
+def method(summary: str, prompts: Kind) -> Method:
     return Method(summary, prompts, _prepare, seeded=prompts == "waffle")
 
 
