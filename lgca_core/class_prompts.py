@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lgca_core import prompt_files, prompts
-from lgca_core.datasets import DATASETS, Manifest
+from lgca_core.datasets import Entry, Manifest
 from lgca_core.errors import LgcaError
 
 Kind = Literal["plain", "templates", "descriptors", "waffle", "descriptions"]
@@ -73,6 +73,7 @@ class ClassPrompts:
 
 def of_dataset(
     manifest: Manifest,
+    entry: Entry | None,
     kinds: Sequence[Kind],
     *,
     templates: Sequence[str] | None = None,
@@ -81,7 +82,8 @@ def of_dataset(
 ) -> ClassPrompts:
     """The prompts of a data set's classes: those given, else those that belong to it.
 
-    Published prompt files are fetched only where one of `kinds` wants them.
+    `entry` is the data set's line of the table; None for a folder of the user's, whatever its name. Published prompt
+    files are fetched only where one of `kinds` wants them.
 
     Raises:
         LgcaError: as :func:`prompt_files.load`, or a class has no entries.
@@ -92,7 +94,6 @@ def of_dataset(
         descriptions=descriptions,
         descriptors=descriptors,
     )
-    entry = DATASETS.get(manifest.name)
     if entry is None:
         return given
     if entry.descriptions is not None and descriptions is None:

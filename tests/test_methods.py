@@ -108,8 +108,9 @@ def test_only_what_is_seeded_depends_on_the_seed(name):
 
 
 def _prompts(name: str, seed: int):
-    sources = ClassPrompts.by_name(("wren", "tern", "swan"))
-    return sources.prompts(name, seed) if METHODS[name].prompts in ("waffle", "plain") else PROMPTS
+    said = ClassPrompts.by_name(("wren", "tern", "swan"))
+    kind = METHODS[name].prompts
+    return said.of(kind, method=name, seed=seed) if kind in ("waffle", "plain") else PROMPTS
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -88,7 +88,7 @@ def evaluate(
     from lgca_core import evaluate as floor
     from lgca_core import prompts, results
     from lgca_core.class_prompts import of_dataset
-    from lgca_core.datasets import folder, open_dataset
+    from lgca_core.datasets import DATASETS, folder, open_dataset, split_spec
 
     methods = options.names(method, "--method")
     floor.check_methods(methods)
@@ -100,11 +100,13 @@ def evaluate(
     terminal = Console(stderr=True)
     with terminal.status("reading the pictures") if terminal.is_terminal else nullcontext():
         manifest = folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
-    if manifest.name in DATASETS and (source := DATASETS[manifest.name].source):
-        wca = replace(wca, alpha=source.alpha)
+    entry = DATASETS.get(split_spec(dataset)[0]) if dataset else None
+    if entry and entry.source:
+        wca = replace(wca, alpha=entry.source.alpha)
     with terminal.status("reading the prompts") if terminal.is_terminal else nullcontext():
         said = of_dataset(
             manifest,
+            entry,
             [floor.METHODS[name].prompts for name in methods],
             templates=prompts.read_templates(templates) if templates else None,
             descriptions=prompts.read_descriptions(descriptions, manifest.classes) if descriptions else None,
