@@ -27,7 +27,7 @@ from pathlib import Path
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "sinfo", "squeue"]
 
-# config_overrides: a node has as many processors as we say. Without cgroups no job is confined to what it asked for.
+# config_overrides: a node has the processors and memory that we say. Without cgroups, no job is confined to its own.
 # JobRequeue=0: a job that lost its node comes back only if it was submitted with --requeue.
 CONFIGURATION = """\
 ClusterName=private
@@ -60,7 +60,7 @@ MinJobAge=3600
 {nodes}
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP LLN=YES
 """
-NODE = "NodeName=n{} NodeHostname={} NodeAddr=127.0.0.1 Port={} CPUs={} RealMemory={}\n"
+NODE = "NodeName=n{} NodeHostname={} NodeAddr=127.0.0.1 Port={} CPUs={} RealMemory=1000000\n"
 
 # Snakemake's job steps clear the variables named SLURM_... before they call srun, the cluster's address among them.
 SRUN = """\
@@ -212,9 +212,8 @@ def _fill(folder: Path, nodes: int, cpus: int) -> None:
     srun.write_text(SRUN.format(_configuration(folder), shutil.which("srun", path=PATH)), encoding="utf-8")
     srun.chmod(0o700)
     host = socket.gethostname().partition(".")[0]
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20  # MiB
     port, *ports = _free_ports(1 + nodes)
-    lines = "".join(NODE.format(number, host, port, cpus, memory) for number, port in enumerate(ports, 1))
+    lines = "".join(NODE.format(number, host, port, cpus) for number, port in enumerate(ports, 1))
     configuration = CONFIGURATION.format(host=host, port=port, user=os.getuid(), folder=folder, nodes=lines)
     _configuration(folder).write_text(configuration, encoding="utf-8")
 
