@@ -107,6 +107,48 @@ def _jobs(
     return jobs, prompt.digest({f"{method}#{seed}": of_job for (method, seed), of_job in asked.items()})
 
 
+def encode(
+    manifest: Manifest,
+    encoder: Encoder,
+    methods: Sequence[str],
+    prompts: ClassPrompts,
+    store: Store,
+    *,
+    part: tuple[int, int] = (1, 1),
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    wca: WCA | None = None,
+    lgca: LGCA | None = None,
+    chunk: int = 32,
+    on_error: OnError = "raise",
+    progress: Progress | None = None,
+) -> int:
+    """Fill the store with what :func:`evaluate` will look at, for one part of the pictures; says how many they are.
+
+    Args:
+        part: (k, n), the k-th of n parts, each of consecutive shards; different processes may encode different parts.
+
+    Raises:
+        LgcaError: as :func:`evaluate`, or there is no such part.
+    """
+    k, n = part
+    if not 1 <= k <= n:
+        raise LgcaError(f"there is no part {k} of {n}: parts are counted from 1")
+    _check(seeds, chunk)
+    jobs, _ = _jobs(encoder, prompts, methods, seeds, Settings(wca or WCA(), lgca or LGCA()), store)
+    total = store.shards(len(manifest.items))
+    shards = range((k - 1) * total // n, k * total // n)
+    plans = [plan for job in jobs for plan in job.scorer.plans]
+    reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans, shards=shards)
+    done = 0
+    for pictures in reader:
+        for job in jobs:
+            pictures.scores(job.scorer)
+        done += len(pictures.items)
+        if progress:
+            progress(done + len(reader.skipped), reader.total)
+    return done
+
+
 def evaluate(
     manifest: Manifest,
     encoder: Encoder,
@@ -147,11 +189,7 @@ def evaluate(
     """
     began, started = time.perf_counter(), utc_now()
     settings = Settings(wca or WCA(), lgca or LGCA())
-    seeds = tuple(seeds)
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise LgcaError(f"seeds must be different whole numbers from 0 on, not {list(seeds)}")
-    if chunk < 1:
-        raise LgcaError(f"a chunk must hold at least one picture, not {chunk}")
+    _check(seeds, chunk)
     images_before, texts_before = encoder.image_passes, encoder.text_passes
     if encoder.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(encoder.device)
@@ -171,7 +209,7 @@ def evaluate(
             frames.append(_rows(job, keys, part.items, scores))
         done += len(part.items)
         if progress:
-            progress(done + len(reader.skipped), len(manifest.items))
+            progress(done + len(reader.skipped), reader.total)
     skipped = [*manifest.skipped, *reader.skipped]
     if not frames:
         raise LgcaError(f"{manifest.root}: no picture could be read, all {len(skipped)} were skipped")
@@ -226,6 +264,13 @@ def evaluate(
         runs=[job.run(int(correct[job.method, job.seed]), done) for job in jobs],
     )
     return record, predictions
+
+
+def _check(seeds: Sequence[int], chunk: int) -> None:
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise LgcaError(f"seeds must be different whole numbers from 0 on, not {list(seeds)}")
+    if chunk < 1:
+        raise LgcaError(f"a chunk must hold at least one picture, not {chunk}")
 
 
 def _rows(job: _Job, keys: Sequence[str], items: Sequence[Item], scores: Tensor) -> pd.DataFrame:

@@ -130,15 +130,23 @@ class Reader:
         self._shards = shards
         self.skipped: list[Skipped] = []
 
+    @property
+    def total(self) -> int:
+        """How many pictures there are to read."""
+        return sum(map(len, self._ranges().values()))
+
+    def _ranges(self) -> dict[int, range]:
+        """Positions in the manifest of each shard; without a store there is one."""
+        if not self._pools:
+            return {0: range(len(self._manifest.items))}
+        pool = next(iter(self._pools.values()))
+        return {index: pool.pictures(index) for index in (range(len(pool)) if self._shards is None else self._shards)}
+
     def __iter__(self) -> Iterator[Chunk]:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
             try:
-                if self._pools:
-                    any_pool = next(iter(self._pools.values()))
-                    for index in range(len(any_pool)) if self._shards is None else self._shards:
-                        yield from self._shard(index, any_pool.pictures(index), threads)
-                else:
-                    yield from self._walk(range(len(self._manifest.items)), {}, threads)
+                for index, positions in self._ranges().items():
+                    yield from self._shard(index, positions, threads)
             finally:
                 threads.shutdown(cancel_futures=True)
 
@@ -149,7 +157,7 @@ class Reader:
         for chunk in self._walk(positions, {name: of for name, of in stored.items() if of is not None}, threads):
             before = self._encoder.image_passes
             yield chunk
-            if self._encoder.image_passes > before:
+            if self._pools and self._encoder.image_passes > before:
                 for name, encoded in chunk.by_pool().items():
                     new[name].append((chunk, encoded))
         for name, parts in new.items():

@@ -503,6 +503,10 @@ class Store:
             raise _unwritable(self.root, error) from error
         return pool
 
+    def shards(self, pictures: int) -> int:
+        """How many shards so many pictures make."""
+        return -(-pictures // self._pictures)
+
     def stored(self) -> "list[Stored]":
         """All pools on disk, by data set, encoder and name. LgcaError where the folder cannot be read."""
         try:

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     "  lgca evaluate --images birds/ --descriptions birds.json \\\n"
     "    --encoder ViT-B-32-quickgelu:openai --method wca,lgca,cupl,clip\n"
     "  lgca evaluate --dataset aviary --method wca,lgca,lgca-equal \\\n"
-    "    --steps 2 --start 0.1,0.5 --out runs/small"
+    "    --steps 2 --start 0.1,0.5 --out runs/small\n"
+    "  lgca evaluate --dataset pets --encoder ViT-B-32-quickgelu:openai --part 1/4"
 )
 def evaluate(
     images: Annotated[
@@ -54,6 +55,14 @@ def evaluate(
     force: Annotated[
         bool, typer.Option("--force", rich_help_panel="Output", help="Overwrite an earlier record.")
     ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            rich_help_panel="Store",
+            help="Only fill the store, with the K-th of N parts of the pictures; writes no record.",
+        ),
+    ] = None,
     on_error: Annotated[
         Literal["raise", "skip"],
         typer.Option(help="Stop at a picture that cannot be read, or list it in the record and go on."),
@@ -95,6 +104,10 @@ def evaluate(
     wca, lgca = options.settings(n, steps, rho, gamma, start, saliency, lam, growth, whole_image)
     if (images is None) == (dataset is None):
         raise LgcaError("give either --images FOLDER or --dataset NAME: which pictures to evaluate on")
+    kept = options.open_store(store, no_store)
+    piece = (1, 1) if part is None else _part(part)
+    if part is not None and (kept is None or out is not None):
+        raise LgcaError("--part fills the store and writes no record: do without --no-store and --out")
     if out is not None:
         results.check_free(out, force=force)
     terminal = Console(stderr=True)
@@ -118,24 +131,22 @@ def evaluate(
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, disable=not terminal.is_terminal, transient=True) as bar:
-        task = bar.add_task(manifest.name, total=len(manifest.items))
+        task = bar.add_task(manifest.name, total=None)
+        common: dict[str, Any] = {
+            "seeds": range(seeds),
+            "wca": wca,
+            "lgca": lgca,
+            "chunk": chunk,
+            "on_error": on_error,
+            "progress": lambda done, total: bar.update(task, completed=done, total=total),
+        }
+        if part is not None and kept is not None:
+            done = floor.encode(manifest, model, methods, said, kept, part=piece, **common)
+            print(f"part {part} of {manifest.name}: {done} pictures, {model.image_passes} image passes; {kept.root}")
+            return
+        parameters = {"encoder": encoder or "aviary", "device": device, "dataset": dataset or manifest.name}
         record, predictions = floor.evaluate(
-            manifest,
-            model,
-            methods,
-            said,
-            seeds=range(seeds),
-            wca=wca,
-            lgca=lgca,
-            chunk=chunk,
-            on_error=on_error,
-            store=options.open_store(store, no_store),
-            progress=lambda done, _: bar.update(task, completed=done),
-            parameters={
-                "encoder": encoder or "aviary",
-                "device": device,
-                "dataset": dataset or manifest.name,
-            },
+            manifest, model, methods, said, store=kept, parameters=parameters, **common
         )
     target = out or Path("runs") / _run_name(manifest, record.utc)
     record = results.save(record, predictions, target, force=force)
@@ -147,6 +158,13 @@ def evaluate(
     if options.embedded(encoder) and not manifest.name.startswith("aviary"):
         console.print(options.OWN_WORLD, style="yellow")
     console.print(f"record: {target}", soft_wrap=True, highlight=False)
+
+
+def _part(text: str) -> tuple[int, int]:
+    numbers = text.split("/")
+    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+        raise LgcaError(f"--part must be two numbers such as 2/8, not {text!r}")
+    return int(numbers[0]), int(numbers[1])
 
 
 def _run_name(manifest: "Manifest", utc: datetime) -> str:
