@@ -1,4 +1,7 @@
 # make book    build the book into _build/html (STRICT=1: once more with every warning an error)
+# make reproduce DATASETS=pets,dtd ENCODERS=ViT-B-32-quickgelu:openai
+#              evaluate real data sets, which `lgca datasets fetch` gets, into results/, and build the book on them
+#              (GPUS=, PARTS=, METHODS=, SEEDS=; CLUSTER=profiles/slurm spreads it over a cluster)
 # make test    run the test suite (TESTS="tests/test_boxes.py -k edge": a part of it)
 # make lint    ruff and mypy
 # make lock    resolve requirements.lock anew from pyproject.toml (needs uv)
@@ -16,12 +19,25 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # The set-up is named after the content of what it installs, so a checkout's file times do not matter.
 READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d ' ' -f 1)
 
-.PHONY: book test lint lock clean setup
+# Of `make reproduce`: by default one process on each GPU that is here.
+DATASETS ?= pets,dtd
+ENCODERS ?= ViT-B-32-quickgelu:openai
+GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
+PARTS ?= $(if $(filter 0,$(GPUS)),1,$(GPUS))
+CHOSEN = profile=full datasets=$(DATASETS) encoders=$(ENCODERS) gpus=$(GPUS) parts=$(PARTS) \
+	$(if $(METHODS),methods=$(METHODS)) $(if $(SEEDS),seeds=$(SEEDS))
+ONCE := --nolock --rerun-incomplete --max-checksum-file-size 100000000
+
+.PHONY: book reproduce test lint lock clean setup
 
 book: $(READY)
-	@.venv/bin/snakemake book $(if $(STRICT),strict) --cores $(JOBS) --quiet all \
-		--nolock --rerun-incomplete --max-checksum-file-size 100000000
+	@.venv/bin/snakemake book $(if $(STRICT),strict) --cores $(JOBS) --quiet all $(ONCE)
 	@echo "The book: open _build/html/index.html"
+
+reproduce: $(READY)
+	@.venv/bin/snakemake records book --cores $(JOBS) --quiet all $(ONCE) --resources gpu=$(GPUS) --config $(CHOSEN) \
+		$(if $(CLUSTER),--profile $(CLUSTER))
+	@echo "The records: results/. The book: open _build/html/index.html"
 
 test: $(READY)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)

@@ -1,6 +1,8 @@
-"""The graph: evaluations -> records -> executed notebooks -> book.
+"""The graph: features -> evaluations -> records -> executed notebooks -> book.
 
-`make book` runs it; on a cluster, `pip install -e '.[cluster]'` and `snakemake --executor slurm --jobs 20`.
+`make book` runs it on the embedded world, `make reproduce` on real data sets and encoders. With `parts=N` the features
+of each evaluation are encoded in N jobs, which fill one store and may run side by side: on several GPUs, or over a
+cluster with `pip install -e '.[cluster]'` and `snakemake --profile profiles/slurm`, where all see the same folders.
 A step runs again when the content of an input, a parameter or its own rule changes. Snakemake keeps the checksums of
 inputs, so the times that a fresh checkout gives to files mean nothing.
 """
@@ -14,23 +16,63 @@ from shlex import quote
 
 import yaml
 
+METHODS = ["clip", "clip-e", "waffle", "cupl", "wca", "lgca", "lgca-equal"]
+
+
+def chosen(name, default):
+    """A list of `--config`: "pets,dtd" as ["pets", "dtd"]."""
+    return [word for word in str(config.get(name, default)).split(",") if word]
+
+
+def slug(text):
+    """A data set or an encoder as the name of a folder."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-")
+
+
+PROFILE = config.get("profile", "embedded")
+PARTS = int(config.get("parts", 1))
+GPUS = int(config.get("gpus", 0))
+ENCODERS = chosen("encoders", "ViT-B-32-quickgelu:openai")
+DATASETS = chosen("datasets", "pets,dtd")
+
 # One record each: name -> options of `lgca evaluate`; a list becomes "a,b,c".
-EVALUATIONS = {
-    "aviary": {
-        "dataset": "aviary",
-        "method": ["clip", "clip-e", "waffle", "cupl", "wca", "lgca", "lgca-equal"],
-        "seeds": 5,
-        "n": 30,  # half the papers' crops, for two cores
-        "device": "cpu",
-        "workers": 2,
-    },
-}
+if PROFILE == "embedded":
+    RECORDS = "_build/records"
+    EVALUATIONS = {
+        "aviary": {
+            "dataset": "aviary",
+            "method": METHODS,
+            "seeds": 5,
+            "n": 30,  # half the papers' crops, for two cores
+            "device": "cpu",
+            "workers": 2,
+            "store": "_build/store",
+        },
+    }
+    PARAMETERS = {}
+else:
+    RECORDS = "results"
+    EVALUATIONS = {
+        f"{slug(encoder)}/{slug(dataset)}": {
+            "dataset": dataset,
+            "encoder": encoder,
+            "method": chosen("methods", ",".join([*METHODS, "clip-d", "wca-released", "gc", "bifta", "lazsl"])),
+            "seeds": int(config.get("seeds", 5)),
+            "device": config.get("device", "auto"),
+        }
+        for encoder in ENCODERS
+        for dataset in DATASETS
+    }
+    # What differs from the notebooks' own parameters, in every notebook that has them.
+    PARAMETERS = {
+        "profile": "full",
+        "encoder": ENCODERS[0],
+        "datasets": DATASETS,
+        "records": f"../{RECORDS}/{slug(ENCODERS[0])}",
+    }
 
-# The records that a notebook reads, _build/records/<name>/record.json and predictions.parquet: notebook -> names.
-READS = {"table1": ["aviary"]}
-
-# Parameters that differ from a notebook's defaults: notebook -> {parameter: value}.
-PARAMETERS = {}
+# The notebooks that read records; the others compute for themselves.
+READERS = {"table1"}
 
 
 def listed(entry):
@@ -70,7 +112,10 @@ COPIES += sorted(path.relative_to("book").as_posix() for path in Path("book/_sta
 MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).with_name("static") / "mathjax/tex-svg-full.js"
 
 # A thread a job: the same sums in the same order on every machine, and jobs side by side do not contend.
-shell.prefix("export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; ")
+shell.prefix(
+    "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; "
+    + ("export LGCA_ONE_PROCESS_A_GPU=1; " if GPUS else "")
+)
 
 
 rule book:
@@ -78,31 +123,63 @@ rule book:
         "_build/html/index.html",
 
 
-rule evaluate:
+def parts(wildcards):
+    """The feature jobs of an evaluation; of one part there is none, since the evaluation does it on its way."""
+    return [f"_build/features/{wildcards.name}/{k}-of-{PARTS}" for k in range(1, PARTS + 1)] if PARTS > 1 else []
+
+
+rule features:
     input:
         MEASURING,
     output:
-        record="_build/records/{name}/record.json",
-        predictions="_build/records/{name}/predictions.parquet",
+        touch("_build/features/{name}/{k}-of-{n}"),
+    wildcard_constraints:
+        k=r"\d+",
+        n=r"\d+",
+    resources:
+        gpu=min(GPUS, 1),
+    log:
+        "_build/logs/{name}/{k}-of-{n}.log",
+    params:
+        options=lambda wildcards: options(EVALUATIONS[wildcards.name]),
+    shell:
+        "echo '  encode    {wildcards.name}, part {wildcards.k} of {wildcards.n}'; "
+        "{LGCA} evaluate {params.options} --part {wildcards.k}/{wildcards.n} > {log}"
+
+
+rule evaluate:
+    input:
+        MEASURING,
+        parts,
+    output:
+        record=RECORDS + "/{name}/record.json",
+        predictions=RECORDS + "/{name}/predictions.parquet",
     threads: 2
+    resources:
+        gpu=min(GPUS, 1),
     log:
         "_build/logs/{name}.log",
     params:
         options=lambda wildcards: options(EVALUATIONS[wildcards.name]),
     shell:
         "echo '  evaluate  {wildcards.name}'; "
-        "{LGCA} evaluate {params.options} --out _build/records/{wildcards.name} > {log}"
+        "{LGCA} evaluate {params.options} --force --out {RECORDS}/{wildcards.name} > {log}"
+
+
+rule records:
+    input:
+        [f"{RECORDS}/{name}/record.json" for name in EVALUATIONS],
 
 
 rule notebook:
     input:
         CORE,
-        lambda wildcards: [f"_build/records/{name}/record.json" for name in READS.get(wildcards.name, [])],
+        lambda wildcards: rules.records.input if wildcards.name in READERS else [],
         source="book/{name}.ipynb",
     output:
         "_build/executed/{name}.ipynb",
     params:
-        values=lambda wildcards: assignments(PARAMETERS.get(wildcards.name, {})),
+        values=assignments(PARAMETERS),
     shell:
         "echo '  execute   {input.source}'; "
         "{PYTHON} -m lgca_core.notebooks {input.source} {output} {params.values}"

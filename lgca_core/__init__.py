@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lgca_core.boxes import draw_squares, expand, iou, whole
+    from lgca_core.class_prompts import ClassPrompts, prompts_of_dataset
     from lgca_core.classifier import class_matrix, logits
     from lgca_core.complexity import passes, passes_bound, time_per_image, visual_flops
     from lgca_core.datasets import DATASETS, Item, Manifest, folder, open_dataset
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "boxes": ("draw_squares", "expand", "iou", "whole"),
+    "class_prompts": ("ClassPrompts", "prompts_of_dataset"),
     "classifier": ("class_matrix", "logits"),
     "complexity": ("passes", "passes_bound", "time_per_image", "visual_flops"),
     "datasets": ("DATASETS", "Item", "Manifest", "folder", "open_dataset"),

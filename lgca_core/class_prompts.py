@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from lgca_core import prompt_files, prompts
-from lgca_core.datasets import Entry, Manifest
+from lgca_core.datasets import DATASETS, Manifest, split_spec
 from lgca_core.errors import LgcaError
 
 Kind = Literal["plain", "templates", "descriptors", "waffle", "descriptions"]
@@ -71,10 +72,10 @@ class ClassPrompts:
         return [list(sentences) for sentences in self.descriptions]
 
 
-def of_dataset(
+def prompts_of_dataset(
+    name: str | Path | None,
     manifest: Manifest,
-    entry: Entry | None,
-    kinds: Sequence[Kind],
+    kinds: Sequence[Kind] = ("descriptions",),
     *,
     templates: Sequence[str] | None = None,
     descriptions: Mapping[str, Sequence[str]] | None = None,
@@ -82,8 +83,8 @@ def of_dataset(
 ) -> ClassPrompts:
     """The prompts of a data set's classes: those given, else those that belong to it.
 
-    `entry` is the data set's line of the table; None for a folder of the user's, whatever its name. Published prompt
-    files are fetched only where one of `kinds` wants them.
+    `name` is what `datasets.open_dataset` was asked for; None for a folder of the user's, whatever it is called.
+    Published prompt files are fetched only where one of `kinds` wants them.
 
     Raises:
         LgcaError: as :func:`prompt_files.load`, or a class has no entries.
@@ -94,6 +95,7 @@ def of_dataset(
         descriptions=descriptions,
         descriptors=descriptors,
     )
+    entry = DATASETS.get(split_spec(name)[0]) if isinstance(name, str) else None
     if entry is None:
         return given
     if entry.descriptions is not None and descriptions is None:

@@ -1,4 +1,4 @@
-"""What the papers report, row by row with its source, and how our records compare with it (floor 0).
+"""What the papers report, row by row with its source, and how our records compare with it (floor 2).
 
 The numbers lie beside this module, in :data:`FILES`. LGCA's own table could not be consulted: its cells are absent
 and are shown as not available, never as a blank or a zero. Accuracies are top-1 in percent, differences in points.
@@ -31,6 +31,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from lgca_core import results
+from lgca_core.catalogue import SOURCES
 from lgca_core.errors import LgcaError
 from lgca_core.results import EncoderInfo, Record
 
@@ -53,19 +54,7 @@ DATASETS: dict[str, str] = {
 """The papers' name of a data set -> ours. Places365 is the protocol with 344 distinct names; `places365-distinct`, with
 a name for each of the 365 classes, is published nowhere."""
 
-PICTURES: dict[str, int] = {
-    "imagenet": 50_000,
-    "cub": 5_794,
-    "pets": 3_669,
-    "dtd": 1_880,
-    "food101": 25_250,
-    "places365": 36_500,
-    "places365-distinct": 36_500,
-    "imagenet-v2": 10_000,
-    "imagenet-r": 30_000,
-    "imagenet-sketch": 50_889,
-    "imagenet-a": 7_500,
-}
+PICTURES: dict[str, int] = {name: source.images for name, source in SOURCES.items()}
 """How many pictures the published split holds. A record of fewer is no full run, and gets no verdict."""
 
 ENCODERS: dict[str, str] = {

@@ -6,7 +6,7 @@ below one, and nearly a choice of the largest where it is far above.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
@@ -22,7 +22,7 @@ from lgca_core.wca import WCA, cosine, encode_with_whole
 def cosine_spread(
     manifest: Manifest,
     encoder: Encoder,
-    descriptions: Mapping[str, Sequence[str]],
+    descriptions: Sequence[Sequence[str]],
     *,
     every: int = 1,
     wca: WCA | None = None,
@@ -30,14 +30,16 @@ def cosine_spread(
 ) -> pd.DataFrame:
     """Cosines of sentences to their class's plain prompt, and of crops to their picture.
 
+    `descriptions` are the sentences of each class, in label order.
+
     Columns: ``cosine`` (which), ``mean``, ``standard deviation`` (within a class, within a picture; the mean over
     those), ``temperature``, ``temperature x deviation``. Every `every`-th picture is looked at, with the boxes of
     seed 0.
     """
     wca = wca or WCA()
     of_sentences = []
-    for name, [anchor] in zip(manifest.classes, plain(manifest.classes)):
-        vectors = encoder.encode_texts([anchor, *descriptions[name]])  # (1 + P, D)
+    for sentences, [anchor] in zip(descriptions, plain(manifest.classes), strict=True):
+        vectors = encoder.encode_texts([anchor, *sentences])  # (1 + P, D)
         of_sentences.append(vectors[1:] @ vectors[0])  # (P,)
     of_crops: list[torch.Tensor] = []
     items = manifest.items[::every]

@@ -510,7 +510,7 @@ def test_no_name_is_broken_on_a_narrow_terminal(monkeypatch):
 
 
 def test_evaluate_takes_a_copy_and_says_that_it_is_a_part(tmp_path, monkeypatch):
-    monkeypatch.setattr(options, "load", lambda *_: rich())
+    monkeypatch.setattr(options, "load", lambda *_: rich(sha256="0" * 64))
     monkeypatch.chdir(tmp_path)
     copy = miniatures.make("pets", tmp_path / "copy")
     (tmp_path / "said.json").write_text(json.dumps({name: [f"a {name}"] for name in miniatures.IDS["pets"]}))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import numpy as np
@@ -18,7 +19,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from lgca_core import datasets, results
-from lgca_core.cli import app
+from lgca_core.cli import app, options
+from lgca_core.errors import LgcaError
 
 SHARED = Path(__file__).parents[2] / "shared"
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
@@ -466,3 +468,25 @@ def test_interrupted_and_failed_runs_leave_nothing(work, tiny, monkeypatch):
     before = files(work)
     assert "No space left" in refused(*evaluate(tiny, *THINGS, "--method", "clip", "--out", "run"))
     assert files(work) == before
+
+
+# ---- GPUs --------------------------------------------------------------------------------------------------
+
+
+def test_processes_side_by_side_claim_different_gpus(monkeypatch, tmp_path):
+    chosen = []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: SimpleNamespace(uuid=f"u{index}"))
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    first, second = options.claim_gpu(), options.claim_gpu()
+    assert chosen == [0, 1]
+    with pytest.raises(LgcaError, match="every GPU is claimed"):
+        options.claim_gpu()
+    first.release()
+    third = options.claim_gpu()
+    assert chosen == [0, 1, 0]
+    for lock in (second, third):
+        lock.release()
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert options.claim_gpu() is None

@@ -75,7 +75,10 @@ def manifest(root):
 
 def run(manifest, methods, encoder=None, **changes):
     options = {"seeds": (0, 1), **QUICK} | changes
-    said = ClassPrompts.by_name(manifest.classes, descriptions=options.pop("descriptions", DESCRIPTIONS))
+    tables = {"descriptions": DESCRIPTIONS} | {
+        name: options.pop(name) for name in ("descriptions", "descriptors", "templates") if name in options
+    }
+    said = ClassPrompts.by_name(manifest.classes, **tables)
     return evaluate.evaluate(manifest, encoder or colour_encoder(), methods, said, **options)
 
 

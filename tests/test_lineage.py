@@ -76,7 +76,7 @@ def test_margins_are_of_the_crop_alone_and_the_rule_picks_the_lowest_at_step_0(m
 
 def test_the_spread_of_cosines_by_hand(manifest):
     encoder = stub()
-    told = {"green": ["green", "green red"], "red": ["red", "red red blue"]}
+    told = [["green", "green red"], ["red", "red red blue"]]
     table = cosine_spread(manifest, encoder, told, wca=WCA(n=8)).set_index("cosine")
     words = table.loc["sentence and plain prompt"]
     # The stub reads no colour in "a photo of a red.", so every plain prompt is white.

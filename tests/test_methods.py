@@ -562,7 +562,7 @@ def test_passes_of_a_record_are_the_formula_s_or_counted(root):
 
 def test_peers_from_the_command_line(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(options, "load", lambda *_: rich(name="stub"))
+    monkeypatch.setattr(options, "load", lambda *_: rich(name="stub", sha256="0" * 64))
     (tmp_path / "trees.json").write_text(json.dumps(SENTENCES))
     words = ["--images", str(root), "--descriptions", "trees.json", "--n", "6", "--seeds", "2", "--out", "run"]
     done = CliRunner().invoke(app, ["evaluate", "--method", ",".join(PEERS), *words])

@@ -96,7 +96,7 @@ def evaluate(
     """
     from lgca_core import evaluate as floor
     from lgca_core import prompts, results
-    from lgca_core.class_prompts import of_dataset
+    from lgca_core.class_prompts import prompts_of_dataset
     from lgca_core.datasets import DATASETS, folder, open_dataset, split_spec
 
     methods = options.names(method, "--method")
@@ -117,9 +117,9 @@ def evaluate(
     if entry and entry.source:
         wca = replace(wca, alpha=entry.source.alpha)
     with terminal.status("reading the prompts") if terminal.is_terminal else nullcontext():
-        said = of_dataset(
+        said = prompts_of_dataset(
+            dataset,
             manifest,
-            entry,
             [floor.METHODS[name].prompts for name in methods],
             templates=prompts.read_templates(templates) if templates else None,
             descriptions=prompts.read_descriptions(descriptions, manifest.classes) if descriptions else None,

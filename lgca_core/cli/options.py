@@ -1,5 +1,7 @@
 """Options that several commands take, and what they mean."""
 
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,6 +10,8 @@ import typer
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
+    from filelock import FileLock
+
     from lgca_core.encoder import Encoder
     from lgca_core.lgca import LGCA
     from lgca_core.store import Store as FeatureStore
@@ -176,4 +180,34 @@ def load(
 ) -> "Encoder":
     from lgca_core.encoder import load_encoder
 
+    if os.environ.get("LGCA_ONE_PROCESS_A_GPU") and device != "cpu":
+        claim_gpu()
     return load_encoder(spec, device=device, precision=precision, batch_size=batch_size, workers=workers)
+
+
+def claim_gpu() -> "FileLock | None":
+    """Make a GPU that no other process has claimed the current one, until this process ends; None without any.
+
+    Raises:
+        LgcaError: all of them are claimed.
+    """
+    import torch
+    from filelock import FileLock, Timeout
+
+    for index in range(torch.cuda.device_count()):
+        lock = FileLock(Path(tempfile.gettempdir()) / f"lgca-gpu-{torch.cuda.get_device_properties(index).uuid}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        torch.cuda.set_device(index)
+        _claimed.append(lock)  # or it would be let go with its last reference
+        return lock
+    if torch.cuda.device_count():
+        raise LgcaError(
+            "every GPU is claimed by another process: run fewer side by side, or unset LGCA_ONE_PROCESS_A_GPU"
+        )
+    return None
+
+
+_claimed: "list[FileLock]" = []
