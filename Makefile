@@ -57,7 +57,7 @@ $(READY):
 	@rm -f .venv/ready-* && touch $@
 
 lock:
-	uv pip compile pyproject.toml --universal --python-version 3.11.2 --extra book --extra test \
+	uv pip compile pyproject.toml --universal --python-version 3.11.2 --extra book --extra test --extra cluster \
 		--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock
 
 clean:

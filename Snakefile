@@ -118,6 +118,16 @@ shell.prefix(
 )
 
 
+# Too short to be sent to a cluster.
+localrules:
+    book,
+    records,
+    copy,
+    mathjax,
+    html,
+    strict,
+
+
 rule book:
     input:
         "_build/html/index.html",

@@ -57,7 +57,7 @@ def project() -> dict:
 
 
 def wanted() -> list[Requirement]:
-    extras = {name: lines for name, lines in project()["optional-dependencies"].items() if name != "cluster"}
+    extras = project()["optional-dependencies"]
     return [Requirement(line) for lines in [project()["dependencies"], *extras.values()] for line in lines]
 
 
