@@ -288,8 +288,12 @@ def test_unit_gives_a_row_the_same_bits_in_any_company_and_order(rows, width, se
     assert torch.equal(torch.cat([unit(features[k : k + 1]) for k in range(rows)]), found)
     assert torch.equal(unit(features.T.contiguous().T), found)
     assert torch.equal(unit(unit(features).half() * 0), torch.zeros(rows, width))
-    if torch.cuda.is_available():
-        assert torch.equal(unit(features.cuda()).cpu(), found)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_unit_gives_the_same_bits_on_a_gpu():
+    features = torch.nn.functional.normalize(torch.randn(5000, 512) ** 3, dim=-1).half()
+    assert torch.equal(unit(features.cuda()).cpu(), unit(features))
 
 
 def test_numbers_of_boxes_are_all_different():
