@@ -440,10 +440,9 @@ class Pool:
         try:
             _put(self.folder / name, data)
             self._name()
-            of_index = [file for file in _files(self.folder) if file.index == index]
-            places = [file.path.name for file in of_index]
-            for file in of_index[places.index(name) + 1 :] if name in places else []:
-                file.path.unlink(missing_ok=True)
+            for file in _files(self.folder):
+                if file.index == index and file.rank > (index, -len(shard.boxes), name):
+                    file.path.unlink(missing_ok=True)
         except OSError as error:
             raise _unwritable(self.folder.parent, error) from error
 

@@ -283,22 +283,23 @@ def test_a_reader_looks_again_when_a_shard_grows_meanwhile(pool, monkeypatch, sa
     assert said == []
 
 
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("turned", [False, True])
-def test_of_two_contents_the_same_one_is_read_everywhere(pool, turned, monkeypatch):
+def test_of_two_contents_the_same_one_is_read_everywhere(pool, turned, seed, monkeypatch):
     """Two devices that round differently write at once: neither sees the other's file before it has written its own."""
-    one, other = make(IDENTITIES[:4], [2] * 4), make(IDENTITIES[:4], [2] * 4, seed=1)
-    larger = make(IDENTITIES[:4], [2, 2, 2, 3], seed=2)
+
+    def at_once(one, other):
+        with monkeypatch.context() as blind:
+            blind.setattr(Pool, "read", lambda *_: None)
+            for shard in (one, other) if turned else (other, one):
+                pool.write(0, shard)
+
+    one, other = make(IDENTITIES[:4], [2] * 4, seed=2 * seed), make(IDENTITIES[:4], [2] * 4, seed=2 * seed + 1)
+    at_once(one, other)
     first = min(one, other, key=lambda shard: hashlib.sha256(shard.to_bytes()).hexdigest())
-    with monkeypatch.context() as blind:
-        blind.setattr(Pool, "read", lambda *_: None)
-        for shard in (one, other) if turned else (other, one):
-            pool.write(0, shard)
     assert same(pool.read(0), first)
-    assert not any(not same(pool.read(0), first) for _ in range(3))
-    with monkeypatch.context() as blind:
-        blind.setattr(Pool, "read", lambda *_: None)
-        for shard in (larger, first) if turned else (first, larger):
-            pool.write(0, shard)
+    larger = make(IDENTITIES[:4], [2, 2, 2, 3], seed=seed)
+    at_once(first, larger)
     assert same(pool.read(0), larger)
 
 
@@ -432,6 +433,21 @@ def test_a_root_that_cannot_be_written(tmp_path, monkeypatch):
         assert "\n" not in str(caught.value)
 
 
+def test_a_file_is_on_the_disc_before_it_has_its_name(pool, monkeypatch):
+    """The very file that was forced to the disc is renamed: nothing is copied into its place."""
+    fsync, forced = os.fsync, []
+
+    def watch(stream):
+        forced.append((os.fstat(stream).st_ino, os.fstat(stream).st_size, shards(pool)))
+        fsync(stream)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    pool.write(0, make(IDENTITIES[:4], [1] * 4))
+    [name] = shards(pool)
+    file = (pool.folder / name).stat()
+    assert forced == [(file.st_ino, file.st_size, []), (pool.folder.stat().st_ino, pool.folder.stat().st_size, [name])]
+
+
 def test_a_full_disc_leaves_nothing(pool, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -557,7 +573,7 @@ def test_writers_side_by_side(tmp_path):
 def test_a_draft_stays_while_its_process_lives(tmp_path):
     pool = open_pool(tmp_path)
     ready, go = context.Event(), context.Event()
-    process = context.Process(target=hold_draft, args=(pool.folder, ready, go))
+    process = context.Process(target=hold_draft, args=(pool.folder, ready, go), daemon=True)
     process.start()
     ready.wait()
     [stored] = Store(tmp_path).stored()

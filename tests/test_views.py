@@ -138,7 +138,7 @@ def test_no_boxes_at_all():
 def test_a_box_outside_its_picture_is_refused():
     views = Views(stub(), [noise(9, 12), noise(12, 9)])
     views.encode([whole(9, 12), whole(12, 9)])
-    for outside in ([0, 0, 12, 9], [-1, 0, 3, 3], [0, 10, 3, 3], [0, 0, 0, 3]):
+    for outside in ([0, 0, 8, 24], [0, 0, 12, 9], [-1, 0, 3, 3], [0, 10, 3, 3], [0, 0, 0, 3]):
         with pytest.raises(LgcaError, match="does not lie in a picture of 9 x 12"):
             views.encode([torch.tensor([outside]), whole(12, 9)])
 
@@ -233,13 +233,14 @@ def test_only_the_missing_is_encoded_and_handed_out():
 
 
 def test_what_is_known_first_stays():
-    boxes = [torch.tensor([[0, 0, 5, 5], [1, 1, 4, 4]])]
-    views = Views(rich(), [never], sizes=[(9, 9)], float16=True)
-    one, other = (torch.eye(12)[rows].half() for rows in ([0, 1], [2, 3]))
-    count = torch.tensor([2], dtype=torch.int32)
-    views.know(Encoded(torch.tensor([1], dtype=torch.int32), boxes[0][:1].int(), one[:1]))
-    views.know(Encoded(count, boxes[0].int(), other))
-    assert torch.equal(views.encode(boxes)[0], torch.eye(12)[[0, 3]])
+    boxes = torch.tensor([[0, 0, height, width] for height in range(1, 31) for width in range(1, 31)])  # (900, 4)
+    views = Views(rich(), [never], sizes=[(30, 30)], float16=True)
+    first, second = (torch.eye(2)[[k]].half() for k in range(2))
+    for start, features in ((300, first), (0, second), (0, first)):
+        of = boxes[start : start + 600]
+        views.know(Encoded(torch.tensor([len(of)]).int(), of.int(), features.repeat(len(of), 1)))
+    [vectors] = views.encode([boxes])
+    assert torch.equal(vectors.argmax(dim=1), torch.tensor([1] * 300 + [0] * 600))
 
 
 def test_recording_holds_what_was_asked_for_known_or_not():
@@ -287,8 +288,12 @@ def test_unit_gives_a_row_the_same_bits_in_any_company_and_order(rows, width, se
     assert torch.equal(torch.cat([unit(features[k : k + 1]) for k in range(rows)]), found)
     assert torch.equal(unit(features.T.contiguous().T), found)
     assert torch.equal(unit(unit(features).half() * 0), torch.zeros(rows, width))
-    if torch.cuda.is_available():
-        assert torch.equal(unit(features.cuda()).cpu(), found)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_unit_gives_the_same_bits_on_a_gpu():
+    features = torch.nn.functional.normalize(torch.randn(5000, 512) ** 3, dim=-1).half()
+    assert torch.equal(unit(features.cuda()).cpu(), unit(features))
 
 
 def test_numbers_of_boxes_are_all_different():

@@ -107,14 +107,11 @@ def verify(
     for damage in damaged:
         print(f"damaged: {damage.path}: {damage.reason}")
     shards = sum(len(pool.files) for pool in chosen)
-    sentence = f"{len(damaged)} of {_count(shards, 'shard')} in {_pools(chosen)}, {_size(chosen)}, damaged"
+    where = f"{_count(shards, 'shard')} in {_pools(chosen)}"
+    sentence = f"{len(damaged)} of {where} {'is' if len(damaged) == 1 else 'are'} damaged"
     if damaged and not fix:
-        raise LgcaError(f"{sentence}: remove them with lgca store verify --fix, and they are encoded again")
-    print(
-        f"{sentence} and removed."
-        if damaged
-        else f"{_count(shards, 'shard')} in {_pools(chosen)}, {_size(chosen)}: sound."
-    )
+        raise LgcaError(f"{sentence}: remove with lgca store verify --fix what is then encoded again")
+    print(f"{sentence}, and removed." if damaged else f"{where}, {_size(chosen)}: sound.")
 
 
 def _chosen(
