@@ -51,13 +51,30 @@ class Chunk:
         passes = len(asked().boxes) if scorer.passes is None else len(self.items) * scorer.passes
         return scores.float().cpu(), passes
 
+    def look_ahead(self, plans: Sequence[Plan]) -> None:
+        """Encode what is still missing of the boxes of plans that draw ahead, one plan after the other.
+
+        A crop's vector depends, in its last bits, on what it shares a batch with. So that a run which was killed
+        between two pools ends with the same bits, a pool is encoded by itself, before others can ask for a part of it.
+        """
+        for plan in plans:
+            with self.views.recording() as asked:
+                boxes = [
+                    draw(plan, *size, item.identity) for size, item in zip(self.views.sizes, self.items, strict=True)
+                ]
+                self.views.encode(boxes)
+            self._asked.append(((plan,), asked))
+
     def by_pool(self) -> dict[str, Encoded]:
         """What was asked for, by the pool that it belongs to, each box once.
 
         A box that a plan draws ahead is of that plan; all others of a method are of its one plan that does not.
         """
         numbers = BoxNumbers(self.views.sizes)
-        drawn = {pool_of(plan): self._drawn(plan, numbers) for plans, _ in self._asked for plan in plans if ahead(plan)}
+        drawn: dict[str, Tensor] = {}
+        for plan in (plan for plans, _ in self._asked for plan in plans if ahead(plan)):
+            if pool_of(plan) not in drawn:  # the first is the longest
+                drawn[pool_of(plan)] = self._drawn(plan, numbers)
         found: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
         for plans, asked in self._asked:
             encoded = asked()
@@ -122,7 +139,13 @@ class Reader:
         assert chunk >= 1, f"{chunk} pictures a chunk"
         self._manifest, self._encoder, self._chunk, self._on_error = manifest, encoder, chunk, on_error
         self._pools: dict[str, Pool] = {}
+        self._ahead: list[Plan] = []
         if store is not None:
+            longest: dict[str, Plan] = {}
+            for plan in filter(ahead, plans):
+                known = longest.setdefault(pool_of(plan), plan)
+                longest[pool_of(plan)] = max(known, plan, key=lambda of: of.get("n", 1))
+            self._ahead = [longest[name] for name in sorted(longest)]
             identities = [item.sha256 for item in manifest.items]
             for name in sorted({pool_of(plan) for plan in plans}):
                 key = pool_key(manifest, encoder, json.loads(name), RESIZE)
@@ -156,11 +179,12 @@ class Reader:
         new: dict[str, list[tuple[Chunk, Encoded]]] = defaultdict(list)
         for chunk in self._walk(positions, {name: of for name, of in stored.items() if of is not None}, threads):
             before = self._encoder.image_passes
+            chunk.look_ahead(self._ahead)
             yield chunk
             if self._pools and self._encoder.image_passes > before:
                 for name, encoded in chunk.by_pool().items():
                     new[name].append((chunk, encoded))
-        for name, parts in new.items():
+        for name, parts in new.items():  # in the order in which they were encoded, see `Chunk.look_ahead`
             self._pools[name].write(index, self._joined(positions, parts))
 
     def _joined(self, positions: range, parts: Sequence[tuple[Chunk, Encoded]]) -> Shard:

@@ -477,7 +477,7 @@ def test_csv_and_json_hold_the_same_rows(full):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--dataset", "imagenett"], "the data set 'imagenett': choose from imagenet, cub"),
+        (["--dataset", "imagenett"], "the data set 'imagenett': choose from imagenet, imagenet-v2"),
         (["--dataset", "dtd,eurosat"], "the data set 'eurosat'"),
         (["--encoder", "aviary"], "the encoder 'aviary': choose from ViT-B-32-quickgelu:openai"),
         (["--method", "goal"], "the method 'goal': choose from clip, clip-e"),

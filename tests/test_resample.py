@@ -175,7 +175,7 @@ def test_threads_change_nothing_and_are_shared(hopper):
     with ThreadPoolExecutor(4) as pool:  # pictures are cut side by side
         for found in pool.map(lambda _: crops(hopper, boxes, 32, threads=3), range(12)):
             assert torch.equal(found, expected)
-    assert threading.active_count() <= before
+    assert threading.active_count() <= before + 3  # a shared pool may not have started all its threads before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

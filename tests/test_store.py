@@ -5,6 +5,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import time
@@ -217,12 +218,13 @@ def test_pool_key_names_all_that_decides_features(tmp_path):
         "manifest": manifest.sha256,
         "encoder": {
             "name": "custom", "weights_sha256": "a" * 64, "activation": "gelu", "precision": "float32", "size": 16,
-            "mean": [0, 0, 0], "std": [1, 1, 1],
+            "mean": [0, 0, 0], "std": [1, 1, 1], "code": key["encoder"]["code"],
         },
         "resize": "bicubic",
         "plan": {"draw": "whole"},
     }  # fmt: skip
     assert Store(tmp_path / "store").pool(key, IDENTITIES).folder.is_dir()
+    assert re.fullmatch("[0-9a-f]{64}", key["encoder"]["code"])
     with pytest.raises(LgcaError, match="'custom' has no hash of its weights"):
         store.pool_key(manifest, rich(), {"draw": "whole"}, "bicubic")
 
