@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import miniatures
 import open_clip
@@ -16,11 +15,15 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
-from typer.testing import CliRunner
 
 from lgca_core import datasets, results
-from lgca_core.cli import app
+from lgca_core.class_prompts import ClassPrompts
+from lgca_core.encoder import load_encoder
+from lgca_core.evaluate import evaluate
+from lgca_core.lgca import LGCA
 from lgca_core.methods import METHODS
+from lgca_core.store import Store
+from lgca_core.wca import WCA
 
 SMALL = ["--n", "2", "--steps", "1", "--seeds", "1", "--device", "cpu"]
 
@@ -39,41 +42,38 @@ def shallow(tmp_path_factory) -> str:
     return f"ViT-B-32-quickgelu-shallow:{folder / 'untrained.safetensors'}"
 
 
-def prompts(folder: Path, classes) -> list[str]:
-    """Files of generated prompts for some classes, as options."""
-    tables = {
+def tables(classes) -> dict:
+    """Generated prompts for some classes."""
+    return {
         "descriptions": {name: [f"A {name} is seen here.", f"It is plainly a {name}."] for name in classes},
         "descriptors": {name: ["a clear outline", "has two sides"] for name in classes},
         "templates": ["a photo of a {}.", "a drawing of a {}."],
     }
-    words = []
-    for kind, table in tables.items():
-        (folder / f"{kind}.json").write_text(json.dumps(table))
-        words += [f"--{kind}", str(folder / f"{kind}.json")]
-    return words
+
+
+@pytest.fixture(scope="module")
+def encoders(shallow):
+    return [load_encoder(spec, device="cpu") for spec in ("aviary", shallow)]
 
 
 @pytest.mark.parametrize("name", miniatures.IDS)
-def test_every_method_runs_on_every_data_set_and_a_second_time_for_nothing(name, shallow, tmp_path, monkeypatch):
+def test_every_method_runs_on_every_data_set_and_a_second_time_for_nothing(name, encoders, tmp_path, monkeypatch):
     monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
     miniatures.enter(monkeypatch, name)
     place = miniatures.make(name, tmp_path / "copy")
     manifest = datasets.open_dataset(f"{name}:{place}")
-    said = prompts(tmp_path, manifest.classes)
-    for encoder in ("aviary", shallow):
-        records = []
-        for run in ("first", "second"):
-            out = tmp_path / encoder.partition(":")[0] / run
-            words = ["evaluate", "--dataset", f"{name}:{place}", "--encoder", encoder, "--out", str(out)]
-            done = CliRunner().invoke(app, [*words, "--method", ",".join(METHODS), *said, *SMALL])
-            assert done.exit_code == 0, done.output
-            records.append(results.load(out))
-        (first, answers), (second, again) = records
-        assert first.dataset.name == name and first.dataset.count == len(manifest.items)
-        assert {of.method for of in first.runs} == set(METHODS)
+    said = ClassPrompts.by_name(manifest.classes, **tables(manifest.classes))
+    settings = {"seeds": (0,), "wca": WCA(n=2), "lgca": LGCA(n=2, steps=1)}
+    for encoder in encoders:
+        store = Store(tmp_path / "store")
+        first, answers = evaluate(manifest, encoder, list(METHODS), said, store=store, **settings)
+        second, again = evaluate(manifest, encoder, list(METHODS), said, store=store, **settings)
         assert first.image_passes > 0 < first.text_passes
         assert (second.image_passes, second.text_passes) == (0, 0)
         pd.testing.assert_frame_equal(again, answers, check_exact=True)
+        record = results.save(second, again, tmp_path / "record", force=True)
+        assert results.load(tmp_path / "record")[0] == record
+        assert record.dataset.count == len(manifest.items) and {of.method for of in record.runs} == set(METHODS)
 
 
 def test_ten_kills_leave_no_trace(tmp_path):
@@ -91,7 +91,7 @@ def test_ten_kills_leave_no_trace(tmp_path):
     ]
 
     def run(out: str, features: str, kill_after: float | None = None) -> int:
-        words = [*command, *SMALL, "--chunk", "8", "--out", str(tmp_path / out), "--force"]
+        words = [*command, "--method", "clip,wca,lgca", *SMALL, "--chunk", "8", "--out", str(tmp_path / out), "--force"]
         environment = {**os.environ, **store, "LGCA_STORE": str(tmp_path / features)}
         process = subprocess.Popen(
             words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
