@@ -193,10 +193,8 @@ def lineage(picture: Image.Image, chain: pd.DataFrame, truth: str, columns: int 
         ax.imshow(picture.crop(box), interpolation="lanczos")
         ax.set_axis_off()
         colour = sns.color_palette()[2] if row["right"] else sns.color_palette()[3]
-        text = f"step {row['step']}: {row['margin']:+.3f}\n".replace("-", "−") + "\n".join(
-            textwrap.wrap(row["best"], 18)
-        )
-        ax.set_title(text, color=colour)
+        margin = f"step {row['step']}: {row['margin']:+.3f}".replace("-", "−")
+        ax.set_title("\n".join([margin, *textwrap.wrap(row["best"], 18)]), color=colour)
     return figure
 
 
@@ -281,12 +279,7 @@ def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
     def bold(column: pd.Series) -> list[str]:
         return ["font-weight: 700" if t else "" for t in tied]
 
-    return (
-        shown.style.set_table_attributes('class="dataframe"')
-        .hide(axis="index")
-        .apply(bold, subset=["top-1, %"])
-        .set_caption(caption)
-    )
+    return simple_table(shown, caption).apply(bold, subset=["top-1, %"])
 
 
 def _signed(share: float) -> str:
@@ -341,12 +334,8 @@ def training_seeds(shipped: pd.DataFrame, folder: Path | str, trained: Sequence[
         )
     frame = pd.DataFrame(columns).loc[shipped["method"]]
     frame.insert(0, "method", [name(method) for method in frame.index])
-    shown = (
-        frame.style.set_table_attributes('class="dataframe"')
-        .hide(axis="index")
-        .format(dict.fromkeys(columns, "{:.1f}"), na_rep="not available")
-    )
-    return shown.set_caption("Top-1 accuracy, %, by training seed of the embedded encoder")
+    caption = "Top-1 accuracy, %, by training seed of the embedded encoder"
+    return simple_table(frame, caption).format(dict.fromkeys(columns, "{:.1f}"), na_rep="not available")
 
 
 def margins_by_step(chains: pd.DataFrame) -> Figure:

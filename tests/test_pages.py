@@ -21,10 +21,14 @@ class Silent(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # a browser asks for dozens of files at once; with the usual 5 some are refused
+
+
 @pytest.fixture(scope="module")
 def addresses():
     """The two ways to open the book: from disk, and from a server."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(HTML))) as server:
+    with Server(("127.0.0.1", 0), partial(Silent, directory=str(HTML))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield {"file": HTML.as_uri(), "http": f"http://127.0.0.1:{server.server_port}"}
         server.shutdown()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lgca_core.aviary.painter import Scene
 
-VERSION = "1"
+VERSION = "2"
 """Changes whenever a picture or a sentence of a split would change."""
 
 

@@ -20,7 +20,7 @@ import math
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from lgca_core.aviary.encoder import MODEL_NAME, register
 from lgca_core.aviary.language import HABITAT_PHRASES, THINGS, caption, claim_codes, descriptions
 from lgca_core.aviary.painter import HABITATS, PARTS, STYLES, Scene, paint
+from lgca_core.aviary.recipe import Config
 from lgca_core.aviary.species import ATTRIBUTES, VALUES, Species, draw_training_species
 from lgca_core.aviary.splits import scenes
 
@@ -61,26 +62,6 @@ BLANK, START, END = 1, 2, 3
 """The token whose embedding stays zero, as an untrained word looks to the text tower; the two that frame a text."""
 GROUP = 128
 """Captions of similar length that go through the text tower together."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything that fixes a training run."""
-
-    seed: int = 1
-    steps: int = 3000
-    batch: int = 256
-    scenes: int = 16000
-    lr: float = 1.5e-3
-    warmup: int = 200
-    weight_decay: float = 0.05
-    first_scale: float = 14.0
-    last_scale: float = 100.0
-    whole: float = 0.42
-    crops: float = 0.30
-    blank: float = 0.06
-    attributes: float = 0.3
-    patches: float = 0.3
 
 
 # --- pictures -------------------------------------------------------------------------------------
