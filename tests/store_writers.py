@@ -3,13 +3,13 @@
 import os
 import resource
 import signal
-import sys
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import torch
+from steps import Steps
 
 from lgca_core import store
 from lgca_core.store import Pool, Report, Shard, Store
@@ -53,17 +53,7 @@ def write_all(root: Path, kill_at: int | None = None, most: int | None = None) -
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     shards = [big(0), big(1), big(2), grown()]
-    steps = 0
-
-    def step(event: str, _: object) -> None:
-        nonlocal steps
-        if event.split(".")[0] in ("open", "os", "fcntl") and event != "os.kill":
-            if steps == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            steps += 1
-
-    if kill_at is not None:
-        sys.addaudithook(step)
+    Steps(kill_at)
     pool = open_pool(root)
     for index, shard in zip((0, 1, 2, 0), shards, strict=True):
         pool.write(index, shard)

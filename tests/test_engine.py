@@ -2,30 +2,33 @@
 
 import copy
 import json
+import multiprocessing
 import os
 import random
+import shutil
 import signal
-import subprocess
 import sys
-import time
+from pathlib import Path
 
 import miniatures
+import numpy as np
 import open_clip
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
+from steps import Steps
 
 from lgca_core import datasets, results
 from lgca_core.class_prompts import ClassPrompts
+from lgca_core.cli import main
 from lgca_core.encoder import load_encoder
 from lgca_core.evaluate import evaluate
 from lgca_core.lgca import LGCA
 from lgca_core.methods import METHODS
-from lgca_core.store import Store
+from lgca_core.store import PICTURES, Store
 from lgca_core.wca import WCA
-
-SMALL = ["--n", "2", "--steps", "1", "--seeds", "1", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -76,39 +79,53 @@ def test_every_method_runs_on_every_data_set_and_a_second_time_for_nothing(name,
         assert record.dataset.count == len(manifest.items) and {of.method for of in record.runs} == set(METHODS)
 
 
+def lgca(words: list[str], environment: dict[str, str], seen: Path, kill_at: int | None) -> None:
+    """`lgca WORDS` in a process of its own; in the file `seen`, what it said and then the number of its steps."""
+    os.environ.update(environment)
+    sys.argv[1:] = words
+    with seen.open("w", encoding="utf-8") as sys.stdout:
+        steps = Steps(kill_at)
+        try:
+            main()
+        finally:
+            print(steps.count)
+
+
 def test_ten_kills_leave_no_trace(tmp_path):
     """SIGKILL at random points, over and over: the predictions are those of a run that nobody disturbed."""
-    store = {"LGCA_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "lgca_core.cli",
-        "evaluate",
-        "--dataset",
-        "aviary-clean",
-        "--method",
-        "clip,wca,lgca",
-    ]
+    pictures, said = tmp_path / "pictures", tmp_path / "said.json"
+    drawn = np.random.default_rng(0)
+    for number in range(2 * PICTURES + 10):  # three shards
+        place = pictures / ("round", "square", "long")[number % 3] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(drawn.integers(256, size=(30, 40, 3), dtype=np.uint8)).save(place)
+    said.write_text(json.dumps(tables(["round", "square", "long"])["descriptions"]))
+    words = ["evaluate", "--images", str(pictures), "--descriptions", str(said), "--method", "clip,wca,lgca"]
+    words += ["--n", "2", "--steps", "1", "--seeds", "1", "--device", "cpu", "--force"]
+    # Processes that have imported everything already: it is the work that is killed.
+    fork = multiprocessing.get_context("forkserver")
+    fork.set_forkserver_preload(["lgca_core.cli", "lgca_core.encoder", "lgca_core.evaluate", "open_clip"])
 
-    def run(out: str, features: str, kill_after: float | None = None) -> int:
-        words = [*command, "--method", "clip,wca,lgca", *SMALL, "--chunk", "8", "--out", str(tmp_path / out), "--force"]
-        environment = {**os.environ, **store, "LGCA_STORE": str(tmp_path / features)}
-        process = subprocess.Popen(
-            words, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        if kill_after is not None:
-            time.sleep(kill_after)
-            process.send_signal(signal.SIGKILL)
-        said = process.communicate()[0]
-        assert process.returncode in (0, -signal.SIGKILL), said
-        return process.returncode
+    def run(name: str, kill_at: int | None = None) -> bool:
+        """Whether it was killed."""
+        environment = {"LGCA_STORE": str(tmp_path / "store" / name), "OMP_NUM_THREADS": "1"}
+        seen = tmp_path / f"{name}.txt"
+        process = fork.Process(target=lgca, args=([*words, "--out", str(tmp_path / name)], environment, seen, kill_at))
+        process.start()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL), seen.read_text()
+        return process.exitcode != 0
 
-    started = time.monotonic()
-    assert run("whole", "store-1") == 0
-    seconds = time.monotonic() - started
-    chance = random.Random(0)
-    killed = [run("disturbed", "store-2", chance.uniform(0.2, 0.9) * seconds) for _ in range(10)]
-    assert -signal.SIGKILL in killed
-    assert run("disturbed", "store-2") == 0
-    whole, disturbed = (tmp_path / out / "predictions.parquet" for out in ("whole", "disturbed"))
-    assert whole.read_bytes() == disturbed.read_bytes()
+    assert not run("whole")
+    steps = int((tmp_path / "whole.txt").read_text().split()[-1])
+    chance, kills = random.Random(0), 0
+    while kills < 10:
+        if run("disturbed", chance.randrange(steps)):
+            kills += 1
+        else:  # it was through before that step: from nothing again
+            shutil.rmtree(tmp_path / "store" / "disturbed")
+    assert not run("disturbed")
+    whole, disturbed = (tmp_path / name for name in ("whole", "disturbed"))
+    assert (whole / "predictions.parquet").read_bytes() == (disturbed / "predictions.parquet").read_bytes()
+    # What the killed runs had finished was not encoded again.
+    assert results.load(disturbed)[0].image_passes < results.load(whole)[0].image_passes
