@@ -56,7 +56,7 @@ else:
         f"{slug(encoder)}/{slug(dataset)}": {
             "dataset": dataset,
             "encoder": encoder,
-            "method": chosen("methods", ",".join([*METHODS, "clip-d", "wca-released", "gc", "bifta", "lazsl"])),
+            "method": chosen("methods", ",".join([*METHODS, "clip-d", "wca-released", "gc", "bifta", "lazsl", "lazsl-d"])),
             "seeds": int(config.get("seeds", 5)),
             "device": config.get("device", "auto"),
         }

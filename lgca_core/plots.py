@@ -40,6 +40,10 @@ NAMES = {
     "wca-released": "WCA, as released",
     "lgca": "LGCA, equal crops",
     "lgca-equal": "LGCA, equal passes",
+    "gc": "GC, our adaptation",
+    "bifta": "BiFTA",
+    "lazsl": "LaZSL",
+    "lazsl-d": "LaZSL, descriptors",
 }
 """How pages call the methods of `evaluate.METHODS`."""
 

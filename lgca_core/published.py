@@ -79,10 +79,11 @@ METHODS: dict[str, str] = {
     "cupl": "CuPL",
     "wca": "WCA",
     "wca-released": "WCA",
-    "lazsl": "LaZSL",
+    "lazsl-d": "LaZSL",
     "lgca": "LGCA",
 }
-"""Our method -> the papers' name. WCA as written and as released differ, and the paper has one number for both."""
+"""Our method -> the papers' name. WCA as written and as released differ, and the paper has one number for both; LaZSL's
+paper reads short descriptors."""
 
 DRAWN = frozenset({"Waffle", "WCA", "LaZSL", "LGCA"})
 """The papers' methods that draw at random: words or crops."""

@@ -10,7 +10,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from lgca_core import notebooks
+from lgca_core import notebooks, plots
+from lgca_core.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
@@ -89,3 +90,7 @@ def test_conda_installs_the_same_pins():
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     assert pip == ["-r requirements.lock", "-e ."]
     assert f"python{project()['requires-python']}" in environment["dependencies"]
+
+
+def test_every_method_has_a_name_on_the_pages():
+    assert plots.NAMES.keys() == METHODS.keys()

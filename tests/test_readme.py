@@ -1,0 +1,41 @@
+"""What the README says about data sets and cost is what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+from stub_encoder import noise, rich
+
+from lgca_core import datasets, evaluate
+from lgca_core.catalogue import SOURCES
+from lgca_core.class_prompts import ClassPrompts
+from lgca_core.methods import METHODS
+from lgca_core.store import Store
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PASSES = int(re.search(r"\(([\d,]+) passes a picture", README)[1].replace(",", ""))
+WIDTH = 512
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_table_of_costs(name):
+    source = SOURCES[name]
+    passes, features = source.images * PASSES, source.images * PASSES * WIDTH * 2
+    cells = [f"`{name}`", f"{source.images:,}", source.download, f"{passes / 1e6:.1f} M", f"{features / 1e9:.0f} GB"]
+    assert f"| {' | '.join([*cells, source.licence])} |" in README.splitlines()
+
+
+def test_the_passes_of_a_picture(tmp_path):
+    """Of all methods with their usual settings on a picture of usual size, each crop encoded once."""
+    for name in ("red", "blue"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        noise(375, 500, seed=len(name)).save(tmp_path / "pictures" / name / "1.png")
+    manifest = datasets.folder(tmp_path / "pictures")
+    words = {name: [f"a {name} one", f"{name} all over"] for name in manifest.classes}
+    said = ClassPrompts.by_name(manifest.classes, descriptions=words, descriptors=words)
+    encoder = rich(sha256="0" * 64)
+    record, _ = evaluate.evaluate(manifest, encoder, list(METHODS), said, store=Store(tmp_path / "store"))
+    assert record.image_passes / 2 == pytest.approx(PASSES, rel=0.01)
+    [wca] = [run for run in record.runs if run.method == "wca" and run.seed == 0]
+    assert f"WCA alone with one seed: {wca.passes_per_image:.0f}" in README
