@@ -43,21 +43,27 @@ def class_matrix(
         flat += anchors  # in the same batches
     vectors = encoder.encode_texts(flat)  # (M, D), or (M + C, D)
     t = vectors[:m]  # (M, D)
-    of = torch.repeat_interleave(torch.tensor(counts, device=t.device))  # (M,): the class of each prompt
+    lengths = torch.tensor(counts, device=t.device)  # (C,)
+    of = torch.repeat_interleave(lengths)  # (M,): the class of each prompt
     if anchors is None:
         v = torch.ones(m, device=t.device)  # (M,)
     else:
         cosine = (t * vectors[m:][of]).sum(dim=-1)  # (M,)
-        v = (temperature * (cosine - 1)).exp()  # a cosine is at most 1: no overflow
-    total = torch.zeros(c, device=t.device).index_add_(0, of, v)  # (C,)
+        highest = torch.segment_reduce(cosine, "max", lengths=lengths)  # (C,)
+        v = (temperature * (cosine - highest[of])).exp()
+    # Sums in the order of the prompts: on a GPU too they come out the same every time.
+    total = torch.segment_reduce(v, "sum", lengths=lengths)  # (C,)
     v = v / total[of]  # sums to 1 within a class
-    z = torch.zeros(c, t.shape[1], device=t.device).index_add_(0, of, v[:, None] * t)  # (C, D)
+    z = torch.segment_reduce(v[:, None] * t, "sum", lengths=lengths, axis=0)  # (C, D)
     return F.normalize(z, dim=-1) if renormalise else z
 
 
 def logits(vectors: Tensor, matrix: Tensor) -> Tensor:
-    """Image vectors (B, D) against a class matrix (C, D): scores (B, C), in cosine units."""
+    """Image vectors (B, D) against a class matrix (C, D): scores (B, C) float32, in cosine units.
+
+    Summed in float64, so that a picture's scores do not depend on how many others are scored with it.
+    """
     assert vectors.shape[-1] == matrix.shape[-1], (
         f"image vectors are {vectors.shape[-1]} wide, class vectors {matrix.shape[-1]}"
     )
-    return vectors @ matrix.T
+    return (vectors.double() @ matrix.double().T).float()

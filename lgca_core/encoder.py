@@ -43,7 +43,8 @@ class Encoder:
     Attributes:
         size: S, side of the square input in pixels.
         mean, std: of the three channels, for pixels scaled to [0, 1].
-        name, sha256, activation, precision: for the record; ``sha256`` is that of the weights.
+        name, sha256, activation, precision: for the record; ``sha256`` is that of the weights. A store goes by
+            them, and by ``architecture``, a hash of what the model is built from besides its weights.
         device: where ``image`` wants its crops, and where the vectors are returned.
         batch_size: most crops or sentences in one call.
         workers: batches of crops encoded side by side in threads, for a CPU; the vectors do not depend on it. More
@@ -58,6 +59,7 @@ class Encoder:
     std: Sequence[float]
     name: str = "custom"
     sha256: str | None = None
+    architecture: str | None = None
     activation: str | None = None
     precision: str = "float32"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -176,6 +178,7 @@ def load_encoder(
         std=tuple(preprocess["std"]),
         name=label,
         sha256=sha256,
+        architecture=hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
         activation=activation,
         precision=precision,
         device=place,
@@ -210,7 +213,9 @@ def _device(device: str) -> torch.device:
         raise LgcaError(f"device must be one of auto, cpu, cuda, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise LgcaError("no CUDA device is available here: use device cpu or auto")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())  # by number: threads have a current device of their own
 
 
 def _resolve(spec: str | None) -> tuple[str, str, str]:

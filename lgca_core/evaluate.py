@@ -10,10 +10,12 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import torch
 from pydantic import JsonValue
@@ -27,6 +29,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.features import Reader, sentence_vectors
 from lgca_core.lgca import LGCA
 from lgca_core.methods import METHODS, Scorer, Settings, Texts, check_methods, plain
+from lgca_core.plans import ahead
 from lgca_core.resample import RESIZE, open_picture
 from lgca_core.results import (
     COLUMNS,
@@ -46,11 +49,15 @@ Progress = Callable[[int, int], None]
 
 
 class _Known:
-    """The text half of an encoder for sentences encoded ahead: several methods read the same ones."""
+    """The text half of an encoder for lists of sentences encoded ahead, with their vectors.
 
-    def __init__(self, encoder: Encoder, sentences: Sequence[str], store: Store | None) -> None:
-        self._row = {sentence: row for row, sentence in enumerate(dict.fromkeys(sentences))}
-        self._vectors = sentence_vectors(encoder, list(self._row), store)  # (distinct, D)
+    A list is encoded by itself, so that a vector does not depend, in its last bits, on which other methods run.
+    """
+
+    def __init__(self, *lists: tuple[Sequence[str], Tensor]) -> None:
+        sentences = [sentence for of_list, _ in lists for sentence in of_list]
+        self._row = {sentence: row for row, sentence in reversed(list(enumerate(sentences)))}  # the first of equals
+        self._vectors = torch.cat([vectors for _, vectors in lists])  # (M, D)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """(n, D)"""
@@ -59,12 +66,39 @@ class _Known:
 
 @dataclass
 class _Job:
-    """One method with one seed."""
+    """One method with one seed.
+
+    ``columns`` (C,) gives the scorer's class of each class: classes that are described alike are scored once, so that
+    they tie exactly.
+    """
 
     method: str
     seed: int
     scorer: Scorer
+    columns: Tensor
     passes: int = 0  # of the encoder for this method alone, so far
+    predictions: list[Tensor] = field(default_factory=list)  # a tensor a chunk
+    margins: list[Tensor] = field(default_factory=list)
+
+    def answers(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The scorer's logits (B, C') -> logits of all classes (B, C), and how far the best is ahead (B,).
+
+        Raises LgcaError where they are not finite.
+        """
+        scores = scores.float().cpu()[:, self.columns]
+        if not scores.isfinite().all():
+            raise LgcaError(
+                f"the scores of {self.method} are not finite: choose another precision, or lower temperatures"
+            )
+        top = scores.topk(min(2, scores.shape[1]), dim=1).values
+        return scores, top[:, 0] - top[:, -1]
+
+    def keep(self, scores: Tensor, passes: int) -> None:
+        """Of equal logits the first class wins."""
+        scores, margins = self.answers(scores)
+        self.predictions.append(scores.argmax(dim=1))
+        self.margins.append(margins)
+        self.passes += passes
 
     def run(self, correct: int, total: int) -> Run:
         """For the record."""
@@ -85,6 +119,7 @@ def _jobs(
     seeds: Sequence[int],
     settings: Settings,
     store: Store | None = None,
+    dataset: str | None = None,
 ) -> tuple[list[_Job], str]:
     """Every method and seed, ready to score; and the hash of all prompts."""
     check_methods(methods)
@@ -94,16 +129,26 @@ def _jobs(
         for seed in (seeds if METHODS[method].seeded else (0,))
     }
     anchors = [anchor for [anchor] in prompt.plain(prompts.classes)]
-    sentences = [sentence for of_job in asked.values() for of_class in of_job for sentence in of_class]
-    if any(METHODS[method].anchored for method in methods):
-        sentences += anchors
-    known = cast(Encoder, _Known(encoder, sentences, store))
-    texts: dict[Any, Texts] = {}
+
+    @cache
+    def encoded(sentences: tuple[str, ...]) -> tuple[Sequence[str], Tensor]:
+        return sentences, sentence_vectors(encoder, sentences, store, dataset=dataset)
+
+    texts: dict[Any, tuple[Texts, Tensor]] = {}
     jobs = []
     for (method, seed), of_job in asked.items():
-        kind = METHODS[method].prompts
-        shared = texts.setdefault((kind, seed if kind == "waffle" else None), Texts(known, of_job, anchors))
-        jobs.append(_Job(method, seed, METHODS[method].prepare(shared, seed, settings)))
+        kind, anchored = METHODS[method].prompts, METHODS[method].anchored
+        key = (kind, seed if kind == "waffle" else None, anchored)
+        if key not in texts:
+            of_class = [(tuple(said), anchor if anchored else "") for said, anchor in zip(of_job, anchors, strict=True)]
+            distinct = {of: number for number, of in enumerate(dict.fromkeys(of_class))}
+            lists = [encoded(tuple(dict.fromkeys(sentence for said, _ in distinct for sentence in said)))]
+            if anchored:
+                lists.append(encoded(tuple(dict.fromkeys(anchors))))
+            shared = Texts(cast(Encoder, _Known(*lists)), [said for said, _ in distinct], [of for _, of in distinct])
+            texts[key] = shared, torch.tensor([distinct[of] for of in of_class])
+        shared, columns = texts[key]
+        jobs.append(_Job(method, seed, METHODS[method].prepare(shared, seed, settings), columns))
     return jobs, prompt.digest({f"{method}#{seed}": of_job for (method, seed), of_job in asked.items()})
 
 
@@ -133,8 +178,9 @@ def encode(
     k, n = part
     if not 1 <= k <= n:
         raise LgcaError(f"there is no part {k} of {n}: parts are counted from 1")
-    _check(seeds, chunk)
-    jobs, _ = _jobs(encoder, prompts, methods, seeds, Settings(wca or WCA(), lgca or LGCA()), store)
+    _check(manifest, prompts, seeds, chunk)
+    settings = Settings(wca or WCA(), lgca or LGCA())
+    jobs, _ = _jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)
     total = store.shards(len(manifest.items))
     shards = range((k - 1) * total // n, k * total // n)
     plans = [plan for job in jobs for plan in job.scorer.plans]
@@ -142,7 +188,8 @@ def encode(
     done = 0
     for pictures in reader:
         for job in jobs:
-            pictures.scores(job.scorer)
+            if not all(map(ahead, job.scorer.plans)):  # the others' boxes are encoded
+                pictures.scores(job.scorer)
         done += len(pictures.items)
         if progress:
             progress(done + len(reader.skipped), reader.total)
@@ -172,12 +219,12 @@ def evaluate(
         seeds: crop pools (and Waffle draws); a method without chance runs once, as seed 0.
         wca, lgca: their settings; ``lgca-equal`` is `lgca` with as many crops as the passes of `wca` pay for. The peers
             ``gc``, ``bifta`` and ``lazsl`` look at the crops of `wca`.
-        chunk: pictures held in memory at once; the next chunk is read meanwhile. It does not change the
-            result.
+        chunk: pictures looked at together; the next chunk is read meanwhile. It changes results by no more than the
+            rounding of the encoder, whose batches it fills.
         on_error: stop at a picture that cannot be read (``raise``), or list it in the record and go on
             (``skip``).
         store: where features are looked up and kept, so that no run encodes them again; their vectors are then
-            rounded to float16, those that are new as well, so that the result does not depend on what was there.
+            rounded to float16, those that are new as well, so that the result is the same whether they were there.
         progress: called with (pictures done, pictures in all) after each chunk.
         parameters: whatever else the caller wants the record to hold.
 
@@ -189,33 +236,26 @@ def evaluate(
     """
     began, started = time.perf_counter(), utc_now()
     settings = Settings(wca or WCA(), lgca or LGCA())
-    _check(seeds, chunk)
+    _check(manifest, prompts, seeds, chunk)
     images_before, texts_before = encoder.image_passes, encoder.text_passes
     if encoder.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(encoder.device)
 
-    if prompts.classes != manifest.classes:
-        raise LgcaError(f"the prompts are of other classes than {manifest.name} has, or in another order")
-    jobs, prompts_sha256 = _jobs(encoder, prompts, methods, seeds, settings, store)
+    jobs, prompts_sha256 = _jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)
     plans = [plan for job in jobs for plan in job.scorer.plans]
     reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans)
-    frames: list[pd.DataFrame] = []
-    done = 0
+    items: list[Item] = []
     for part in reader:
-        keys = [manifest.key(item) for item in part.items]
         for job in jobs:
-            scores, passes = part.scores(job.scorer)
-            job.passes += passes
-            frames.append(_rows(job, keys, part.items, scores))
-        done += len(part.items)
+            job.keep(*part.scores(job.scorer))
+        items += part.items
         if progress:
-            progress(done + len(reader.skipped), reader.total)
+            progress(len(items) + len(reader.skipped), reader.total)
     skipped = [*manifest.skipped, *reader.skipped]
-    if not frames:
+    if not items:
         raise LgcaError(f"{manifest.root}: no picture could be read, all {len(skipped)} were skipped")
-    # Rows by job, then by picture: the order of the pictures does not depend on the chunks.
-    predictions = pd.concat(frames[k] for j in range(len(jobs)) for k in range(j, len(frames), len(jobs)))
-    predictions = predictions.reset_index(drop=True)
+    done = len(items)
+    predictions = _table(jobs, [manifest.key(item) for item in items], items)
 
     hits = predictions["label"] == predictions["prediction"]
     correct = hits.groupby([predictions["method"], predictions["seed"]]).sum()
@@ -266,26 +306,26 @@ def evaluate(
     return record, predictions
 
 
-def _check(seeds: Sequence[int], chunk: int) -> None:
+def _check(manifest: Manifest, prompts: ClassPrompts, seeds: Sequence[int], chunk: int) -> None:
+    if prompts.classes != manifest.classes:
+        raise LgcaError(f"the prompts are of other classes than {manifest.name} has, or in another order")
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise LgcaError(f"seeds must be different whole numbers from 0 on, not {list(seeds)}")
     if chunk < 1:
         raise LgcaError(f"a chunk must hold at least one picture, not {chunk}")
 
 
-def _rows(job: _Job, keys: Sequence[str], items: Sequence[Item], scores: Tensor) -> pd.DataFrame:
-    """Predictions of one job on one chunk; scores (B, C). Of equal logits the first class wins."""
-    best = scores.argmax(dim=1)
-    top = scores.topk(min(2, scores.shape[1]), dim=1).values
+def _table(jobs: Sequence[_Job], keys: Sequence[str], items: Sequence[Item]) -> pd.DataFrame:
+    """Predictions in long form: by job, then by picture."""
     frame = pd.DataFrame(
         {
-            "path": keys,
-            "image": [item.sha256 for item in items],
-            "label": [item.label for item in items],
-            "method": job.method,
-            "seed": job.seed,
-            "prediction": best.numpy(),
-            "margin": (top[:, 0] - top[:, -1]).numpy(),
+            "path": np.tile(np.array(keys, dtype=object), len(jobs)),
+            "image": np.tile(np.array([item.sha256 for item in items], dtype=object), len(jobs)),
+            "label": np.tile([item.label for item in items], len(jobs)),
+            "method": np.repeat(np.array([job.method for job in jobs], dtype=object), len(items)),
+            "seed": np.repeat([job.seed for job in jobs], len(items)),
+            "prediction": torch.cat([part for job in jobs for part in job.predictions]).numpy(),
+            "margin": torch.cat([part for job in jobs for part in job.margins]).numpy(),
         }
     )
     return frame.astype(COLUMNS)
@@ -312,10 +352,10 @@ def classify(
     classes = prompts.classes
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise LgcaError(f"at least two different classes are needed, not {list(classes)}")
-    [job, *_], _ = _jobs(encoder, prompts, [method], [seed], Settings(wca or WCA(), lgca or LGCA()))
+    [job], _ = _jobs(encoder, prompts, [method], [seed], Settings(wca or WCA(), lgca or LGCA()))
     for path in pictures:
         views = Views(encoder, [open_picture(path)])
-        scores = job.scorer.scores(views, [file_hash(path)]).float().cpu()  # (1, C)
+        scores, _ = job.answers(job.scorer.scores(views, [file_hash(path)]))  # (1, C)
         order = scores[0].argsort(descending=True, stable=True).tolist()
         yield [(classes[c], float(scores[0, c])) for c in order]
 

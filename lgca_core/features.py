@@ -118,7 +118,7 @@ class Reader:
     """The chunks of a data set, in the manifest's order.
 
     Args:
-        chunk: pictures held in memory at once. Those of the next chunk are read meanwhile.
+        chunk: pictures looked at together. Those of the next chunk are read meanwhile.
         on_error: stop at a picture that cannot be read (``raise``), or list it in ``skipped`` and go on (``skip``).
         store: where features are looked up and kept; None for nowhere.
         plans: of all methods that will look.
@@ -148,7 +148,7 @@ class Reader:
             self._ahead = [longest[name] for name in sorted(longest)]
             identities = [item.sha256 for item in manifest.items]
             for name in sorted({pool_of(plan) for plan in plans}):
-                key = pool_key(manifest, encoder, json.loads(name), RESIZE)
+                key = pool_key(identities, encoder, json.loads(name), RESIZE)
                 self._pools[name] = store.pool(key, identities, dataset=manifest.name)
         self._shards = shards
         self.skipped: list[Skipped] = []
@@ -175,13 +175,15 @@ class Reader:
 
     def _shard(self, index: int, positions: range, threads: ThreadPoolExecutor) -> Iterator[Chunk]:
         """The chunks of one shard; what had to be encoded is in the store once the last of them was looked at."""
-        stored = {name: pool.read(index) for name, pool in self._pools.items()}
+        read = {name: pool.read(index) for name, pool in self._pools.items()}
+        stored = {name: shard for name, shard in read.items() if shard is not None}
         new: dict[str, list[tuple[Chunk, Encoded]]] = defaultdict(list)
-        for chunk in self._walk(positions, {name: of for name, of in stored.items() if of is not None}, threads):
+        for chunk in self._walk(positions, stored, threads):
             before = self._encoder.image_passes
             chunk.look_ahead(self._ahead)
             yield chunk
-            if self._pools and self._encoder.image_passes > before:
+            # A pool may also be missing whose boxes other pools hold: it is there the next time.
+            if len(stored) < len(self._pools) or (self._pools and self._encoder.image_passes > before):
                 for name, encoded in chunk.by_pool().items():
                     new[name].append((chunk, encoded))
         for name, parts in new.items():  # in the order in which they were encoded, see `Chunk.look_ahead`
@@ -256,16 +258,18 @@ class Reader:
         return True
 
 
-def sentence_vectors(encoder: Encoder, sentences: Sequence[str], store: Store | None = None) -> Tensor:
+def sentence_vectors(
+    encoder: Encoder, sentences: Sequence[str], store: Store | None = None, *, dataset: str | None = None
+) -> Tensor:
     """Sentences -> unit vectors (n, D) float32; with a store they are looked up, and kept, like those of crops.
 
-    There a sentence is a picture of one pixel with one box.
+    There a sentence is a picture of one pixel with one box, and these sentences are a pool, named after `dataset`.
     """
     if store is None:
         return encoder.encode_texts(sentences)
     distinct = sorted(set(sentences), key=lambda text: (len(text), text))  # of like length side by side, as batches are
     identities = [hashlib.sha256(text.encode()).hexdigest() for text in distinct]
-    pool = store.pool(sentences_key(encoder, identities), identities)
+    pool = store.pool(sentences_key(encoder, identities), identities, dataset=dataset)
     parts = []
     for index in range(len(pool)):
         shard = pool.read(index)

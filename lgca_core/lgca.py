@@ -23,7 +23,7 @@ from lgca_core.boxes import Growth, expand
 from lgca_core.errors import LgcaError
 from lgca_core.plans import WHOLE, Plan, draw, squares
 from lgca_core.views import Views
-from lgca_core.wca import WCA, cosine, encode_with_whole, weigh
+from lgca_core.wca import WCA, check_temperatures, cosine, encode_with_whole, weigh
 
 Saliency = Literal["image", "stratified", "text"]
 Lam = Literal["uniform", "geometric", "last"]
@@ -113,6 +113,7 @@ class LGCA:
         low, high = self.range()
         if not 0 < low <= high <= 1:
             raise LgcaError(f"start range ({low}, {high}) must satisfy 0 < low <= high <= 1")
+        check_temperatures(self.image_temperature, self.text_temperature)
 
     def range(self) -> tuple[float, float]:
         """Shares (a0, b0) of the picture's shorter side between which the first boxes' sides lie."""

@@ -146,8 +146,11 @@ def check_free(folder: Path | str, *, force: bool = False) -> Path:
     """
     folder = Path(folder)
     if not folder.exists():
-        if (blocked := next((p for p in folder.parents if p.exists()), None)) and not blocked.is_dir():
-            raise LgcaError(f"{blocked} is a file, so the record cannot go to {folder}: choose another folder")
+        parent = next(p for p in folder.absolute().parents if p.exists())
+        if not parent.is_dir():
+            raise LgcaError(f"{parent} is a file, so the record cannot go to {folder}: choose another folder")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise LgcaError(f"{parent} cannot be written, so the record cannot go to {folder}: choose another folder")
         return folder
     if not folder.is_dir():
         raise LgcaError(f"{folder} is a file: give a folder for the record")

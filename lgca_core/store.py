@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from io import BufferedRandom
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 PICTURES = 256
 """Pictures of a shard: of 60 boxes and 512 numbers each it takes 16 MB."""
 
+SOURCES = ("boxes", "resample", "towers", "encoder", "views")
+"""Modules that decide a feature."""
+
 FORMAT = 1
 LABEL = "pool.json"
 DRAFT_SECONDS = 24 * 3600  # how old a draft must be to be given up, where the file system cannot lock
@@ -64,22 +68,32 @@ def default_root() -> Path:
 
 
 def pool_key(
-    manifest: datasets.Manifest, encoder: "Encoder", plan: Mapping[str, JsonValue], resize: str
+    identities: Sequence[str], encoder: "Encoder", plan: Mapping[str, JsonValue], resize: str
 ) -> dict[str, JsonValue]:
     """What decides the features of a pool, down to the rounding of the device.
 
-    ``plan`` says which boxes, such as ``{"draw": "squares", "a0": 0.5, "b0": 0.9, "seed": 0}``.
+    Args:
+        identities: sha256 of the pictures, in the manifest's order. What their classes are called decides no feature.
+        plan: which boxes, such as ``{"draw": "squares", "a0": 0.5, "b0": 0.9, "seed": 0}``.
 
     Raises:
         LgcaError: the encoder does not say which weights it has, so that another could be taken for it.
     """
-    return {"manifest": manifest.sha256, "encoder": _encoder_key(encoder), "resize": resize, "plan": dict(plan)}
+    return {
+        "pictures": _digest(identities),
+        "encoder": _encoder_key(encoder),
+        "resize": resize,
+        "plan": dict(plan),
+    }
 
 
 def sentences_key(encoder: "Encoder", identities: Sequence[str]) -> dict[str, JsonValue]:
     """The same for sentences, whose identities are the sha256 of each."""
-    digest = hashlib.sha256("".join(identities).encode()).hexdigest()
-    return {"sentences": digest, "encoder": _encoder_key(encoder), "plan": {"draw": "sentences"}}
+    return {"sentences": _digest(identities), "encoder": _encoder_key(encoder), "plan": {"draw": "sentences"}}
+
+
+def _digest(identities: Sequence[str]) -> str:
+    return hashlib.sha256("".join(identities).encode()).hexdigest()
 
 
 def _encoder_key(encoder: "Encoder") -> dict[str, JsonValue]:
@@ -91,6 +105,7 @@ def _encoder_key(encoder: "Encoder") -> dict[str, JsonValue]:
     return {
         "name": encoder.name,
         "weights_sha256": encoder.sha256,
+        "architecture": encoder.architecture,
         "activation": encoder.activation,
         "precision": encoder.precision,
         "size": encoder.size,
@@ -102,12 +117,12 @@ def _encoder_key(encoder: "Encoder") -> dict[str, JsonValue]:
 
 @cache
 def _code() -> str:
-    """Hash of the sources that decide a feature, with the version of Pillow, whose numbers they repeat.
+    """Hash of what else decides a feature: our sources, and the versions of Pillow and open_clip.
 
     A change to them makes all that was stored useless, as it must.
     """
-    digest = hashlib.sha256(PIL.__version__.encode())
-    for module in ("boxes", "resample", "towers", "encoder", "views"):
+    digest = hashlib.sha256(f"{PIL.__version__} {metadata.version('open_clip_torch')}".encode())
+    for module in SOURCES:
         digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     return digest.hexdigest()
 
@@ -170,17 +185,6 @@ class Shard:
         chosen = torch.tensor(pictures, dtype=torch.int64)
         identities = tuple(self.identities[b] for b in pictures)
         return Shard(identities, self.sizes[chosen], self.counts[chosen], self.boxes[rows], self.features[rows])
-
-    @staticmethod
-    def join(parts: "Sequence[Shard]") -> "Shard":
-        """Shards one after the other, as one."""
-        return Shard(
-            tuple(identity for part in parts for identity in part.identities),
-            torch.cat([part.sizes for part in parts]),
-            torch.cat([part.counts for part in parts]),
-            torch.cat([part.boxes for part in parts]),
-            _rows([part.features for part in parts]),
-        )
 
     def union(self, other: "Shard") -> "Shard":
         """What either holds of the same pictures; a box that both hold keeps the features of this one."""
@@ -384,10 +388,6 @@ class Pool:
         assert 0 <= index < len(self), f"shard {index} of {len(self)}"
         start = index * self._label.pictures_a_shard
         return range(start, min(start + self._label.pictures_a_shard, len(self.identities)))
-
-    def present(self) -> set[int]:
-        """Indices of the shards on disk, unread: any may turn out damaged, or not to hold all that is wanted."""
-        return {file.index for file in self._all()} & set(range(len(self)))
 
     def read(self, index: int) -> Shard | None:
         """A shard, or None for one that is not there: not written, damaged (reported and removed), or of others.

@@ -76,7 +76,6 @@ class Views:
         self._known, self._row = np.empty(0, np.int64), np.empty(0, np.int64)
         self._owner, self._boxes = np.empty(0, np.int64), np.empty((0, 4), np.int64)
         self._features = torch.empty(0, 0, dtype=torch.float16 if float16 else torch.float32)  # (M, D)
-        self._fresh: list[Ints] = []
         self._recordings: list[list[Ints]] = []
 
     def know(self, encoded: Encoded) -> None:
@@ -108,7 +107,6 @@ class Views:
             new = np.flatnonzero(rows < 0)
             new = new[_first(numbers[new])]  # in order, each once
             vectors = self._encode(owner[new], asked[new])
-            self._fresh.append(np.arange(len(self._owner), len(self._owner) + len(new)))
             self._add(numbers[new], owner[new], asked[new], vectors)
             rows = self._find(numbers)
         for recording in self._recordings:
@@ -116,10 +114,6 @@ class Views:
         at = torch.from_numpy(rows).to(self._features.device).split(counts)
         parts = [self._features.index_select(0, of) for of in at]
         return [unit(part) for part in parts] if self.float16 else parts
-
-    def fresh(self) -> Encoded:
-        """What was encoded here, without what was known: per picture in the order of first request."""
-        return self._encoded(self._fresh)
 
     @contextmanager
     def recording(self) -> Iterator[Callable[[], Encoded]]:

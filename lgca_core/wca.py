@@ -8,7 +8,7 @@ of a picture, D embedding width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import e
+from math import e, inf
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +54,7 @@ class WCA:
             raise LgcaError(f"pool, the number of crops to choose from, must be at least 1, got {self.pool}")
         if not 0 < self.alpha <= self.beta <= 1:
             raise LgcaError(f"crop range ({self.alpha}, {self.beta}) must satisfy 0 < alpha <= beta <= 1")
+        check_temperatures(self.image_temperature, self.text_temperature)
 
     @classmethod
     def as_written(cls) -> "WCA":
@@ -97,6 +98,13 @@ class WCA:
     def passes(self) -> int:
         """Encoder passes a picture, 1 + N; fewer are run where boxes coincide, as a pool's do."""
         return 1 + self.n
+
+
+def check_temperatures(image: float, text: float) -> None:
+    """Raises LgcaError for a temperature of a softmax that is negative or not finite."""
+    for name, temperature in (("image", image), ("text", text)):
+        if not 0 <= temperature < inf:
+            raise LgcaError(f"{name}_temperature must be 0 or more and finite, got {temperature}")
 
 
 def encode_with_whole(views: Views, boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

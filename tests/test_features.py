@@ -1,13 +1,15 @@
 """Evaluations with a store: the same answers whatever was there, and nothing encoded twice."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from stub_encoder import rich
 
-from lgca_core import datasets, evaluate, features
+from lgca_core import datasets, evaluate, features, prompts
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
@@ -100,11 +102,67 @@ def test_methods_and_ablations_share_what_they_can(manifest, store):
     assert passes(["wca"], wca=WCA(n=8), seeds=(2,)) == 2 * len(manifest.items)
 
 
-def test_other_weights_precision_or_pictures_share_nothing(manifest, store, root, tmp_path):
+def test_other_weights_architecture_precision_or_pictures_share_nothing(manifest, store, root, tmp_path):
     run(manifest, store, ["clip"])
-    for change in ({"sha256": "1" * 64}, {"precision": "bfloat16"}):
+    for change in ({"sha256": "1" * 64}, {"architecture": "1" * 64}, {"precision": "bfloat16"}):
         record, _ = run(manifest, store, ["clip"], rich(**{"name": "rich", "sha256": "0" * 64} | change))
         assert record.image_passes == len(manifest.items) and record.text_passes == len(CLASSES)
+    shutil.copytree(root, tmp_path / "more")
+    Image.new("RGB", (30, 30)).save(tmp_path / "more" / "red" / "another.png")
+    more = datasets.folder(tmp_path / "more")
+    assert run(more, store, ["clip"])[0].image_passes == len(more.items)
+
+
+def test_the_same_pictures_under_other_class_names_are_not_encoded_again(manifest, store):
+    run(manifest, store, ["wca"])
+    renamed = replace(manifest, classes=tuple(f"{name} one" for name in manifest.classes))
+    said = ClassPrompts.by_name(renamed.classes, descriptions={f"{name} one": DESCRIPTIONS[name] for name in CLASSES})
+    record, _ = evaluate.evaluate(renamed, encoder(), ["wca"], said, store=store, seeds=(0, 1), wca=WCA(n=6), chunk=3)
+    assert record.image_passes == 0
+
+
+def test_another_method_encodes_its_own_sentences_only(manifest, store):
+    first, _ = run(manifest, store, ["wca"])
+    assert first.text_passes == len(CLASSES) * (3 + 1)  # descriptions and anchors
+    both, _ = run(manifest, store, ["wca", "clip-e", "clip"])
+    assert both.text_passes == len(CLASSES) * len(prompts.GENERIC_TEMPLATES)
+
+
+def test_a_pool_of_boxes_that_other_pools_hold_is_there_the_next_time(manifest, store, monkeypatch):
+    run(manifest, store, ["wca"])
+    still = {"lgca": LGCA(n=6, steps=2, start="wca", gamma=1.0)}  # asks for WCA's crops only
+    run(manifest, store, ["lgca"], **still)
+    monkeypatch.setattr(features, "open_picture", lambda path: pytest.fail(f"{path} was opened"))
+    run(manifest, store, ["lgca"], **still)
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_classes_that_are_described_alike_tie_and_the_first_wins(root, method, store):
+    manifest = datasets.folder(root)
+    twice = replace(manifest, classes=(*manifest.classes, *manifest.classes))
+    said = ClassPrompts(twice.classes, prompts.GENERIC_TEMPLATES, [DESCRIPTIONS[name] for name in twice.classes])
+    options = {"seeds": (0,), "wca": WCA(n=6), "lgca": LGCA(n=6, steps=1), "store": store}
+    for chunk in (1, 32):
+        _, answers = evaluate.evaluate(twice, encoder(), [method], said, chunk=chunk, **options)
+        assert set(answers["prediction"]) <= {0, 1, 2} or method == "waffle"
+        assert (answers["margin"] == 0).all() or method == "waffle"  # which draws anew for each class
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_from_the_store_an_answer_does_not_depend_on_its_company(manifest, store, method):
+    answers = [run(manifest, store, [method], chunk=chunk)[1] for chunk in (7, 1, 3, 32)]
+    for other in answers[1:]:
+        assert other.equals(answers[0])
+
+
+def test_scores_that_are_not_finite_are_said(manifest):
+    broken = encoder()
+    broken.image = lambda pixels: torch.full((len(pixels), 12), torch.nan)
+    with pytest.raises(LgcaError, match="scores of wca are not finite"):
+        run(manifest, None, ["wca"], broken)
+
+
+def test_an_encoder_without_a_hash_of_its_weights_is_refused(manifest, store):
     with pytest.raises(LgcaError, match="no hash of its weights"):
         run(manifest, store, ["clip"], rich(name="rich"))
 
@@ -129,7 +187,7 @@ def test_a_killed_run_loses_the_shard_that_it_was_at(manifest, store, tmp_path, 
     whole, undisturbed = run(manifest, Store(tmp_path / "other", pictures=5))
     with pytest.raises(Killed):
         run(manifest, store, model=killed_after(share * whole.image_passes))
-    [kept] = {pool.present for pool in store.stored() if pool.dataset}
+    [kept] = {pool.present for pool in store.stored() if pool.plan != "sentences"}
     assert 0 < kept < 5
     record, predictions = run(manifest, store)
     assert predictions.equals(undisturbed)

@@ -23,7 +23,6 @@ from test_cli import files, lgca, refused
 
 from lgca_core import store
 from lgca_core.boxes import draw_squares, whole
-from lgca_core.datasets import Item, Manifest
 from lgca_core.errors import LgcaError
 from lgca_core.store import Pool, Shard, Store
 from lgca_core.views import Encoded, Views
@@ -76,7 +75,6 @@ def test_round_trip(pool, said):
     assert [pool.read(k) for k in range(3)] == [None] * 3
     for k in (2, 0):
         pool.write(k, wanted[k])
-    assert pool.present() == {0, 2}
     assert pool.read(1) is None
     for k in (0, 2):
         read = pool.read(k)
@@ -110,8 +108,9 @@ def test_what_views_hand_out_comes_back_as_it_was(tmp_path):
             if known:
                 views.know(known.encoded)
             boxes = [draw_squares(*size, 9, 0.2, 0.9, seed=0, identity="a") for size in views.sizes]
-            out += views.encode(boxes)
-            pool.write(index, Shard.of([identities[b] for b in part], views.sizes, views.fresh()))
+            with views.recording() as asked:
+                out += views.encode(boxes)
+            pool.write(index, Shard.of([identities[b] for b in part], views.sizes, asked()))
         return torch.cat(out), encoder.image_passes
 
     first, passes = evaluate()
@@ -172,15 +171,12 @@ def test_union_keeps_its_own_and_adds_what_is_new(mine, theirs, first):
 
 @settings(deadline=None)
 @given(counts=st.lists(st.integers(0, 4), min_size=1, max_size=8), data=st.data())
-def test_select_and_join(counts, data):
+def test_select(counts, data):
     shard = make(IDENTITIES[: len(counts)], counts)
     chosen = data.draw(st.lists(st.sampled_from(range(len(counts))), unique=True))
     part = shard.select(chosen)
     assert part.identities == tuple(IDENTITIES[b] for b in chosen)
     assert rows(part) == {row: vector for row, vector in rows(shard).items() if row[0] in part.identities}
-    at = data.draw(st.integers(0, len(counts)))
-    pieces = [shard.select(range(at)), shard.select(range(at, len(counts)))]
-    assert same(Shard.join(pieces), shard)
 
 
 def test_shards_of_other_pictures_do_not_unite():
@@ -212,13 +208,13 @@ def test_the_key_names_the_pool(tmp_path):
 
 
 def test_pool_key_names_all_that_decides_features(tmp_path):
-    manifest = Manifest("toys", "all", tmp_path, ("a",), (Item(tmp_path / "a.png", 0, IDENTITIES[0]),))
-    key = store.pool_key(manifest, rich(sha256="a" * 64, activation="gelu"), {"draw": "whole"}, "bicubic")
+    encoder = rich(sha256="a" * 64, architecture="b" * 64, activation="gelu")
+    key = store.pool_key(IDENTITIES, encoder, {"draw": "whole"}, "bicubic")
     assert key == {
-        "manifest": manifest.sha256,
+        "pictures": hashlib.sha256("".join(IDENTITIES).encode()).hexdigest(),
         "encoder": {
-            "name": "custom", "weights_sha256": "a" * 64, "activation": "gelu", "precision": "float32", "size": 16,
-            "mean": [0, 0, 0], "std": [1, 1, 1], "code": key["encoder"]["code"],
+            "name": "custom", "weights_sha256": "a" * 64, "architecture": "b" * 64, "activation": "gelu",
+            "precision": "float32", "size": 16, "mean": [0, 0, 0], "std": [1, 1, 1], "code": key["encoder"]["code"],
         },
         "resize": "bicubic",
         "plan": {"draw": "whole"},
@@ -226,7 +222,22 @@ def test_pool_key_names_all_that_decides_features(tmp_path):
     assert Store(tmp_path / "store").pool(key, IDENTITIES).folder.is_dir()
     assert re.fullmatch("[0-9a-f]{64}", key["encoder"]["code"])
     with pytest.raises(LgcaError, match="'custom' has no hash of its weights"):
-        store.pool_key(manifest, rich(), {"draw": "whole"}, "bicubic")
+        store.pool_key(IDENTITIES, rich(), {"draw": "whole"}, "bicubic")
+
+
+@pytest.mark.parametrize("module", ["boxes", "resample", "towers", "encoder", "views"])
+def test_a_change_to_what_decides_features_changes_the_key(module, monkeypatch):
+    before = store._code.__wrapped__()
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == f"{module}.py"))
+    assert store._code.__wrapped__() != before
+
+
+@pytest.mark.parametrize("library", ["PIL.__version__", "importlib.metadata.version"])
+def test_another_version_of_what_decides_features_changes_the_key(library, monkeypatch):
+    before = store._code.__wrapped__()
+    monkeypatch.setattr(library, "0" if library.endswith("__") else lambda name: "0")
+    assert store._code.__wrapped__() != before
 
 
 def test_where_the_store_lies(tmp_path, monkeypatch):
@@ -470,7 +481,6 @@ def test_a_shard_that_cannot_be_read_is_not_taken_for_a_missing_one(pool):
 def test_a_pool_that_is_removed_while_it_is_written_to(pool):
     shutil.rmtree(pool.folder)
     assert pool.read(0) is None
-    assert pool.present() == set()
     pool.write(0, make(IDENTITIES[:4], [1] * 4))
     assert same(pool.read(0), make(IDENTITIES[:4], [1] * 4))
     assert (pool.folder / "pool.json").exists()

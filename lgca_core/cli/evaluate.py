@@ -4,6 +4,7 @@ import re
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,6 +19,8 @@ from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
     from lgca_core.datasets import Manifest
+
+RUNS = Path("runs")
 
 
 @app.command(
@@ -67,7 +70,9 @@ def evaluate(
         Literal["raise", "skip"],
         typer.Option(help="Stop at a picture that cannot be read, or list it in the record and go on."),
     ] = "raise",
-    chunk: Annotated[int, typer.Option(min=1, help="Pictures held in memory at once.")] = 32,
+    chunk: Annotated[
+        int, typer.Option(min=1, help="Pictures looked at together; memory holds these and the next.")
+    ] = 32,
     store: options.Store = None,
     no_store: options.NoStore = False,
     descriptions: options.Descriptions = None,
@@ -108,14 +113,16 @@ def evaluate(
     piece = (1, 1) if part is None else _part(part)
     if part is not None and (kept is None or out is not None):
         raise LgcaError("--part fills the store and writes no record: do without --no-store and --out")
-    if out is not None:
-        results.check_free(out, force=force)
+    if part is None:
+        results.check_free(RUNS / "new" if out is None else out, force=force)
     terminal = Console(stderr=True)
     with terminal.status("reading the pictures") if terminal.is_terminal else nullcontext():
         manifest = folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
     entry = DATASETS.get(split_spec(dataset)[0]) if dataset else None
     if entry and entry.source:
         wca = replace(wca, alpha=entry.source.alpha)
+        if lgca.start == "wca":
+            lgca = replace(lgca, start=(wca.alpha, wca.beta))
     with terminal.status("reading the prompts") if terminal.is_terminal else nullcontext():
         said = prompts_of_dataset(
             dataset,
@@ -148,7 +155,7 @@ def evaluate(
         record, predictions = floor.evaluate(
             manifest, model, methods, said, store=kept, parameters=parameters, **common
         )
-    target = out or Path("runs") / _run_name(manifest, record.utc)
+    target = out or _free(RUNS / _run_name(manifest, record.utc))
     record = results.save(record, predictions, target, force=force)
     console = stdout()
     report(console, record, predictions)
@@ -164,7 +171,16 @@ def _part(text: str) -> tuple[int, int]:
     numbers = text.split("/")
     if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
         raise LgcaError(f"--part must be two numbers such as 2/8, not {text!r}")
-    return int(numbers[0]), int(numbers[1])
+    k, n = map(int, numbers)
+    if not 1 <= k <= n:
+        raise LgcaError(f"there is no part {k} of {n}: parts are counted from 1")
+    return k, n
+
+
+def _free(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that is not there: runs may begin in the same second."""
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    return next(name for name in chain([folder], numbered) if not name.exists())
 
 
 def _run_name(manifest: "Manifest", utc: datetime) -> str:

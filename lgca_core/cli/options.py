@@ -1,6 +1,7 @@
 """Options that several commands take, and what they mean."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -168,7 +169,7 @@ def open_store(folder: Path | None, without: bool) -> "FeatureStore | None":
 
     if folder is not None and without:
         raise LgcaError("give --store or --no-store, not both")
-    return None if without else Store(folder)
+    return None if without else Store(folder, report=lambda damage: print(f"warning: {damage}", file=sys.stderr))
 
 
 def embedded(encoder: str | None) -> bool:
@@ -186,7 +187,7 @@ def load(
 
 
 def claim_gpu() -> "FileLock | None":
-    """Make a GPU that no other process has claimed the current one, until this process ends; None without any.
+    """Make a GPU that no other process of this user has claimed the current one, until this one ends; None without any.
 
     Raises:
         LgcaError: all of them are claimed.
@@ -194,12 +195,19 @@ def claim_gpu() -> "FileLock | None":
     import torch
     from filelock import FileLock, Timeout
 
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
     for index in range(torch.cuda.device_count()):
-        lock = FileLock(Path(tempfile.gettempdir()) / f"lgca-gpu-{torch.cuda.get_device_properties(index).uuid}.lock")
+        uuid = torch.cuda.get_device_properties(index).uuid
+        file = Path(tempfile.gettempdir()) / f"lgca-gpu-{uuid}-{user}.lock"
+        lock = FileLock(file)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             continue
+        except OSError as error:
+            raise LgcaError(
+                f"cannot claim a GPU with {file} ({error.strerror}): set TMPDIR to another folder"
+            ) from error
         torch.cuda.set_device(index)
         _claimed.append(lock)  # or it would be let go with its last reference
         return lock

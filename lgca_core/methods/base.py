@@ -84,7 +84,7 @@ class Scorer:
 
     Attributes:
         scores: pictures and the identities that key their boxes -> logits (B, C), in cosine units. A picture's
-            logits do not depend on its company.
+            logits do not depend on its company, but for the rounding of the encoder's batches.
         plans: which boxes it asks for, see `plans`; it asks for no others, and not always for all.
         passes: encoder passes a picture by formula; None where it varies: then they are counted.
         config: its settings, for the record.
