@@ -18,9 +18,6 @@ record is written to ``results/bench/``.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -30,6 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import bench_record
 import numpy as np
 import open_clip
 import torch
@@ -37,7 +35,6 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lgca_core import results
 from lgca_core.aviary.encoder import MODEL_NAME, WEIGHTS
 from lgca_core.classifier import class_matrix
 from lgca_core.encoder import Encoder, load_encoder
@@ -113,42 +110,6 @@ def measure(
     return seconds, difference
 
 
-def processor() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What the times depend on."""
-    return {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def write(record: dict[str, Any], folder: Path) -> Path:
-    """The record as a new file, whole or not at all."""
-    stamp = record["utc"].translate(str.maketrans("", "", "-:"))
-    file = folder / f"class-matrix-{record['encoder']}-{record['device']}-{stamp}.json"
-    draft = file.with_name(f".{file.name}")
-    try:
-        draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        draft.replace(file)
-    except OSError as error:
-        raise LgcaError(f"cannot write {file}: {error.strerror}") from error
-    finally:
-        draft.unlink(missing_ok=True)
-    return file
-
-
 def benchmark(
     name: str, device: str, classes: int, mean: int, repeats: int, seed: int, batch_size: int | None
 ) -> dict[str, Any]:
@@ -165,20 +126,13 @@ def benchmark(
         seconds, difference = measure(arms, prompts, repeats)
         tokens = (tokenizer([text for of_class in prompts for text in of_class]) != 0).sum(dim=1)
     median = {arm: statistics.median(times) for arm, times in seconds.items()}
-    commit, dirty = results.code_version()
     counts = [len(of_class) for of_class in prompts]
-    return {
-        "benchmark": "class-matrix",
-        "utc": results.utc_now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "commit": commit,
-        "dirty": dirty,
+    return bench_record.begin("class-matrix", encoder.device) | {
         "encoder": name,
         "weights": "embedded" if name == "aviary" else "random",
         "weights_sha256": encoder.sha256,
         "precision": encoder.precision,
         "device": encoder.device.type,
-        "machine": machine(encoder.device),
-        "libraries": results.library_versions(),
         "classes": classes,
         "sentences": {"all": sum(counts), "fewest": min(counts), "most": max(counts)},
         "tokens": {"median": float(tokens.double().median()), "longest": int(tokens.max())},
@@ -216,7 +170,7 @@ def main(words: Sequence[str] | None = None) -> None:
         record = benchmark(
             asked.encoder, asked.device, asked.classes, asked.sentences, asked.repeats, asked.seed, asked.batch_size
         )
-        file = write(record, asked.out)
+        file = bench_record.write(record, asked.out, f"{record['encoder']}-{record['device']}")
     except LgcaError as error:
         parser.error(str(error))
     for arm, seconds in record["median_seconds"].items():

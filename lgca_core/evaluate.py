@@ -298,7 +298,7 @@ def evaluate(
         images_per_second=done / seconds,
         image_passes=encoder.image_passes - images_before,
         text_passes=encoder.text_passes - texts_before,
-        peak_memory=_peak_memory(),
+        peak_memory=peak_memory(),
         peak_device_memory=(torch.cuda.max_memory_allocated(encoder.device) if encoder.device.type == "cuda" else None),
         skipped=skipped,
         runs=[job.run(int(correct[job.method, job.seed]), done) for job in jobs],
@@ -366,7 +366,7 @@ def _device(device: torch.device) -> str:
     return f"{device.type}: {os.cpu_count()} processors, {torch.get_num_threads()} threads"
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
     """Largest resident size of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

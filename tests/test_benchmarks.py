@@ -1,25 +1,17 @@
 """The benchmarks run, compare like with like, and leave a record: at a size that takes seconds and proves no speed."""
 
-import importlib.util
 import json
 import statistics
 from pathlib import Path
 
+import bench_record
+import class_matrix as script
 import open_clip
 import pytest
+import store_memory
 import torch
 
 from lgca_core.errors import LgcaError
-
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "class_matrix.py"
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("class_matrix_benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +33,7 @@ FEW = ["--classes", "5", "--sentences", "6", "--repeats", "2", "--device", "cpu"
 
 
 @pytest.mark.parametrize("encoder", ["aviary", "tiny"])
-def test_class_matrix(script, tiny, encoder, tmp_path, capsys):
+def test_class_matrix(tiny, encoder, tmp_path, capsys):
     name = tiny if encoder == "tiny" else encoder
     script.main([*FEW, "--encoder", name, "--out", str(tmp_path / "deep" / "bench")])
     [file] = (tmp_path / "deep" / "bench").iterdir()
@@ -67,7 +59,7 @@ def test_class_matrix(script, tiny, encoder, tmp_path, capsys):
     assert str(file) in out
 
 
-def test_the_peers_loop_pads_to_the_full_context(script, tiny):
+def test_the_peers_loop_pads_to_the_full_context(tiny):
     """Else it would be another benchmark than the one that is reported."""
     with script.encoders(tiny, "cpu") as (_, model, tokenizer):
         seen = []
@@ -82,7 +74,7 @@ def test_the_peers_loop_pads_to_the_full_context(script, tiny):
     torch.testing.assert_close(made.norm(dim=1), torch.ones(3))
 
 
-def test_the_sentences_are_ragged_different_and_as_long_as_cupls(script):
+def test_the_sentences_are_ragged_different_and_as_long_as_cupls():
     prompts = script.sentences(101, 20, seed=0)
     counts = [len(of_class) for of_class in prompts]
     assert (len(prompts), sum(counts)) == (101, 2020)
@@ -95,7 +87,7 @@ def test_the_sentences_are_ragged_different_and_as_long_as_cupls(script):
     assert script.sentences(101, 20, seed=0) == prompts != script.sentences(101, 20, seed=1)
 
 
-def test_matrices_that_differ_are_no_benchmark(script, tiny, tmp_path, monkeypatch):
+def test_matrices_that_differ_are_no_benchmark(tiny, tmp_path, monkeypatch):
     right = script.class_by_class
     monkeypatch.setattr(script, "class_by_class", lambda *arguments: right(*arguments) + 2e-5)
     with pytest.raises(AssertionError, match=r"the matrices differ by 2\.0e-05"):
@@ -113,7 +105,7 @@ def test_matrices_that_differ_are_no_benchmark(script, tiny, tmp_path, monkeypat
         (["--out", "file"], "cannot write to file"),
     ],
 )
-def test_what_cannot_be_is_said(script, tmp_path, monkeypatch, capsys, words, message):
+def test_what_cannot_be_is_said(tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
     with pytest.raises(SystemExit) as ended:
@@ -122,11 +114,23 @@ def test_what_cannot_be_is_said(script, tmp_path, monkeypatch, capsys, words, me
     assert message in capsys.readouterr().err
 
 
-def test_a_record_is_whole_or_absent(script, tmp_path, monkeypatch):
+def test_a_record_is_whole_or_absent(tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(script.Path, "replace", full)
+    monkeypatch.setattr(bench_record.Path, "replace", full)
     with pytest.raises(LgcaError, match="No space left"):
-        script.write({"encoder": "aviary", "device": "cpu", "utc": "2026-01-02T03:04:05Z"}, tmp_path)
+        bench_record.write({"benchmark": "one", "utc": "2026-01-02T03:04:05Z"}, tmp_path, "aviary-cpu")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_store_memory(tmp_path, capsys):
+    words = ["--pictures", "300", "--width", "8", "--classes", "3", "--folder", str(tmp_path)]
+    store_memory.main([*words, "--out", str(tmp_path / "bench")])
+    [file] = (tmp_path / "bench").iterdir()
+    assert file.name.startswith("store-memory-300x61x8-")
+    record = json.loads(file.read_text())
+    assert (record["pictures"], record["classes"], record["image_passes"]) == (300, 3, 0)
+    assert record["store_bytes"] > 300 * 61 * 8 * 2
+    assert record["beyond_bytes"] >= 0 < record["seconds"]
+    assert str(file) in capsys.readouterr().out

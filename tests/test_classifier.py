@@ -79,3 +79,21 @@ def test_a_class_without_prompts_is_refused():
         class_matrix(stub(), [["red"], []])
     with pytest.raises(LgcaError, match=r"no classes"):
         class_matrix(stub(), [])
+
+
+def test_a_high_temperature_leaves_the_prompt_nearest_to_the_anchor():
+    encoder = rich()
+    said = [["red", "green", "blue"], ["one", "two"]]
+    anchors = ["a photo of a colour.", "a photo of a number."]
+    matrix = class_matrix(encoder, said, anchors=anchors, temperature=1e5)
+    for row, of_class, anchor in zip(matrix, said, anchors, strict=True):
+        t = encoder.encode_texts(of_class)
+        assert torch.allclose(row, t[(t @ encoder.encode_texts([anchor])[0]).argmax()], atol=1e-6)
+
+
+def test_scores_do_not_depend_on_company():
+    generator = torch.Generator().manual_seed(0)
+    vectors, matrix = torch.randn(33, 512, generator=generator), torch.randn(37, 512, generator=generator)
+    together = logits(vectors, matrix)
+    assert together.dtype == torch.float32
+    assert torch.equal(together, torch.cat([logits(row[None], matrix) for row in vectors]))

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from lgca_core import datasets, results
 from lgca_core.cli import app, options
 from lgca_core.errors import LgcaError
+from lgca_core.methods import METHODS
 
 SHARED = Path(__file__).parents[2] / "shared"
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
@@ -174,6 +175,28 @@ def test_records_are_not_overwritten(work, tiny, monkeypatch):
     assert "other files" in refused(*quick, "--force")
 
 
+def test_runs_that_begin_in_the_same_second_keep_both_records(work, tiny, monkeypatch):
+    from lgca_core.cli import evaluate as command
+
+    monkeypatch.setattr(command, "_run_name", lambda manifest, utc: "now")
+    for _ in range(3):
+        assert lgca(*evaluate(tiny, *THINGS, "--method", "clip"))[0] == 0
+    assert {path.name for path in Path("runs").iterdir()} == {"now", "now-2", "now-3"}
+
+
+def test_the_record_says_which_prompts_are_the_user_s(work, tiny):
+    assert lgca(*evaluate(tiny, *THINGS, "--method", "clip", "--out", "run"))[0] == 0
+    assert results.load("run")[0].parameters["own_prompts"] == ["descriptions"]
+
+
+def test_a_data_set_s_own_least_crop_is_lgca_s_start_as_well():
+    words = (4, 0, 0.5, 1.25, "wca", "image", "uniform", "square", False)
+    wca, lgca = options.settings(*words, alpha=0.7)
+    assert (wca.alpha, wca.beta) == lgca.range() == (0.7, 0.9)
+    wca, lgca = options.settings(*words)
+    assert (wca.alpha, wca.beta) == lgca.range() == (0.5, 0.9)
+
+
 def test_skipped_pictures_are_listed(work, tiny):
     whole = (work / "things" / "red" / "0.png").read_bytes()
     (work / "things" / "red" / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -292,6 +315,9 @@ def test_lists():
     status, out, err = lgca("datasets")
     assert (status, err) == (0, "")
     assert all(name in out for name in datasets.DATASETS)
+    status, out, err = lgca("methods")
+    assert (status, err) == (0, "")
+    assert all(f" {name} " in out and of.summary in out for name, of in METHODS.items())
     status, out, err = lgca("encoders")
     assert (status, err) == (0, "")
     assert "ViT-B-32-quickgelu" in out
@@ -387,6 +413,9 @@ def describe(content) -> None:
         (lambda: None, ["--lam", "beauty"], "uniform.*geometric.*last"),
         (lambda: None, ["--growth", "beauty"], "square.*free"),
         (lambda: None, ["--on-error", "pray"], "raise.*skip"),
+        (lambda: None, ["--part", "5/4"], "no part 5 of 4"),
+        (lambda: None, ["--part", "two"], "--part must be two numbers such as 2/8"),
+        (lambda: None, ["--part", "1/2", "--no-store"], "without --no-store"),
         (lambda: None, ["--device", "abacus"], "auto.*cpu.*cuda"),
         (lambda: None, ["--precision", "int4"], "float32.*bfloat16.*float16"),
         (lambda: None, ["--rho", "1.5"], "rho"),
@@ -488,5 +517,9 @@ def test_processes_side_by_side_claim_different_gpus(monkeypatch, tmp_path):
     assert chosen == [0, 1, 0]
     for lock in (second, third):
         lock.release()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone" / "file"))
+    (tmp_path / "gone").touch()
+    with pytest.raises(LgcaError, match=r"cannot claim a GPU .*set TMPDIR"):
+        options.claim_gpu()
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert options.claim_gpu() is None

@@ -150,9 +150,12 @@ def test_classes_that_are_described_alike_tie_and_the_first_wins(root, method, s
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_from_the_store_an_answer_does_not_depend_on_its_company(manifest, store, method):
-    answers = [run(manifest, store, [method], chunk=chunk)[1] for chunk in (7, 1, 3, 32)]
-    for other in answers[1:]:
-        assert other.equals(answers[0])
+    model = rich(512, name="rich", sha256="0" * 64)
+    first, *others = (run(manifest, store, [method], model, chunk=chunk)[1] for chunk in (7, 1, 3, 32))
+    for other in others:
+        assert other.drop(columns="margin").equals(first.drop(columns="margin"))
+        # Optimal transport is iterated in float32, with rows to spare where a neighbour has more crops.
+        assert np.allclose(other["margin"], first["margin"], rtol=0, atol=1e-6 if method == "lazsl" else 0)
 
 
 def test_scores_that_are_not_finite_are_said(manifest):

@@ -327,6 +327,7 @@ def test_image_temperature_and_renormalise_reach_the_vector():
         ({"growth": "fast"}, "growth must be one of .*free"),
         ({"start": "global"}, "start must be 'local', 'wca' or a range"),
         ({"start": (0.5, 0.2)}, "start range"),
+        ({"image_temperature": float("nan")}, "image_temperature must be 0 or more"),
     ],
 )
 def test_settings_out_of_range_are_refused(wrong, sentence):

@@ -121,7 +121,18 @@ def test_renormalising_a_picture_changes_its_length_only():
     assert torch.allclose(torch.cosine_similarity(plain, scaled), torch.ones(3))
 
 
-@pytest.mark.parametrize("wrong", [{"n": 0}, {"pool": 0}, {"alpha": 0}, {"alpha": 0.95}, {"beta": 1.1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n": 0},
+        {"pool": 0},
+        {"alpha": 0},
+        {"alpha": 0.95},
+        {"beta": 1.1},
+        {"image_temperature": -1},
+        {"text_temperature": float("inf")},
+    ],
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(LgcaError, match="must"):
         WCA(**wrong)

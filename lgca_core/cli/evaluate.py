@@ -2,7 +2,6 @@
 
 import re
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
@@ -106,7 +105,9 @@ def evaluate(
 
     methods = options.names(method, "--method")
     floor.check_methods(methods)
-    wca, lgca = options.settings(n, steps, rho, gamma, start, saliency, lam, growth, whole_image)
+    entry = DATASETS.get(split_spec(dataset)[0]) if dataset else None
+    alpha = entry.source.alpha if entry and entry.source else None
+    wca, lgca = options.settings(n, steps, rho, gamma, start, saliency, lam, growth, whole_image, alpha=alpha)
     if (images is None) == (dataset is None):
         raise LgcaError("give either --images FOLDER or --dataset NAME: which pictures to evaluate on")
     kept = options.open_store(store, no_store)
@@ -118,11 +119,6 @@ def evaluate(
     terminal = Console(stderr=True)
     with terminal.status("reading the pictures") if terminal.is_terminal else nullcontext():
         manifest = folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
-    entry = DATASETS.get(split_spec(dataset)[0]) if dataset else None
-    if entry and entry.source:
-        wca = replace(wca, alpha=entry.source.alpha)
-        if lgca.start == "wca":
-            lgca = replace(lgca, start=(wca.alpha, wca.beta))
     with terminal.status("reading the prompts") if terminal.is_terminal else nullcontext():
         said = prompts_of_dataset(
             dataset,
@@ -151,7 +147,13 @@ def evaluate(
             done = floor.encode(manifest, model, methods, said, kept, part=piece, **common)
             print(f"part {part} of {manifest.name}: {done} pictures, {model.image_passes} image passes; {kept.root}")
             return
-        parameters = {"encoder": encoder or "aviary", "device": device, "dataset": dataset or manifest.name}
+        own = {"templates": templates, "descriptions": descriptions, "descriptors": descriptors}
+        parameters: dict[str, Any] = {
+            "encoder": encoder or "aviary",
+            "device": device,
+            "dataset": dataset or manifest.name,
+            "own_prompts": [kind for kind, file in own.items() if file],
+        }
         record, predictions = floor.evaluate(
             manifest, model, methods, said, store=kept, parameters=parameters, **common
         )

@@ -129,7 +129,10 @@ def settings(
     lam: str,
     growth: str,
     whole_image: bool,
+    *,
+    alpha: float | None = None,
 ) -> "tuple[WCA, LGCA]":
+    """The two methods as the options have them; ``alpha`` is the least crop of WCA where a data set has its own."""
     from lgca_core.lgca import LGCA
     from lgca_core.wca import WCA
 
@@ -143,7 +146,10 @@ def settings(
         "growth": growth,
         "whole_image": whole_image,
     }
-    return WCA(n=n), LGCA(n=n, **fields)
+    wca = WCA(n=n, alpha=WCA.alpha if alpha is None else alpha)
+    if start == "wca":
+        fields["start"] = wca.alpha, wca.beta
+    return wca, LGCA(n=n, **fields)
 
 
 def _start(text: str) -> str | tuple[float, float]:
