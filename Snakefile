@@ -19,9 +19,27 @@ import yaml
 METHODS = ["clip", "clip-e", "waffle", "cupl", "wca", "lgca", "lgca-equal"]
 
 
+# What `--config` can say under each profile; make gives its own names to the same.
+SETTINGS = {
+    "embedded": ["parts", "gpus"],
+    "full": ["parts", "gpus", "datasets", "encoders", "methods", "seeds", "crops", "device"],
+}
+
+
 def chosen(name, default):
     """A list of `--config`: "pets,dtd" as ["pets", "dtd"]."""
-    return [word for word in str(config.get(name, default)).split(",") if word]
+    words = [word for word in str(config.get(name, default) or "").split(",") if word]
+    if not words:
+        sys.exit(f"error: --config {name}= names nothing: give at least one, or leave it out for {default}")
+    return words
+
+
+def number(name, default, least=1):
+    """A whole number of `--config`."""
+    value = config.get(name, default)
+    if type(value) is not int or value < least:  # True is an int too
+        sys.exit(f"error: --config {name}={value} must be a whole number from {least} on")
+    return value
 
 
 def slug(text):
@@ -30,8 +48,14 @@ def slug(text):
 
 
 PROFILE = config.get("profile", "embedded")
-PARTS = int(config.get("parts", 1))
-GPUS = int(config.get("gpus", 0))
+if PROFILE not in SETTINGS:
+    sys.exit(f"error: there is no profile {PROFILE!r}: --config profile= must be {' or '.join(SETTINGS)}")
+for setting in config:
+    if setting not in ["profile", *SETTINGS[PROFILE]]:
+        known = ", ".join(SETTINGS[PROFILE])
+        sys.exit(f"error: --config has no {setting!r} under the profile {PROFILE}: it has {known}")
+PARTS = number("parts", 1)
+GPUS = number("gpus", 0, least=0)
 ENCODERS = chosen("encoders", "ViT-B-32-quickgelu:openai")
 DATASETS = chosen("datasets", "pets,dtd")
 
@@ -57,7 +81,8 @@ else:
             "dataset": dataset,
             "encoder": encoder,
             "method": chosen("methods", ",".join([*METHODS, "clip-d", "wca-released", "gc", "bifta", "lazsl"])),
-            "seeds": int(config.get("seeds", 5)),
+            "seeds": number("seeds", 5),
+            "n": number("crops", 60),
             "device": config.get("device", "auto"),
         }
         for encoder in ENCODERS
@@ -100,9 +125,12 @@ def assignments(values):
 PYTHON = quote(sys.executable)
 BOOK = quote(str(Path(sys.executable).with_name("jupyter-book")))
 LGCA = quote(str(Path(sys.executable).with_name("lgca")))
-CORE = sorted(path for path in Path("lgca_core").rglob("*") if path.suffix in {".py", ".json", ".safetensors"})
-# What a record can depend on: all but what only draws, times, trains or runs pages.
-MEASURING = [path for path in CORE if path.name not in {"complexity.py", "notebooks.py", "plots.py", "recipe.py", "train.py"}]
+SUFFIXES = {".py", ".json", ".csv", ".txt", ".safetensors"}
+CORE = sorted(path for path in Path("lgca_core").rglob("*") if path.suffix in SUFFIXES)
+# What a record can depend on: all but what only draws, times, trains, runs pages or compares with the papers.
+PAGES_ONLY = {"complexity", "lineage", "notebooks", "plots", "published", "recipe", "spread", "train"}
+PAGES_ONLY |= {path.stem for path in CORE if path.name.startswith("published_")}
+MEASURING = [path for path in CORE if path.stem not in PAGES_ONLY]
 NAMES = listed(yaml.safe_load(Path("book/_toc.yml").read_text(encoding="utf-8")))
 NOTEBOOKS = [name for name in NAMES if Path("book", f"{name}.ipynb").is_file()]
 COPIES = ["_toc.yml", "references.bib"]
