@@ -1,7 +1,7 @@
 # make book    build the book into _build/html (STRICT=1: once more with every warning an error)
 # make reproduce DATASETS=pets,dtd ENCODERS=ViT-B-32-quickgelu:openai
 #              evaluate real data sets, which `lgca datasets fetch` gets, into results/, and build the book on them
-#              (GPUS=, PARTS=, METHODS=, SEEDS=; CLUSTER=profiles/slurm spreads it over a cluster)
+#              (GPUS=, PARTS=, METHODS=, SEEDS=, CROPS=; CLUSTER=profiles/slurm spreads it over a cluster)
 # make test    run the test suite (TESTS="tests/test_boxes.py -k edge": a part of it)
 # make lint    ruff and mypy
 # make lock    resolve requirements.lock anew from pyproject.toml (needs uv)
@@ -25,7 +25,7 @@ ENCODERS ?= ViT-B-32-quickgelu:openai
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
 PARTS ?= $(if $(filter 0,$(GPUS)),1,$(GPUS))
 CHOSEN = profile=full datasets=$(DATASETS) encoders=$(ENCODERS) gpus=$(GPUS) parts=$(PARTS) \
-	$(if $(METHODS),methods=$(METHODS)) $(if $(SEEDS),seeds=$(SEEDS))
+	$(if $(METHODS),methods=$(METHODS)) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(CROPS),crops=$(CROPS))
 ONCE := --nolock --rerun-incomplete --max-checksum-file-size 100000000
 
 .PHONY: book reproduce test lint lock clean setup
@@ -35,6 +35,8 @@ book: $(READY)
 	@echo "The book: open _build/html/index.html"
 
 reproduce: $(READY)
+	@test -z "$(if $(CLUSTER),$(filter file,$(origin GPUS) $(origin PARTS)))" || { echo "error: with CLUSTER= say how many" \
+		"GPUs to use at once and into how many jobs the encoding goes, such as GPUS=8 PARTS=20" >&2; exit 2; }
 	@.venv/bin/snakemake records book --cores $(JOBS) --quiet all $(ONCE) --resources gpu=$(GPUS) --config $(CHOSEN) \
 		$(if $(CLUSTER),--profile $(CLUSTER))
 	@echo "The records: results/. The book: open _build/html/index.html"

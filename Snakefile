@@ -17,11 +17,29 @@ from shlex import quote
 import yaml
 
 METHODS = ["clip", "clip-e", "waffle", "cupl", "wca", "lgca", "lgca-equal"]
+FURTHER = ["clip-d", "wca-released", "gc", "bifta", "lazsl", "lazsl-d"]
+
+# What `--config` can say under each profile; make gives its own names to the same.
+SETTINGS = {
+    "embedded": ["parts", "gpus"],
+    "full": ["parts", "gpus", "datasets", "encoders", "methods", "seeds", "crops", "device"],
+}
 
 
 def chosen(name, default):
     """A list of `--config`: "pets,dtd" as ["pets", "dtd"]."""
-    return [word for word in str(config.get(name, default)).split(",") if word]
+    words = [word for word in str(config.get(name, default) or "").split(",") if word]
+    if not words:
+        sys.exit(f"error: --config {name}= names nothing: give at least one, or leave it out for {default}")
+    return words
+
+
+def number(name, default, least=1):
+    """A whole number of `--config`."""
+    value = config.get(name, default)
+    if type(value) is not int or value < least:  # True is an int too
+        sys.exit(f"error: --config {name}={value} must be a whole number from {least} on")
+    return value
 
 
 def slug(text):
@@ -30,14 +48,20 @@ def slug(text):
 
 
 PROFILE = config.get("profile", "embedded")
-PARTS = int(config.get("parts", 1))
-GPUS = int(config.get("gpus", 0))
+if PROFILE not in SETTINGS:
+    sys.exit(f"error: there is no profile {PROFILE!r}: --config profile= must be {' or '.join(SETTINGS)}")
+for setting in config:
+    if setting not in ["profile", *SETTINGS[PROFILE]]:
+        known = ", ".join(SETTINGS[PROFILE])
+        sys.exit(f"error: --config has no {setting!r} under the profile {PROFILE}: it has {known}")
+PARTS = number("parts", 1)
+GPUS = number("gpus", 0, least=0)
 ENCODERS = chosen("encoders", "ViT-B-32-quickgelu:openai")
 DATASETS = chosen("datasets", "pets,dtd")
 
 # One record each: name -> options of `lgca evaluate`; a list becomes "a,b,c".
 if PROFILE == "embedded":
-    RECORDS = "_build/records"
+    KEPT = "_build/records"
     EVALUATIONS = {
         "aviary": {
             "dataset": "aviary",
@@ -51,13 +75,14 @@ if PROFILE == "embedded":
     }
     PARAMETERS = {}
 else:
-    RECORDS = "results"
+    KEPT = "results"
     EVALUATIONS = {
         f"{slug(encoder)}/{slug(dataset)}": {
             "dataset": dataset,
             "encoder": encoder,
-            "method": chosen("methods", ",".join([*METHODS, "clip-d", "wca-released", "gc", "bifta", "lazsl", "lazsl-d"])),
-            "seeds": int(config.get("seeds", 5)),
+            "method": chosen("methods", ",".join(METHODS + FURTHER)),
+            "seeds": number("seeds", 5),
+            "n": number("crops", 60),
             "device": config.get("device", "auto"),
         }
         for encoder in ENCODERS
@@ -68,8 +93,11 @@ else:
         "profile": "full",
         "encoder": ENCODERS[0],
         "datasets": DATASETS,
-        "records": f"../{RECORDS}/{slug(ENCODERS[0])}",
+        "records": f"../{KEPT}/{slug(ENCODERS[0])}",
     }
+
+if PROFILE == "full" and len(EVALUATIONS) < len(ENCODERS) * len(DATASETS):
+    sys.exit("error: two of encoders= or of datasets= would share a folder of results/: leave one out")
 
 # The notebooks that read records; the others compute for themselves.
 READERS = {"table1"}
@@ -100,9 +128,12 @@ def assignments(values):
 PYTHON = quote(sys.executable)
 BOOK = quote(str(Path(sys.executable).with_name("jupyter-book")))
 LGCA = quote(str(Path(sys.executable).with_name("lgca")))
-CORE = sorted(path for path in Path("lgca_core").rglob("*") if path.suffix in {".py", ".json", ".safetensors"})
-# What a record can depend on: all but what only draws, times, trains or runs pages.
-MEASURING = [path for path in CORE if path.name not in {"complexity.py", "notebooks.py", "plots.py", "recipe.py", "train.py"}]
+SUFFIXES = {".py", ".json", ".csv", ".txt", ".safetensors"}
+CORE = sorted(path for path in Path("lgca_core").rglob("*") if path.suffix in SUFFIXES)
+# What a record can depend on: all but what only draws, times, trains, runs pages or compares with the papers.
+PAGES_ONLY = {"complexity", "lineage", "notebooks", "plots", "published", "recipe", "spread", "train"}
+PAGES_ONLY |= {path.stem for path in CORE if path.name.startswith("published_")}
+MEASURING = [path for path in CORE if path.stem not in PAGES_ONLY]
 NAMES = listed(yaml.safe_load(Path("book/_toc.yml").read_text(encoding="utf-8")))
 NOTEBOOKS = [name for name in NAMES if Path("book", f"{name}.ipynb").is_file()]
 COPIES = ["_toc.yml", "references.bib"]
@@ -121,6 +152,7 @@ shell.prefix(
 # Too short to be sent to a cluster.
 localrules:
     book,
+    keep,
     records,
     copy,
     mathjax,
@@ -162,8 +194,8 @@ rule evaluate:
         MEASURING,
         parts,
     output:
-        record=RECORDS + "/{name}/record.json",
-        predictions=RECORDS + "/{name}/predictions.parquet",
+        record="_build/records/{name}/record.json",
+        predictions="_build/records/{name}/predictions.parquet",
     threads: 2
     resources:
         gpu=min(GPUS, 1),
@@ -173,12 +205,23 @@ rule evaluate:
         options=lambda wildcards: options(EVALUATIONS[wildcards.name]),
     shell:
         "echo '  evaluate  {wildcards.name}'; "
-        "{LGCA} evaluate {params.options} --force --out {RECORDS}/{wildcards.name} > {log}"
+        "{LGCA} evaluate {params.options} --force --out _build/records/{wildcards.name} > {log}"
+
+
+rule keep:
+    # Snakemake removes what a job will make before it starts: an earlier record stays until the new one is whole.
+    input:
+        rules.evaluate.output,
+    output:
+        record="results/{name}/record.json",
+        predictions="results/{name}/predictions.parquet",
+    shell:
+        "cp {input} results/{wildcards.name}"
 
 
 rule records:
     input:
-        [f"{RECORDS}/{name}/record.json" for name in EVALUATIONS],
+        [f"{KEPT}/{name}/record.json" for name in EVALUATIONS],
 
 
 rule notebook:

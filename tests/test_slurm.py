@@ -1,7 +1,9 @@
 """The graph on a real SLURM: what a cluster gives equals what one machine gives, also when jobs are killed half-way."""
 
 import importlib.util
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +15,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import slurm_cluster
+from PIL import Image
+
+from lgca_core.aviary import splits
+from lgca_core.results import RECORD, load
+from lgca_core.store import PICTURES
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,9 +59,81 @@ class Graph:
     shards: tuple[str, ...]  # jobs that can run side by side; of these, in the disturbed run,
     killed: str  # one is killed
     lost: str  # and one loses its node
-    half_way: tuple[str, ...]  # once these files exist, both are in their midst
-    slow: tuple[str, ...]  # files that keep them there
+    hold: Callable[[Path, Path], list[Path]]  # (folder, a finished run's) -> files that keep both in their midst
+    half_way: Callable[[Path, Path], list[str]]  # once these patterns are there, both are in it
+    resumed: Callable[[Path, Path], bool] = lambda folder, finished: True  # whether both went on where they had been
+    here: tuple[str, ...] = ()  # --config on one machine
+    there: tuple[str, ...] = ()  # and on the cluster
 
+
+def slow(folder: Path, finished: Path) -> list[Path]:
+    files = [folder / "slow-1", folder / "slow-2"]
+    for file in files:
+        file.touch()
+    return files
+
+
+# The project's own graph, in five shards of the store and three parts: one shard, two, and two.
+
+SHARDS = 5
+EACH = 26  # pictures a class
+
+
+def project(folder: Path) -> None:
+    """A copy of this checkout, which may be edited meanwhile, and a data set.
+
+    That is noise where the aviary's pictures would be, since to paint them takes minutes.
+    """
+    for name in ("Snakefile", "_config.yml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("book", "lgca_core"):
+        shutil.copytree(ROOT / name, folder / name)
+    chance = np.random.default_rng(0)
+    classes = splits.descriptions()
+    assert (SHARDS - 1) * PICTURES < EACH * len(classes) <= SHARDS * PICTURES
+    for name in classes:
+        place = folder / "home" / "datasets" / f"aviary-{splits.VERSION}" / name
+        place.mkdir(parents=True)
+        for number in range(EACH):
+            noise = chance.integers(256, size=(8, 8, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(place / f"{number:03d}.png")
+
+
+def pools(finished: Path) -> list[str]:
+    """The names of the pools of pictures in a run's store; they do not depend on where it ran."""
+    return sorted(file.parent.name for file in finished.glob(f"store/*/{SHARDS - 1:06d}-*"))
+
+
+def unwritten(folder: Path, finished: Path) -> list[Path]:
+    """In the place of the second shards of parts 2 and 3, pipes: who opens one to read waits until somebody writes."""
+    pool = folder / "store" / pools(finished)[0]
+    pool.mkdir(parents=True)
+    pipes = [pool / f"{index:06d}-1-{'0' * 64}.safetensors" for index in (2, 4)]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    return pipes
+
+
+def first_shards(folder: Path, finished: Path) -> list[str]:
+    """The first shards of parts 2 and 3, in every pool."""
+    return [f"store/{pool}/{index:06d}-*" for pool in pools(finished) for index in (1, 3)]
+
+
+def encoded_the_rest(folder: Path, finished: Path) -> bool:
+    """Whether parts 2 and 3 encoded in the end no more than their second shards."""
+
+    def passes(part: int) -> int:
+        said = (folder / "_build" / "logs" / "aviary" / "aviary" / f"{part}-of-3.log").read_text(encoding="utf-8")
+        return int(said.partition(" image passes")[0].split()[-1])
+
+    def boxes(shard: int) -> int:
+        files = [file for pool in pools(finished) for file in finished.glob(f"store/{pool}/{shard:06d}-*")]
+        return sum(int(file.name.split("-")[1]) for file in files)
+
+    return all(0 < passes(part) <= boxes(shard) for part, shard in ((2, 2), (3, 4)))
+
+
+CHOSEN = ("profile=full", "datasets=aviary", "encoders=aviary", "methods=clip,lgca", "seeds=1", "crops=1", "device=cpu")
 
 GRAPHS = [
     pytest.param(
@@ -64,11 +144,27 @@ GRAPHS = [
             shards=("rule_shard_wildcards_1", "rule_shard_wildcards_2", "rule_shard_wildcards_3"),
             killed="rule_shard_wildcards_1",
             lost="rule_shard_wildcards_2",
-            half_way=("shards/1.txt", "shards/2.txt"),
-            slow=("slow-1", "slow-2"),
+            hold=slow,
+            half_way=lambda folder, finished: ["shards/1.txt", "shards/2.txt"],
         ),
         id="tiny",
-    )
+    ),
+    pytest.param(
+        Graph(
+            fill=project,
+            target="records",
+            results=("results/*/*/*",),
+            shards=tuple(f"rule_features_wildcards_aviary_aviary_{k}_3" for k in (1, 2, 3)),
+            killed="rule_features_wildcards_aviary_aviary_2_3",
+            lost="rule_features_wildcards_aviary_aviary_3_3",
+            hold=unwritten,
+            half_way=first_shards,
+            resumed=encoded_the_rest,
+            here=CHOSEN,
+            there=(*CHOSEN, "parts=3"),
+        ),
+        id="project",
+    ),
 ]
 
 
@@ -102,15 +198,15 @@ class Slurm:
         return next(job for job in self.jobs(folder) if job.name == name)
 
     @contextmanager
-    def snakemake(self, folder: Path, target: str) -> Iterator[subprocess.Popen]:
+    def snakemake(self, folder: Path, graph: Graph) -> Iterator[subprocess.Popen]:
         """The graph of a folder on the cluster, by the profile that users are told to use."""
         # The plugin looks at the queue first after so many seconds; 10 more each time that it finds nothing done.
         words = ["--profile", str(ROOT / "profiles" / "slurm"), "--slurm-init-seconds-before-status-checks", "8"]
         with (folder / "snakemake.log").open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "snakemake", target, *words],
+                [*command(graph.target, graph.there), *words],
                 cwd=folder,
-                env=self.environment,
+                env=self.environment | own(folder),
                 stdout=log,
                 stderr=log,
             )
@@ -134,22 +230,52 @@ def slurm(tmp_path_factory) -> Iterator[Slurm]:
         yield Slurm(folder, environment)
 
 
-def results(folder: Path, graph: Graph) -> dict[str, bytes]:
-    paths = [path for pattern in graph.results for path in folder.glob(pattern)]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+def command(target: str, config: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", "snakemake", target, *(["--config", *config] if config else [])]
+
+
+def own(folder: Path) -> dict[str, str]:
+    """The environment of a run in a folder: with the package, the data sets and the store that lie in it."""
+    return {"PYTHONPATH": str(folder), "LGCA_HOME": str(folder / "home"), "LGCA_STORE": str(folder / "store")}
+
+
+# Of a record: when it was made and how much work was left to do, in which runs differ.
+TELLING = {"utc", "seconds", "images_per_second", "peak_memory", "image_passes", "text_passes"}
+
+
+def results(folder: Path, graph: Graph) -> dict[str, object]:
+    """The content of every result; of a record, all but what tells one run from another."""
+    found: dict[str, object] = {}
+    for path in (path for pattern in graph.results for path in folder.glob(pattern)):
+        content: object = path.read_bytes()
+        if path.name == RECORD:
+            record = json.loads(path.read_bytes())
+            assert record.keys() > TELLING
+            content = {name: value for name, value in record.items() if name not in TELLING}
+        found[path.relative_to(folder).as_posix()] = content
+    return found
+
+
+def no_work_was_left(folder: Path, graph: Graph) -> bool:
+    """Whether the records, if there are any, found all that they read in the store."""
+    records = [
+        load(path.parent)[0] for pattern in graph.results for path in folder.glob(pattern) if path.name == RECORD
+    ]
+    return all((record.image_passes, record.text_passes) == (0, 0) for record in records)
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory) -> Callable[[Graph], dict[str, bytes]]:
-    """What a graph gives on one machine, without a cluster; run once."""
+def local(tmp_path_factory) -> Callable[[Graph], Path]:
+    """Where a graph was run on one machine, without a cluster; run once."""
 
     @cache
-    def run(graph: Graph) -> dict[str, bytes]:
+    def run(graph: Graph) -> Path:
         folder = tmp_path_factory.mktemp("local")
         graph.fill(folder)
-        words = [sys.executable, "-m", "snakemake", graph.target, "--cores", "2", "--quiet", "all"]
-        subprocess.run(words, cwd=folder, check=True)
-        return results(folder, graph)
+        words = [*command(graph.target, graph.here), "--cores", "2", "--quiet", "all"]
+        subprocess.run(words, cwd=folder, env=os.environ | own(folder), check=True)
+        assert results(folder, graph)
+        return folder
 
     return run
 
@@ -158,6 +284,14 @@ def local(tmp_path_factory) -> Callable[[Graph], dict[str, bytes]]:
 def folder(tmp_path) -> Path:
     """Where a graph runs: every node sees it, as on a cluster's shared file system."""
     return tmp_path.resolve()
+
+
+def release(file: Path) -> None:
+    """Removes a file that holds jobs up; of a pipe, those that wait for it find that nothing is in it."""
+    with ExitStack() as stack:
+        if file.is_fifo():
+            stack.callback(os.close, os.open(file, os.O_RDWR))
+        file.unlink()
 
 
 def complain(folder: Path) -> str:
@@ -169,9 +303,10 @@ def complain(folder: Path) -> str:
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_a_cluster_gives_what_one_machine_gives(slurm, local, folder, graph):
     graph.fill(folder)
-    with slurm.snakemake(folder, graph.target) as snakemake:
+    with slurm.snakemake(folder, graph) as snakemake:
         assert snakemake.wait() == 0, complain(folder)
-    assert results(folder, graph) == local(graph) != {}
+    assert results(folder, graph) == results(local(graph), graph)
+    assert no_work_was_left(folder, graph)
     jobs = slurm.jobs(folder)
     assert {job.state for job in jobs} == {"COMPLETED"}
     assert set(Counter(job.name for job in jobs).values()) == {1}
@@ -181,9 +316,9 @@ def test_a_cluster_gives_what_one_machine_gives(slurm, local, folder, graph):
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_nothing_is_lost_when_jobs_are_killed_half_way(slurm, local, folder, graph):
     graph.fill(folder)
-    for name in graph.slow:
-        (folder / name).touch()
-    with slurm.snakemake(folder, graph.target) as snakemake:
+    held = graph.hold(folder, local(graph))
+    half_way = graph.half_way(folder, local(graph))
+    with slurm.snakemake(folder, graph) as snakemake:
 
         def wait(ready: Callable[[], bool]) -> None:
             while not ready():
@@ -195,7 +330,7 @@ def test_nothing_is_lost_when_jobs_are_killed_half_way(slurm, local, folder, gra
             assert state in {"", "PENDING", "RUNNING", "COMPLETING", wanted}, name
             return state == wanted
 
-        wait(lambda: all((folder / name).exists() for name in graph.half_way))
+        wait(lambda: all(any(folder.glob(pattern)) for pattern in half_way))
         wait(lambda: all(reaches(name, "COMPLETED") for name in set(graph.shards) - {graph.killed, graph.lost}))
         slurm_cluster.kill(slurm.folder, job=slurm.job(folder, graph.killed).number)
         wait(lambda: reaches(graph.killed, "FAILED"))
@@ -207,11 +342,13 @@ def test_nothing_is_lost_when_jobs_are_killed_half_way(slurm, local, folder, gra
         wait(lambda: reaches(graph.lost, "PENDING"))
         slurm.ask("scontrol", "update", f"JobId={lost.number}", "StartTime=now")
 
-        for name in graph.slow:
-            (folder / name).unlink()
+        for file in held:
+            release(file)
         assert snakemake.wait() == 0, complain(folder)
 
-    assert results(folder, graph) == local(graph) != {}
+    assert results(folder, graph) == results(local(graph), graph)
+    assert no_work_was_left(folder, graph)
+    assert graph.resumed(folder, local(graph))
     jobs = slurm.jobs(folder)
     counts = Counter(job.name for job in jobs)
     assert counts.pop(graph.killed) == 2

@@ -1,0 +1,188 @@
+"""`make reproduce`: the jobs that it plans, what runs again after a change, what it says to a slip. Nothing is run."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+CHOICE = ["DATASETS=pets,dtd", "ENCODERS=a:b,c:d", "PARTS=2", "GPUS=2"]
+RECORDS = ["a-b/pets", "a-b/dtd", "c-d/pets", "c-d/dtd"]
+
+# Make calls this in the place of its own: it plans, or takes what is there for made.
+SNAKEMAKE = f"""\
+#!/bin/sh
+exec {sys.executable} -m snakemake "$@" $INSTEAD
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a plan: `fields` are its input, output, wildcards, resources, as Snakemake prints them."""
+
+    rule: str
+    fields: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("book", "lgca_core"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "Makefile", "_config.yml", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, folder / name)
+    snakemake = folder / ".venv" / "bin" / "snakemake"
+    snakemake.parent.mkdir(parents=True)
+    snakemake.write_text(SNAKEMAKE, encoding="utf-8")
+    snakemake.chmod(0o700)
+    return folder
+
+
+def make(folder: Path, choice: list[str], instead: str) -> str:
+    """`make reproduce` as if it were set up; what it prints."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        ["make", "reproduce", "READY=.venv", *choice],
+        cwd=folder,
+        env=kept | {"INSTEAD": instead},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def plan(folder: Path, choice: list[str]) -> list[Job]:
+    said = make(folder, choice, "--dry-run --quiet host")
+    blocks = re.findall(r"^rule (\w+):\n((?:    \w+: .*\n)*)", said, re.MULTILINE)
+    return [Job(rule, dict(re.findall(r"    (\w+): (.*)\n", block))) for rule, block in blocks]
+
+
+@pytest.fixture(scope="module")
+def planned(checkout) -> list[Job]:
+    """Of a checkout in which nothing was run yet."""
+    return plan(checkout, CHOICE)
+
+
+@pytest.fixture(scope="module")
+def finished(checkout, planned) -> Path:
+    """The checkout with all outputs in their places, as if they had been made."""
+    for job in planned:
+        for output in job.fields.get("output", "").split(", "):
+            if output:
+                (checkout / output).parent.mkdir(parents=True, exist_ok=True)
+                (checkout / output).write_text(output, encoding="utf-8")
+    make(checkout, CHOICE, "--touch --forceall")
+    return checkout
+
+
+def test_the_jobs_are_encoders_times_data_sets_times_parts(planned):
+    def wildcards(rule: str) -> list[str]:
+        return sorted(job.fields.get("wildcards", "") for job in planned if job.rule == rule)
+
+    assert wildcards("features") == sorted(f"name={name}, k={k}, n=2" for name, k in product(RECORDS, (1, 2)))
+    assert wildcards("evaluate") == wildcards("keep") == sorted(f"name={name}" for name in RECORDS)
+    assert wildcards("notebook") == sorted(f"name={path.stem}" for path in (ROOT / "book").glob("*.ipynb"))
+    assert [wildcards(rule) for rule in ("records", "html", "book")] == [[""]] * 3
+    for job in planned:
+        assert ("gpu=1" in job.fields["resources"]) == (job.rule in {"features", "evaluate"})
+        if job.rule == "evaluate":
+            name = job.fields["wildcards"].removeprefix("name=")
+            assert {f"_build/features/{name}/{k}-of-2" for k in (1, 2)} < set(job.fields["input"].split(", "))
+
+
+BOOK = {"notebook", "html", "book"}
+ALL = {"features", "evaluate", "keep", "records"} | BOOK
+
+
+@pytest.mark.parametrize(
+    ("changed", "rules"),
+    [
+        ("lgca_core/plots.py", BOOK),
+        ("lgca_core/published_zero_shot.csv", BOOK),
+        ("lgca_core/lgca.py", ALL),
+        ("lgca_core/classes/pets.txt", ALL),
+        ("book/intro.md", {"copy", "html", "book"}),
+    ],
+)
+def test_a_change_reruns_what_depends_on_it(finished, changed, rules):
+    before = (finished / changed).read_bytes()
+    (finished / changed).write_bytes(before + b"\n")
+    try:
+        assert {job.rule for job in plan(finished, CHOICE)} == rules
+    finally:
+        (finished / changed).write_bytes(before)
+
+
+def test_times_of_files_mean_nothing(finished):
+    for path in (finished / "lgca_core").rglob("*.py"):
+        path.touch()
+    assert plan(finished, CHOICE) == []
+
+
+def test_another_number_of_seeds_reruns_every_evaluation(finished):
+    again = [job.rule for job in plan(finished, [*CHOICE, "SEEDS=3"])]
+    assert [again.count(rule) for rule in ("features", "evaluate")] == [8, 4]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (["profile=fulll"], "there is no profile 'fulll': --config profile= must be embedded or full"),
+        (
+            ["profile=full", "dataset=pets"],
+            "--config has no 'dataset' under the profile full: "
+            "it has parts, gpus, datasets, encoders, methods, seeds, crops, device",
+        ),
+        (["seeds=2"], "--config has no 'seeds' under the profile embedded: it has parts, gpus"),
+        (
+            ["profile=full", "encoders=a:b,a-b"],
+            "two of encoders= or of datasets= would share a folder of results/: leave one out",
+        ),
+        (["parts=0"], "--config parts=0 must be a whole number from 1 on"),
+        (
+            ["profile=full", "datasets="],
+            "--config datasets= names nothing: give at least one, or leave it out for pets,dtd",
+        ),
+    ],
+)
+def test_a_slip_gets_one_sentence(checkout, config, said):
+    words = [sys.executable, "-m", "snakemake", "records", "--cores", "1", "--dry-run", "--config", *config]
+    done = subprocess.run(words, cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if "error" in line.lower()] == [f"error: {said}"]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_earlier_record_stays_until_the_new_one_is_whole(checkout, tmp_path):
+    """An evaluation that fails, since pets is not here or there is no such encoder."""
+    shutil.copytree(checkout, tmp_path / "copy", symlinks=True)
+    kept = tmp_path / "copy" / "results" / "a-b" / "pets"
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in ("record.json", "predictions.parquet"):
+        (kept / name).write_text("of an earlier run")
+    words = ["records", "--cores", "1", "--forceall", "--config", "profile=full", "encoders=a:b", "datasets=pets"]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *words], cwd=tmp_path / "copy", capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] != []
+    assert "evaluate  a-b/pets" in done.stdout
+    assert [file.read_text() for file in sorted(kept.iterdir())] == ["of an earlier run"] * 2
+
+
+def test_a_cluster_is_not_sized_by_the_machine_that_starts_it(checkout):
+    words = ["make", "reproduce", "READY=.venv", "CLUSTER=profiles/slurm"]
+    done = subprocess.run(
+        words, cwd=checkout, capture_output=True, text=True, env=os.environ | {"INSTEAD": "--dry-run"}
+    )
+    assert done.returncode == 2
+    assert "error: with CLUSTER= say how many GPUs to use at once and into how many jobs" in done.stderr
