@@ -98,9 +98,8 @@ class Source:
 
     @property
     def download(self) -> str:
-        """How much is to be downloaded: what is known to the byte, rounded, else as its page rounds it."""
-        known = sum(archive.size or 0 for archive in self.archives)
-        return f"{known / 1e9:.1f} GB" if known else self.archives[0].about
+        """How much is to be downloaded, rounded."""
+        return f"{sum(archive.bytes for archive in self.archives) / 1e9:.1f} GB"
 
     def names(self, class_ids: Iterable[str]) -> tuple[str, ...]:
         """Class ids -> class names."""
@@ -212,15 +211,19 @@ def _find(source: Source, path: Path, holds: Callable[[Path], bool], tops: Seque
         raise LgcaError(f"{path} does not exist: give the folder of your copy of {source.title}")
     if not path.is_dir():
         raise LgcaError(f"{path} is a file: give the folder of your copy of {source.title}")
+
+    def training(folder: Path) -> bool:
+        """Training pictures lie beside many a copy, in the same way."""
+        return folder.absolute().name == "train"
+
     try:
 
         def first(*folders: Path) -> list[Path]:
-            return [folder for folder in folders if folder.is_dir() and holds(folder)][:1]
+            return [folder for folder in folders if folder.is_dir() and not training(folder) and holds(folder)][:1]
 
         for near in first(path, *(path / top for top in tops), *path.absolute().parents[:up]):
             return near
-        # Training pictures lie beside many a copy, in the same way.
-        entries = [entry for entry in _folders(path) if entry.name != "train"]
+        entries = [entry for entry in _folders(path) if not training(entry)]
         below = [base for entry in entries for base in first(entry, *(entry / top for top in tops))]
     except OSError as error:
         raise LgcaError(f"{path} cannot be read: {error.strerror} ({error.filename})") from error
@@ -234,6 +237,8 @@ def _find(source: Source, path: Path, holds: Callable[[Path], bool], tops: Seque
             raise LgcaError(
                 f"{path} holds {archive.name} still packed: lgca datasets fetch {source.folder}:{path} unpacks it"
             )
+    if training(path):
+        raise LgcaError(f"{path} is of the training pictures: give the folder of the split {source.split!r}")
     raise LgcaError(f"{path} holds no copy of {source.title}: there must be {source.layout}")
 
 
@@ -251,7 +256,7 @@ def _fields(path: Path, form: str) -> list[list[str]]:
     for number, line in enumerate(_text(path).splitlines(), 1):
         row = line.split()
         if len(row) != len(form.split()):
-            raise LgcaError(f"{path}, line {number} is {line!r}, not of the form {form!r}: fetch it again")
+            raise LgcaError(f"{path}, line {number} is {line!r}, not of the form {form!r}: unpack it again")
         rows.append(row)
     return rows
 
@@ -262,7 +267,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise LgcaError(f"{path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise LgcaError(f"{path} is not UTF-8 text: fetch it again") from error
+        raise LgcaError(f"{path} is not UTF-8 text: unpack it again") from error
 
 
 def _made(root: Path, rows: Iterable[tuple[str, Any]], classes: Mapping[Any, str], where: Path) -> Copy:
@@ -285,7 +290,7 @@ def _numbered(classes: Iterable[tuple[str, str]], where: Path) -> dict[str, str]
     try:
         return dict(sorted(classes, key=lambda row: int(row[0])))
     except ValueError as error:
-        raise LgcaError(f"{where} numbers a class in letters ({error}): fetch it again") from error
+        raise LgcaError(f"{where} numbers a class in letters ({error}): unpack it again") from error
 
 
 def _by_class(source: Source, base: Path, class_of: Callable[[str], str | None]) -> Copy:
@@ -386,7 +391,7 @@ def _read_cub(source: Source, path: Path) -> Copy:
         for name, form in zip(lists, ("<id> <picture>", "<id> <0-or-1>", "<id> <class-id>", "<class-id> <class>"))
     )
     if short := [name for name, rows in zip(lists[1:3], (split, labels)) if images.keys() - rows.keys()]:
-        raise LgcaError(f"{base / short[0]} does not have every picture of images.txt: fetch it again")
+        raise LgcaError(f"{base / short[0]} does not have every picture of images.txt: unpack it again")
     rows = [(picture, labels[number]) for number, picture in images.items() if split[number] == "0"]
     return _made(base / "images", rows, _numbered(classes.items(), base / lists[3]), base / lists[2])
 
@@ -414,7 +419,7 @@ def _read_food101(source: Source, path: Path) -> Copy:
         listed = json.loads(_text(where))
         rows = [(f"{picture}.jpg", name) for name, pictures in listed.items() for picture in pictures]
     except (json.JSONDecodeError, AttributeError, TypeError) as error:
-        raise LgcaError(f"{where} is not of the form {{'class': ['class/picture', ...]}}: fetch it again") from error
+        raise LgcaError(f"{where} is not of the form {{'class': ['class/picture', ...]}}: unpack it again") from error
     return _made(base / "images", rows, {name: name for name in sorted(listed)}, where)
 
 
@@ -530,8 +535,9 @@ SOURCES: dict[str, Source] = {
         images=10_000,
         per_class=10,
         counted="the README of its repository",
-        licence="MIT",
-        terms="the data set's card beside its archives, huggingface.co/datasets/vaishaal/ImageNetV2",
+        licence="MIT (repository)",
+        terms="LICENSE of its repository, which by its README does not hold for the pictures: they are from Flickr, to be "
+        "used as ImageNet's; the card beside its archives, huggingface.co/datasets/vaishaal/ImageNetV2, says MIT",
         archives=(
             Archive(
                 "imagenetv2-matched-frequency.tar.gz",
@@ -608,7 +614,9 @@ SOURCES: dict[str, Source] = {
                 ("https://huggingface.co/datasets/songweig/imagenet_sketch/resolve/main/data/ImageNet-Sketch.zip",),
                 7_593_573_012,
                 "sha256:4d3ce6b82a7c48aabf14aeac105eb533e75707f152cc858f55bfc022031a72ed",
-                f"Hugging Face datasets, imagenet_sketch/dataset_infos.json; {_TFDS}, imagenet_sketch/checksums.tsv",
+                f"Hugging Face datasets, imagenet_sketch/dataset_infos.json; {_TFDS}, imagenet_sketch/checksums.tsv; "
+                "unpacked: the README of its repository",
+                unpacked=8_400_000_000,
             ),
         ),
         folder="imagenet-sketch",
@@ -747,8 +755,8 @@ SOURCES: dict[str, Source] = {
                 about=about,
             )
             for name, md5, about in (
-                ("val_large.tar", "9b71c4993ad89d2d8bcbdc4aef38042f", "2.1 GB"),
-                ("filelist_places365-standard.tar", "35a0585fee1fa656440f3ab298f8479c", ""),
+                ("val_large.tar", "9b71c4993ad89d2d8bcbdc4aef38042f", 2_100_000_000),
+                ("filelist_places365-standard.tar", "35a0585fee1fa656440f3ab298f8479c", 0),
             )
         ),
         folder="places365",

@@ -1,12 +1,21 @@
 """``lgca datasets``: what ``--dataset`` takes, how to get it, and whether a copy is whole."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from lgca_core.cli.base import app
 from lgca_core.cli.output import listing, stdout
@@ -63,10 +72,11 @@ def fetch(
     for name, source in asked:
         try:
             with _progress() as report:
-                place = datasets.fetch(name, progress=report)
+                place, there = datasets.fetch(name, progress=report)
         except KeyboardInterrupt:
             raise LgcaError(f"interrupted: run lgca datasets fetch {name} again, and it goes on") from None
-        print(f"{place}\n  licence   {source.licence} ({source.terms})")
+        print(f"{place}{' (already there, and whole)' if there else ''}")
+        print(f"  licence   {source.licence} ({source.terms})")
 
 
 @datasets_app.command(
@@ -78,27 +88,29 @@ def check(
     """Whether a copy has the pictures and the classes that it should have."""
     from lgca_core import datasets
 
-    place, rows, faults = datasets.check(name)
+    place, rows, faults, mend = datasets.check(name)
     print(place)
     for what, finding in rows:
         print(f"  {what:<10}{finding}")
     for fault in faults:
         print(f"  off       {fault}")
     if faults:
-        raise LgcaError(f"{name} is not whole: {faults[0]}")
+        raise LgcaError(f"{name} is not whole: {faults[0]}: {mend}")
 
 
 @contextmanager
 def _progress() -> "Iterator[fetching.Progress]":
-    """A bar on stderr for each thing that is done, where there is a terminal."""
+    """On stderr, a bar for each thing that is done; without a terminal, a line as each begins."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int | None) -> None:
             if what not in tasks:
                 tasks[what] = bar.add_task(what)
+                if not console.is_terminal:
+                    print(what, file=sys.stderr, flush=True)
             bar.update(tasks[what], completed=done, total=total)
 
         yield report
