@@ -336,7 +336,7 @@ def split_spec(spec: str) -> tuple[str, Path | None]:
 
 
 def _open_published(name: str, source: Source, copy: Path | None, on_error: OnError) -> Manifest:
-    if not copy and not _holds_something(_place(source)):
+    if not copy and not _holds_something(place_of(source)):
         raise LgcaError(f"{name} is not there: {_how(name, source)}; a copy elsewhere is {name}:/path/to/copy")
     found = _read(name, source, copy)
     files = [(label, found.root / path) for path, label in found.files]
@@ -351,7 +351,8 @@ def _open_published(name: str, source: Source, copy: Path | None, on_error: OnEr
     return Manifest(name, source.split, found.root, classes, items, skipped, found.class_ids, note)
 
 
-def _place(source: Source) -> Path:
+def place_of(source: Source) -> Path:
+    """Where a published data set lies once it is fetched."""
     return home() / "datasets" / source.folder
 
 
@@ -365,7 +366,7 @@ def _holds_something(place: Path) -> bool:
 def _read(name: str, source: Source, copy: Path | None) -> Copy:
     """The user's own `copy` as its annotation has it, else the one that was fetched."""
     try:
-        return source.read(source, copy or _place(source))
+        return source.read(source, copy or place_of(source))
     except LgcaError as error:
         if copy:
             raise
@@ -374,7 +375,7 @@ def _read(name: str, source: Source, copy: Path | None) -> Copy:
 
 def _mend(name: str, source: Source, copy: Path | None) -> str:
     """What helps where a copy is damaged."""
-    return "unpack its archives again" if copy else f"remove {_place(source)} and run lgca datasets fetch {name}"
+    return "unpack its archives again" if copy else f"remove {place_of(source)} and run lgca datasets fetch {name}"
 
 
 def _downloads(source: Source) -> Path:
@@ -398,7 +399,7 @@ def _how(name: str, source: Source) -> str:
 
 
 def _published_facts(source: Source) -> Facts:
-    return Facts(source.split, source.images, len(source.class_ids), source.licence, source.download, _place(source))
+    return Facts(source.split, source.images, len(source.class_ids), source.licence, source.download, place_of(source))
 
 
 def published(spec: str) -> tuple[str, Source, Path | None]:
@@ -430,7 +431,7 @@ def fetch(spec: str, *, progress: Progress | None = None) -> tuple[Path, bool]:
     from filelock import FileLock, Timeout
 
     name, source, brought = published(spec)
-    place, downloads = _place(source), _downloads(source)
+    place, downloads = place_of(source), _downloads(source)
     if _there(name, source):
         return place, True
     if brought:
@@ -465,7 +466,7 @@ def fetch(spec: str, *, progress: Progress | None = None) -> tuple[Path, bool]:
 
 def _there(name: str, source: Source) -> bool:
     """Whether it is in its place. LgcaError where it is and is not whole."""
-    place = _place(source)
+    place = place_of(source)
     if not _holds_something(place):
         return False
     if fault := _fault(source, place):
@@ -534,9 +535,9 @@ def check(spec: str) -> tuple[Path, list[tuple[str, str]], list[str], str]:
         LgcaError: no published data set, or none there; a copy that is not laid out as the original.
     """
     name, source, copy = published(spec)
-    if not copy and not _holds_something(_place(source)):
+    if not copy and not _holds_something(place_of(source)):
         raise LgcaError(
-            f"{name} is not in {_place(source)}: {_how(name, source)}; a copy elsewhere is {name}:/path/to/copy"
+            f"{name} is not in {place_of(source)}: {_how(name, source)}; a copy elsewhere is {name}:/path/to/copy"
         )
     found = _read(name, source, copy)
     return found.root, *compare(source, found), _mend(name, source, copy)

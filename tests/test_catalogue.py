@@ -190,6 +190,22 @@ def test_prompts_are_looked_up_by_name():
         row.look_up(row.class_ids, table, "descriptions")
 
 
+def test_what_is_said_of_distinct_names_is_counted():
+    row = SOURCES["places365-distinct"]
+    said = row.look_up(row.class_ids, published("places365", "cupl.json"), "descriptions")
+    shared = dict(zip(row.class_ids, SOURCES["places365"].classes, strict=True))
+    renamed = [(shared[id_], name, told) for id_, (name, told) in zip(row.class_ids, said) if name != shared[id_]]
+    same = [
+        sentence
+        for place, name, told in renamed
+        for sentence in told
+        if any(sentence in others for also, other, others in renamed if (also, other != name) == (place, True))
+    ]
+    total = sum(len(told) for _, _, told in renamed)
+    assert f"The {len(renamed)} classes" in row.note
+    assert f"{len(same)} of these {total} sentences ({len(same) / total:.0%})".replace("%", " %") in row.note
+
+
 def test_former_names_in_the_descriptors_of_imagenet():
     row = SOURCES["imagenet"]
     ids = miniatures.IDS["imagenet"]
@@ -204,12 +220,19 @@ def test_former_names_in_the_descriptors_of_imagenet():
 def test_distinct_names_are_read_out_in_shared_sentences():
     table = {
         "airfield": ["An airfield is flat."],
-        "arena": ["An arena is large.", "Arenas, arenas.", "large", "subarena"],
+        "arena": ["An arena is large, than an arena.", "Arenas, the arena.", "large", "subarena"],
     }
     ids = ("/a/airfield", "/a/arena/hockey")
     assert SOURCES["places365-distinct"].look_up(ids, table, "descriptions") == [
         ("airfield", ["An airfield is flat."]),
-        ("hockey arena", ["An hockey arena is large.", "Arenas, hockey arenas.", "large", "subarena"]),
+        (
+            "hockey arena",
+            ["A hockey arena is large, than a hockey arena.", "Hockey Arenas, the hockey arena.", "large", "subarena"],
+        ),
+    ]
+    urban = ("/c/canal/urban",)
+    assert SOURCES["places365-distinct"].look_up(urban, {"canal": ["a canal.", "A Canal."]}, "descriptions") == [
+        ("urban canal", ["an urban canal.", "An Urban Canal."])
     ]
     assert SOURCES["places365-distinct"].look_up(ids, table, "descriptors")[1] == ("hockey arena", table["arena"])
     assert SOURCES["places365"].look_up(ids, table, "descriptions")[1] == ("arena", table["arena"])
@@ -512,6 +535,31 @@ def test_the_list(home):
     assert cub[-1] == "no"  # its folder is empty
     [aviary] = [line.split() for line in out.splitlines() if line.split()[:1] == ["aviary"]]
     assert {"600", "40", "test"} <= set(aviary)
+
+
+def test_show():
+    for name, row in SOURCES.items():
+        status, out, err = lgca("datasets", "show", name)
+        assert (status, err) == (0, "")
+        for said in (
+            row.title,
+            row.homepage,
+            row.split,
+            f"{row.images:,}",
+            row.counted,
+            row.licence,
+            row.terms,
+            row.note,
+        ):
+            assert said in out
+        for archive in row.archives:
+            for said in (archive.name, *archive.urls, archive.checksum, archive.source):
+                assert said in out
+    assert "about 2,100,000,000 bytes" in out
+    assert "6,744,924,160 bytes" in lgca("datasets", "show", "imagenet")[1]
+    assert lgca("datasets", "show", "PETZ") == (2, "", "error: 'PETZ' is no data set: did you mean pets\n")
+    with pytest.raises(LgcaError, match="'Pets' is neither a data set nor a folder: did you mean pets"):
+        datasets.open_dataset("Pets")
 
 
 def test_no_name_is_broken_on_a_narrow_terminal(monkeypatch):

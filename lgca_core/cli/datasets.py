@@ -64,7 +64,10 @@ def fetch(
 ) -> None:
     """Download, verify and unpack data sets; a download that broke off goes on.
 
-    Each is subject to its own licence, which `lgca datasets` lists.
+    They go to datasets/ in LGCA_HOME (~/.cache/lgca if unset), downloads to
+    downloads/ beside it until they are unpacked; archives of yours are never
+    removed. That takes the download's size, which `lgca datasets` lists, and
+    at least as much again. Each is subject to its own licence.
     """
     from lgca_core import datasets
 
@@ -85,7 +88,11 @@ def fetch(
 def check(
     name: Annotated[str, typer.Argument(metavar="NAME[:PATH]", help="A data set, or your own copy of one.")],
 ) -> None:
-    """Whether a copy has the pictures and the classes that it should have."""
+    """Whether a copy has the pictures and the classes that it should have.
+
+    Compares the copy's own lists and folders with the table, and reads no
+    picture. Exits with 2 where anything is off.
+    """
     from lgca_core import datasets
 
     place, rows, faults, mend = datasets.check(name)
@@ -96,6 +103,36 @@ def check(
         print(f"  off       {fault}")
     if faults:
         raise LgcaError(f"{name} is not whole: {faults[0]}: {mend}")
+
+
+@datasets_app.command(epilog="\b\nExample:\n  lgca datasets show imagenet")
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A published data set.")],
+) -> None:
+    """What is known of a data set: its counts, archives, licence and layout, each with its source."""
+    from lgca_core import datasets
+
+    name, source, _ = datasets.published(name)
+    rows = [
+        ("title", source.title),
+        ("homepage", source.homepage),
+        ("split", source.split),
+        ("pictures", f"{source.images:,} of {len(source.class_ids):,} classes ({source.counted})"),
+        ("licence", f"{source.licence} ({source.terms})"),
+        ("layout", source.layout),
+        ("place", str(datasets.place_of(source))),
+    ]
+    rows += [("note", source.note)] if source.note else []
+    for archive in source.archives:
+        size = f"{archive.size:,} bytes" if archive.size else f"about {archive.about:,} bytes" if archive.about else ""
+        rows += [
+            ("archive", ", ".join(filter(None, (archive.name, size)))),
+            *(("  address", url) for url in archive.urls or (f"ask for it on {source.homepage}",)),
+            ("  checksum", archive.checksum or "none is published"),
+            ("  source", archive.source),
+        ]
+    for what, said in rows:
+        print(f"{what:<12}{said}")
 
 
 @contextmanager
