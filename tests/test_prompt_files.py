@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lgca_core import catalogue, prompt_files
+from lgca_core import catalogue, datasets, prompt_files
+from lgca_core.class_prompts import prompts_of_dataset
 from lgca_core.cli import app
 from lgca_core.errors import LgcaError
 from lgca_core.prompt_files import PromptFile, load
@@ -353,6 +354,18 @@ def test_check_reads_the_classes_of_the_data_set_as_evaluations_do(server, monke
     status, out, err = lgca("check", "birds")
     assert (status, out) == (2, "")
     assert err == "error: the published descriptors have none for the class 'red_finch' of birds\n"
+
+
+def test_evaluations_read_the_published_prompts_of_a_data_set_by_its_name(server, monkeypatch):
+    row = catalogue.SOURCES["birds"]
+    monkeypatch.setitem(datasets.DATASETS, "birds", replace(datasets.DATASETS["dtd"], source=row))
+    manifest = datasets.Manifest(
+        "birds", "test", Path(), ("Red-finch", "ostrich"), (), class_ids=("red_finch", "ostrich")
+    )
+    said = prompts_of_dataset("birds:/a/copy", manifest, ["templates", "descriptions", "descriptors"])
+    assert said.templates == ("a photo of a {}, a bird.", "one {}.")
+    assert said.descriptions == [BIRDS["prompts/birds/cupl.json"][name] for name in manifest.classes]
+    assert said.descriptors == [("Red-finch", ["a bill", "red"]), ("ostrich", ["long legs"])]
 
 
 def test_check_of_the_classes_named(server):
