@@ -59,6 +59,7 @@ class Source:
         folder: where it lies under the folder of data sets.
         layout: what a copy must hold, in words.
         prompts: folder of the published prompt files that belong to it.
+        note: what else a user should know of it, as a sentence.
         read: finds and reads a copy at a path.
         ids: the class ids in label order; where the list is taken from is said beside it below.
         name: class id -> class name.
@@ -83,6 +84,7 @@ class Source:
     ids: Callable[[], tuple[str, ...]]
     name: Callable[[str], str]
     former: Callable[[], Mapping[str, str]] = field(default=dict)
+    note: str = ""
     alpha: float = 0.5
     key: Callable[[str], str] | None = None
 
@@ -98,9 +100,8 @@ class Source:
 
     @property
     def download(self) -> str:
-        """How much is to be downloaded: what is known to the byte, rounded, else as its page rounds it."""
-        known = sum(archive.size or 0 for archive in self.archives)
-        return f"{known / 1e9:.1f} GB" if known else self.archives[0].about
+        """How much is to be downloaded, rounded."""
+        return f"{sum(archive.bytes for archive in self.archives) / 1e9:.1f} GB"
 
     def names(self, class_ids: Iterable[str]) -> tuple[str, ...]:
         """Class ids -> class names."""
@@ -133,7 +134,7 @@ class Source:
             name = former.get(class_id) or self.name(class_id)
             entries = list(table[key])
             if kind == "descriptions" and name != key:
-                entries = [re.sub(rf"\b(?={re.escape(key)})", name.removesuffix(key), entry) for entry in entries]
+                entries = [_said_of(name, key, entry) for entry in entries]
             found.append((name, entries))
         return found
 
@@ -193,6 +194,22 @@ def _places_distinct(class_id: str) -> str:
     return _spaced(" ".join([*rest, name])) if _places_name(class_id) in _shared() else _places_name(class_id)
 
 
+def _said_of(name: str, shared: str, sentence: str) -> str:
+    """``An arena is large.`` of the shared name ``arena`` -> ``A hockey arena is large.``"""
+    told = name.removesuffix(shared)  # "hockey "
+    article = "an " if told[0] in "aeiou" else "a "
+
+    def distinct(found: re.Match[str]) -> str:
+        before, own = found.groups(default="")
+        return (
+            (article.capitalize() if before.istitle() else article if before else "")
+            + (told.capitalize() if own[0].isupper() else told)
+            + own
+        )
+
+    return re.sub(rf"\b(an? )?\b({re.escape(shared)})", distinct, sentence, flags=re.IGNORECASE)
+
+
 @cache
 def _shared() -> frozenset[str]:
     counts = Counter(map(_places_name, _list("places365.txt")))
@@ -212,15 +229,19 @@ def _find(source: Source, path: Path, holds: Callable[[Path], bool], tops: Seque
         raise LgcaError(f"{path} does not exist: give the folder of your copy of {source.title}")
     if not path.is_dir():
         raise LgcaError(f"{path} is a file: give the folder of your copy of {source.title}")
+
+    def training(folder: Path) -> bool:
+        """Training pictures lie beside many a copy, in the same way."""
+        return folder.absolute().name == "train"
+
     try:
 
         def first(*folders: Path) -> list[Path]:
-            return [folder for folder in folders if folder.is_dir() and holds(folder)][:1]
+            return [folder for folder in folders if folder.is_dir() and not training(folder) and holds(folder)][:1]
 
         for near in first(path, *(path / top for top in tops), *path.absolute().parents[:up]):
             return near
-        # Training pictures lie beside many a copy, in the same way.
-        entries = [entry for entry in _folders(path) if entry.name != "train"]
+        entries = [entry for entry in _folders(path) if not training(entry)]
         below = [base for entry in entries for base in first(entry, *(entry / top for top in tops))]
     except OSError as error:
         raise LgcaError(f"{path} cannot be read: {error.strerror} ({error.filename})") from error
@@ -234,6 +255,8 @@ def _find(source: Source, path: Path, holds: Callable[[Path], bool], tops: Seque
             raise LgcaError(
                 f"{path} holds {archive.name} still packed: lgca datasets fetch {source.folder}:{path} unpacks it"
             )
+    if training(path):
+        raise LgcaError(f"{path} is of the training pictures: give the folder of the split {source.split!r}")
     raise LgcaError(f"{path} holds no copy of {source.title}: there must be {source.layout}")
 
 
@@ -251,7 +274,7 @@ def _fields(path: Path, form: str) -> list[list[str]]:
     for number, line in enumerate(_text(path).splitlines(), 1):
         row = line.split()
         if len(row) != len(form.split()):
-            raise LgcaError(f"{path}, line {number} is {line!r}, not of the form {form!r}: fetch it again")
+            raise LgcaError(f"{path}, line {number} is {line!r}, not of the form {form!r}: unpack it again")
         rows.append(row)
     return rows
 
@@ -262,7 +285,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise LgcaError(f"{path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise LgcaError(f"{path} is not UTF-8 text: fetch it again") from error
+        raise LgcaError(f"{path} is not UTF-8 text: unpack it again") from error
 
 
 def _made(root: Path, rows: Iterable[tuple[str, Any]], classes: Mapping[Any, str], where: Path) -> Copy:
@@ -285,7 +308,7 @@ def _numbered(classes: Iterable[tuple[str, str]], where: Path) -> dict[str, str]
     try:
         return dict(sorted(classes, key=lambda row: int(row[0])))
     except ValueError as error:
-        raise LgcaError(f"{where} numbers a class in letters ({error}): fetch it again") from error
+        raise LgcaError(f"{where} numbers a class in letters ({error}): unpack it again") from error
 
 
 def _by_class(source: Source, base: Path, class_of: Callable[[str], str | None]) -> Copy:
@@ -386,7 +409,7 @@ def _read_cub(source: Source, path: Path) -> Copy:
         for name, form in zip(lists, ("<id> <picture>", "<id> <0-or-1>", "<id> <class-id>", "<class-id> <class>"))
     )
     if short := [name for name, rows in zip(lists[1:3], (split, labels)) if images.keys() - rows.keys()]:
-        raise LgcaError(f"{base / short[0]} does not have every picture of images.txt: fetch it again")
+        raise LgcaError(f"{base / short[0]} does not have every picture of images.txt: unpack it again")
     rows = [(picture, labels[number]) for number, picture in images.items() if split[number] == "0"]
     return _made(base / "images", rows, _numbered(classes.items(), base / lists[3]), base / lists[2])
 
@@ -414,7 +437,7 @@ def _read_food101(source: Source, path: Path) -> Copy:
         listed = json.loads(_text(where))
         rows = [(f"{picture}.jpg", name) for name, pictures in listed.items() for picture in pictures]
     except (json.JSONDecodeError, AttributeError, TypeError) as error:
-        raise LgcaError(f"{where} is not of the form {{'class': ['class/picture', ...]}}: fetch it again") from error
+        raise LgcaError(f"{where} is not of the form {{'class': ['class/picture', ...]}}: unpack it again") from error
     return _made(base / "images", rows, {name: name for name in sorted(listed)}, where)
 
 
@@ -530,8 +553,9 @@ SOURCES: dict[str, Source] = {
         images=10_000,
         per_class=10,
         counted="the README of its repository",
-        licence="MIT",
-        terms="the data set's card beside its archives, huggingface.co/datasets/vaishaal/ImageNetV2",
+        licence="MIT (repository)",
+        terms="LICENSE of its repository, which by its README is not of the pictures: they are from Flickr, to be "
+        "used as ImageNet's; the card beside its archives, huggingface.co/datasets/vaishaal/ImageNetV2, says MIT",
         archives=(
             Archive(
                 "imagenetv2-matched-frequency.tar.gz",
@@ -608,7 +632,9 @@ SOURCES: dict[str, Source] = {
                 ("https://huggingface.co/datasets/songweig/imagenet_sketch/resolve/main/data/ImageNet-Sketch.zip",),
                 7_593_573_012,
                 "sha256:4d3ce6b82a7c48aabf14aeac105eb533e75707f152cc858f55bfc022031a72ed",
-                f"Hugging Face datasets, imagenet_sketch/dataset_infos.json; {_TFDS}, imagenet_sketch/checksums.tsv",
+                f"Hugging Face datasets, imagenet_sketch/dataset_infos.json; {_TFDS}, imagenet_sketch/checksums.tsv; "
+                "unpacked: the README of its repository",
+                unpacked=8_400_000_000,
             ),
         ),
         folder="imagenet-sketch",
@@ -747,8 +773,8 @@ SOURCES: dict[str, Source] = {
                 about=about,
             )
             for name, md5, about in (
-                ("val_large.tar", "9b71c4993ad89d2d8bcbdc4aef38042f", "2.1 GB"),
-                ("filelist_places365-standard.tar", "35a0585fee1fa656440f3ab298f8479c", ""),
+                ("val_large.tar", "9b71c4993ad89d2d8bcbdc4aef38042f", 2_100_000_000),
+                ("filelist_places365-standard.tar", "35a0585fee1fa656440f3ab298f8479c", 0),
             )
         ),
         folder="places365",
@@ -761,6 +787,11 @@ SOURCES: dict[str, Source] = {
     ),
 }
 SOURCES["places365-distinct"] = replace(
-    SOURCES["places365"], title="Places365, distinct names", name=_places_distinct, key=_places_name
+    SOURCES["places365"],
+    title="Places365, distinct names",
+    note="The 40 classes whose names are shared have the published sentences of the shared name, with theirs in its "
+    "place; 408 of these 958 sentences (43 %) do not say it and stay the same for all that share it.",
+    name=_places_distinct,
+    key=_places_name,
 )
 """Every published data set by name."""

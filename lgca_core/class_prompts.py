@@ -95,7 +95,8 @@ def prompts_of_dataset(
         descriptions=descriptions,
         descriptors=descriptors,
     )
-    entry = DATASETS.get(split_spec(name)[0]) if isinstance(name, str) else None
+    known = split_spec(name)[0] if isinstance(name, str) else ""
+    entry = DATASETS.get(known)
     if entry is None:
         return given
     if entry.descriptions is not None and descriptions is None:
@@ -105,7 +106,7 @@ def prompts_of_dataset(
     wanted = {kind for kind in kinds if kind in missing and missing[kind] is None}
     if entry.source is None or not wanted:
         return given
-    published = prompt_files.load(entry.source.prompts)
+    published = prompt_files.load(known)
     look_up, ids = entry.source.look_up, manifest.class_ids
     return ClassPrompts(
         given.classes,

@@ -22,9 +22,18 @@ import platformdirs
 import torch
 from torch import Tensor
 
-from lgca_core.catalogue import SOURCES, Source, compare
+from lgca_core.catalogue import SOURCES, Copy, Source, compare
 from lgca_core.errors import LgcaError
-from lgca_core.fetch import Archive, Progress, download, make_folder, unpack, verify
+from lgca_core.fetch import (
+    Progress,
+    check_space,
+    download,
+    make_folder,
+    remaining,
+    remove_drafts,
+    unpack,
+    verify,
+)
 from lgca_core.results import Skipped
 
 OnError = Literal["raise", "skip"]
@@ -251,7 +260,8 @@ class Facts:
 
     @property
     def present(self) -> bool:
-        return self.place.is_dir()
+        """Whether something lies there; whether it is whole, :func:`check` says."""
+        return _holds_something(self.place)
 
 
 @dataclass(frozen=True)
@@ -271,11 +281,6 @@ class Entry:
     descriptions: Callable[[], dict[str, list[str]]] | None = None
     facts: Callable[[], Facts] | None = None
     source: Source | None = None
-
-    @property
-    def prompts(self) -> str | None:
-        """Folder of the published prompt files that belong to it; None where there are none."""
-        return self.source.prompts if self.source else None
 
 
 def home() -> Path:
@@ -301,9 +306,14 @@ def open_dataset(name_or_path: str | Path, *, on_error: OnError = "raise") -> Ma
             return _open_published(name, source, copy, on_error) if source else DATASETS[name].open()
     if Path(name_or_path).exists():
         return folder(name_or_path, on_error=on_error, remember=True)
-    close = difflib.get_close_matches(str(name_or_path).partition(":")[0], DATASETS, n=3)
+    close = _near(str(name_or_path))
     hint = f"did you mean {' or '.join(close)}" if close else f"known are {', '.join(DATASETS)}"
     raise LgcaError(f"{str(name_or_path)!r} is neither a data set nor a folder: {hint}")
+
+
+def _near(spec: str) -> list[str]:
+    """Names of the table like the one asked for, the nearest first."""
+    return difflib.get_close_matches(spec.partition(":")[0].casefold(), DATASETS, n=3)
 
 
 def split_spec(spec: str) -> tuple[str, Path | None]:
@@ -326,12 +336,11 @@ def split_spec(spec: str) -> tuple[str, Path | None]:
 
 
 def _open_published(name: str, source: Source, copy: Path | None, on_error: OnError) -> Manifest:
-    place = copy or _place(source)
-    if not copy and not place.is_dir():
+    if not copy and not _holds_something(place_of(source)):
         raise LgcaError(f"{name} is not there: {_how(name, source)}; a copy elsewhere is {name}:/path/to/copy")
-    found = source.read(source, place)
+    found = _read(name, source, copy)
     files = [(label, found.root / path) for path, label in found.files]
-    items, skipped = _items(found.root, files, on_error, True, "fetch the data set again")
+    items, skipped = _items(found.root, files, on_error, True, _mend(name, source, copy))
     classes = source.names(found.class_ids)
     note = ""
     if (len(items), len(classes)) != (source.images, len(source.class_ids)):
@@ -342,12 +351,40 @@ def _open_published(name: str, source: Source, copy: Path | None, on_error: OnEr
     return Manifest(name, source.split, found.root, classes, items, skipped, found.class_ids, note)
 
 
-def _place(source: Source) -> Path:
+def place_of(source: Source) -> Path:
+    """Where a published data set lies once it is fetched."""
     return home() / "datasets" / source.folder
 
 
+def _holds_something(place: Path) -> bool:
+    try:
+        return place.is_dir() and any(place.iterdir())
+    except OSError:
+        return True  # reading it says what is wrong
+
+
+def _read(name: str, source: Source, copy: Path | None) -> Copy:
+    """The user's own `copy` as its annotation has it, else the one that was fetched."""
+    try:
+        return source.read(source, copy or place_of(source))
+    except LgcaError as error:
+        if copy:
+            raise
+        raise LgcaError(f"{error}; to begin again, {_mend(name, source, None)}") from error
+
+
+def _mend(name: str, source: Source, copy: Path | None) -> str:
+    """What helps where a copy is damaged."""
+    return "unpack its archives again" if copy else f"remove {place_of(source)} and run lgca datasets fetch {name}"
+
+
 def _downloads(source: Source) -> Path:
+    """Where a user may put archives; what is downloaded lies below it, in :func:`_fetched`."""
     return home() / "downloads" / source.folder
+
+
+def _fetched(source: Source) -> Path:
+    return _downloads(source) / "fetched"
 
 
 def _how(name: str, source: Source) -> str:
@@ -362,14 +399,14 @@ def _how(name: str, source: Source) -> str:
 
 
 def _published_facts(source: Source) -> Facts:
-    return Facts(source.split, source.images, len(source.class_ids), source.licence, source.download, _place(source))
+    return Facts(source.split, source.images, len(source.class_ids), source.licence, source.download, place_of(source))
 
 
 def published(spec: str) -> tuple[str, Source, Path | None]:
     """Name, source and path of ``NAME`` or ``NAME:/path``; LgcaError for what is no published data set."""
     name, copy = split_spec(spec)
     if name not in DATASETS:
-        close = difflib.get_close_matches(name.partition(":")[0], DATASETS, n=3)
+        close = _near(name)
         raise LgcaError(f"{name!r} is no data set: {f'did you mean {close[0]}' if close else 'see lgca datasets'}")
     source = DATASETS[name].source
     if not source:
@@ -377,77 +414,133 @@ def published(spec: str) -> tuple[str, Source, Path | None]:
     return name, source, copy
 
 
-def fetch(spec: str, *, progress: Progress | None = None) -> Path:
-    """Downloads, verifies and unpacks a published data set; what is there already is left alone.
+def fetch(spec: str, *, progress: Progress | None = None) -> tuple[Path, bool]:
+    """Downloads, verifies and unpacks a published data set; what is there already is compared and left alone.
 
-    ``NAME:/path`` takes the archives that lie in that folder, and downloads the others.
+    ``NAME:/path`` takes the archives that lie in that folder, and downloads the others. Archives that the user brought
+    stay where they are; what was downloaded is removed once it is unpacked.
 
     Returns:
-        The folder that it lies in.
+        The folder that it lies in, and whether it was there already.
 
     Raises:
-        LgcaError: no published data set; one that each user must download; a download that fails (it goes on the
-            next time); an archive that is not the published one, or is refused; another process at it.
+        LgcaError: no published data set; one that is there and is not whole; one that each user must download; no
+            room; a download that fails (it goes on the next time); an archive that is not the published one, or is
+            refused; another process at it.
     """
     from filelock import FileLock, Timeout
 
     name, source, brought = published(spec)
-    place, downloads = _place(source), _downloads(source)
-    if place.is_dir():
-        return place
-    if brought and not any((brought / archive.name).is_file() for archive in source.archives):
-        names = " or ".join(archive.name for archive in source.archives)
-        raise LgcaError(f"{brought} does not hold {names}: name the folder that does")
+    place, downloads = place_of(source), _downloads(source)
+    if _there(name, source):
+        return place, True
+    if brought:
+        _check_brought(name, source, brought)
     try:
         downloads.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(downloads.with_name(f".{source.folder}.lock")).acquire(timeout=0)
     except Timeout:
         raise LgcaError(f"another process is fetching {name}: wait until it is done") from None
     except OSError as error:
-        raise LgcaError(f"cannot write to {downloads} ({error.strerror}): set LGCA_HOME to another folder") from error
+        raise LgcaError(f"cannot write to {home()} ({error.strerror}): set LGCA_HOME to another folder") from error
     with lock:
-        archives = [_get(name, source, archive, brought, progress) for archive in source.archives]
+        if _there(name, source):  # since another process was first
+            return place, True
+        remove_drafts(place)
+        archives = _archives(name, source, brought, progress)
 
         def fill(draft: Path) -> None:
             for archive, packed in zip(source.archives, archives, strict=True):
                 unpack(packed, draft / archive.into, progress=progress)
-            _, faults = compare(source, source.read(source, draft))
-            if faults:
-                raise LgcaError(f"{name} as unpacked is not what its table says: {faults[0]}")
+            if fault := _fault(source, draft):
+                raise LgcaError(
+                    f"{name} as unpacked is not what its table says ({fault}): unpack "
+                    f"{' and '.join(map(str, archives))} yourself, and use {name}:/path/to/copy"
+                )
 
-        for left in place.parent.glob(f".{place.name}-*"):  # of an unpacking that was killed
-            shutil.rmtree(left, ignore_errors=True)
         make_folder(place, fill)
-        for packed in archives:
-            if packed.parent == downloads:
-                packed.unlink()
-    return place
+        shutil.rmtree(_fetched(source), ignore_errors=True)
+    return place, False
 
 
-def _get(name: str, source: Source, archive: Archive, brought: Path | None, progress: Progress | None) -> Path:
-    for folder in filter(None, (brought, _downloads(source))):
-        if (folder / archive.name).is_file():
+def _there(name: str, source: Source) -> bool:
+    """Whether it is in its place. LgcaError where it is and is not whole."""
+    place = place_of(source)
+    if not _holds_something(place):
+        return False
+    if fault := _fault(source, place):
+        raise LgcaError(f"{place} is there and not whole ({fault}): {_mend(name, source, None)} again")
+    return True
+
+
+def _fault(source: Source, place: Path) -> str:
+    """What keeps a copy from being the whole data set; empty where nothing does."""
+    try:
+        _, faults = compare(source, source.read(source, place))
+    except LgcaError as error:
+        return str(error)
+    return faults[0] if faults else ""
+
+
+def _check_brought(name: str, source: Source, brought: Path) -> None:
+    """Raises LgcaError where a folder holds none of the archives."""
+    if any((brought / archive.name).is_file() for archive in source.archives):
+        return
+    try:
+        source.read(source, brought)
+    except LgcaError:
+        names = " or ".join(archive.name for archive in source.archives)
+        raise LgcaError(f"{brought} does not hold {names}: name the folder that does") from None
+    raise LgcaError(f"{brought} is unpacked already and needs no fetching: use {name}:{brought} as it is")
+
+
+def _archives(name: str, source: Source, brought: Path | None, progress: Progress | None) -> list[Path]:
+    """The verified archives of a data set, wherever they lie; those that lie nowhere are downloaded."""
+    folders = [folder for folder in (brought, _downloads(source), _fetched(source)) if folder]
+    held = {
+        archive: next((folder for folder in folders if (folder / archive.name).is_file()), None)
+        for archive in source.archives
+    }
+    lacking = [archive for archive, folder in held.items() if folder is None]
+    for archive in lacking:
+        if not archive.urls:
+            raise LgcaError(f"{archive.name} of {name} is not there: {_how(name, source)}")
+    needed = sum(archive.unpacked or archive.bytes for archive in source.archives)
+    check_space(_downloads(source), name, needed + sum(remaining(archive, _fetched(source)) for archive in lacking))
+    found = []
+    for archive, folder in held.items():
+        if folder is None:
+            found.append(download(archive, _fetched(source), progress=progress))
+            continue
+        try:
             verify(archive, folder / archive.name, progress=progress)
-            return folder / archive.name
-    if not archive.urls:
-        raise LgcaError(f"{archive.name} of {name} is not there: {_how(name, source)}")
-    return download(archive, _downloads(source), progress=progress)
+        except LgcaError as error:
+            again = (
+                f"lgca datasets fetch {name} downloads it" if archive.urls else f"download it from {source.homepage}"
+            )
+            raise LgcaError(f"{error}: remove it, and {again}") from error
+        found.append(folder / archive.name)
+    return found
 
 
-def check(spec: str) -> tuple[Path, list[tuple[str, str]], list[str]]:
+def check(spec: str) -> tuple[Path, list[tuple[str, str]], list[str], str]:
     """Compares a copy with the table, by its own annotation: counts, classes, and whether the pictures are there.
 
     Returns:
-        Where it lies, rows of (what, finding), and what is off in words; the copy is whole when that is empty.
+        Where it lies, rows of (what, finding), what is off in words, and what helps; the copy is whole when nothing
+        is off.
 
     Raises:
         LgcaError: no published data set, or none there; a copy that is not laid out as the original.
     """
     name, source, copy = published(spec)
-    if not copy and not _place(source).is_dir():
-        raise LgcaError(f"{name} is not in {_place(source)}: name your own copy as {name}:/path/to/copy")
-    found = source.read(source, copy or _place(source))
-    return found.root, *compare(source, found)
+    if not copy and not _holds_something(place_of(source)):
+        raise LgcaError(
+            f"{name} is not in {place_of(source)}: {_how(name, source)}; a copy elsewhere is {name}:/path/to/copy"
+        )
+    found = _read(name, source, copy)
+    return found.root, *compare(source, found), _mend(name, source, copy)
 
 
 # ---- the aviary --------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ A download grows in ``NAME.part`` beside its target and gets its name only once 
 folder is filled beside its place and then renamed into it, so that it is there whole or not at all.
 """
 
+import errno
+import glob
 import hashlib
 import shutil
 import stat
@@ -30,6 +32,8 @@ CHUNK = 1 << 20  # bytes
 ATTEMPTS = 5  # in a row that bring nothing
 PAUSE = 2.0  # seconds before the next attempt
 TIMEOUT = 60.0  # seconds without a byte
+LATER = (408, 429)  # of a server that is slow or asked too often: worth another attempt, as 5xx are
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,11 @@ class Archive:
     Attributes:
         name: its file name.
         urls: where it is served, tried in this order; none where each user must ask its publisher.
-        size: in bytes, or None where no source gives it to the byte; ``about`` then says it in words.
+        size: in bytes, or None where no source gives it to the byte.
         checksum: ``sha256:...`` or ``md5:...``; None where none is published: then counts and sizes are verified.
         source: where the address, the size and the checksum are taken from.
+        about: in bytes, as its page rounds it, where the size is None; 0 where it says nothing.
+        unpacked: the bytes of what it holds, where a source gives them; else it is taken to hold at least its own size.
         into: folder that it is unpacked into, under the data set's.
     """
 
@@ -50,8 +56,18 @@ class Archive:
     size: int | None
     checksum: str | None
     source: str
-    about: str = ""
+    about: int = 0
+    unpacked: int | None = None
     into: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Its size as far as it is known."""
+        return self.about if self.size is None else self.size
+
+
+class _NotServed(LgcaError):
+    """An address that does not serve the archive; another may."""
 
 
 # ---- download ----------------------------------------------------------------------------------------------
@@ -61,8 +77,8 @@ def download(archive: Archive, folder: Path, *, progress: Progress | None = None
     """The verified file ``folder/name``, downloaded unless it is there; an earlier attempt is continued.
 
     Raises:
-        LgcaError: no address answers, the connection breaks off again and again (what came is kept), the disk is
-            full, or what came is not the published file (it is removed).
+        LgcaError: no address serves it, or the connection breaks off again and again (what came is kept, and every
+            address is named with its reason); the disk is full; what came is not the published file (it is removed).
     """
     target = folder / archive.name
     if target.exists():
@@ -73,13 +89,19 @@ def download(archive: Archive, folder: Path, *, progress: Progress | None = None
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LgcaError(f"cannot write to {folder} ({error.strerror}): set LGCA_HOME to another folder") from error
+    reasons = []
     for url in archive.urls:
         try:
             _receive(archive, url, part, progress)
             break
-        except LgcaError:
-            if url == archive.urls[-1]:
-                raise
+        except _NotServed as error:
+            reasons.append(str(error))
+    else:
+        kept = f"{_size(part):,} bytes are kept in {folder}: " if _size(part) else ""
+        raise LgcaError(
+            f"{'; '.join(reasons)}; {kept}run the same command again later, or get {archive.name} by other means and "
+            "write :FOLDER behind the data set's name, where FOLDER is the one that it lies in"
+        )
     try:
         verify(archive, part, progress=progress)
     except LgcaError as error:
@@ -117,25 +139,27 @@ def verify(archive: Archive, path: Path, *, progress: Progress | None = None) ->
 
 
 def _receive(archive: Archive, url: str, part: Path, progress: Progress | None) -> None:
-    """Fills `part` from `url`, connecting again wherever the connection breaks off."""
-    by_hand = f"or bring {archive.name} by other means into {part.parent} and run the same command again"
-    in_vain = 0
+    """Fills `part` from `url`, connecting again wherever the connection breaks off.
+
+    Raises:
+        _NotServed: it refuses, or attempt after attempt brings nothing that was not there before.
+    """
+    in_vain, most = 0, _size(part)
     while True:
-        had = _size(part)
         try:
             if _transfer(archive, url, part, progress):
                 return
             reason = "the connection was closed early"
         except HTTPError as error:
             reason = f"the server answers {error.code} {error.reason}"
-            if error.code < 500:
-                raise LgcaError(f"{url}: {reason}: try later, {by_hand}") from error
+            if error.code < 500 and error.code not in LATER:
+                raise _NotServed(f"{url}: {reason}") from error
         except (URLError, HTTPException, OSError) as error:
             reason = str(getattr(error, "reason", None) or error) or type(error).__name__
-        in_vain = 0 if _size(part) > had else in_vain + 1
+        in_vain = 0 if _size(part) > most else in_vain + 1
+        most = max(most, _size(part))
         if in_vain == ATTEMPTS:
-            kept = f"{_size(part):,} bytes are kept: " if _size(part) else ""
-            raise LgcaError(f"{url}: {reason}; {kept}run the same command again to go on, {by_hand}")
+            raise _NotServed(f"{url}: {reason}")
         time.sleep(PAUSE)
 
 
@@ -169,8 +193,8 @@ def _transfer(archive: Archive, url: str, part: Path, progress: Progress | None)
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
         if total and archive.size not in (None, total):
-            raise LgcaError(f"{url} serves {total:,} bytes, but the published {archive.name} has {archive.size:,}")
-        _check_space(part.parent, archive.name, (total or have) - have)
+            raise _NotServed(f"{url} serves {total:,} bytes, but the published {archive.name} has {archive.size:,}")
+        check_space(part.parent, archive.name, (total or have) - have)
         return _write(response, part, tag, have, total, archive.name, progress)
 
 
@@ -199,7 +223,13 @@ def _write(
     return total is None or have == total
 
 
-def _check_space(folder: Path, name: str, needed: int) -> None:
+def remaining(archive: Archive, folder: Path) -> int:
+    """Bytes that :func:`download` would still have to fetch, as far as they are known."""
+    return max(0, archive.bytes - _size(folder / f"{archive.name}.part"))
+
+
+def check_space(folder: Path, name: str, needed: int) -> None:
+    """Raises LgcaError where the disk of `folder` has not the bytes that `name` needs."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise LgcaError(
@@ -250,7 +280,12 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, LZMAError, RuntimeError) as error:
         raise LgcaError(f"{archive} is damaged ({error}): remove it and fetch it again") from error
     except OSError as error:
-        raise LgcaError(f"cannot unpack {archive} ({error.strerror or error})") from error
+        mend = (
+            ": make room, or set LGCA_HOME to another folder; the archive is kept, so run the same command again"
+            if error.errno in FULL
+            else ""
+        )
+        raise LgcaError(f"cannot unpack {archive} ({error.strerror or error}){mend}") from error
 
 
 Member = tuple[str, IO[bytes] | None]
@@ -299,6 +334,17 @@ def _refused(archive: Path, name: str, why: str) -> LgcaError:
     return LgcaError(f"{archive} is not unpacked: its member {name!r} {why}")
 
 
+def _drafts(root: Path) -> str:
+    """How the names of a folder's drafts begin; those of no other folder do, though one name may begin another."""
+    return f".{root.name}.draft-"
+
+
+def remove_drafts(root: Path) -> None:
+    """What a :func:`make_folder` that was killed left. Only for whoever knows that no other is at it."""
+    for left in root.parent.glob(f"{glob.escape(_drafts(root))}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def make_folder(root: Path, fill: Callable[[Path], None]) -> None:
     """A folder filled by `fill`, all or nothing: filled beside its place, then renamed into it.
 
@@ -307,7 +353,7 @@ def make_folder(root: Path, fill: Callable[[Path], None]) -> None:
     """
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+        draft = Path(tempfile.mkdtemp(prefix=_drafts(root), dir=root.parent))
     except OSError as error:
         raise LgcaError(f"cannot write to {root.parent} ({error.strerror}): set LGCA_HOME to another folder") from error
     try:

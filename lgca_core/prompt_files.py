@@ -6,19 +6,18 @@ from then on in ``home()/prompts/<commit>/<path>``. Each reading verifies it.
 
 What the files are like: ``clip-e.json`` is a list of templates with ``{}`` for the name; ``clip-d.json`` (descriptors)
 and ``cupl.json`` (sentences) are keyed by class name, in no order to rely on, and spell some names otherwise than the
-class list beside them and the data sets' own folders do. So everything is looked up by name, with
-:func:`lgca_core.prompts.match`. Duplicates and odd sentences (``1.``) are kept: published numbers rest on them.
+class list beside them and the data sets' own folders do. So everything is looked up by name, never by position, with
+:meth:`lgca_core.catalogue.Source.look_up`. Duplicates and odd sentences (``1.``) are kept: published numbers rest on
+them.
 """
 
 import csv
 import hashlib
 import http.client
-import json
 import os
-import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -26,13 +25,14 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from lgca_core import prompts
+from lgca_core.catalogue import SOURCES
 from lgca_core.datasets import home
 from lgca_core.errors import LgcaError
 
 LICENCE = "MIT"
 """Terms of the repository that the files come from (its ``LICENSE.md``: Copyright 2024 Jinhao Li)."""
 
-Kind = Literal["classes", "templates", "descriptors", "descriptions"]
+Kind = Literal["templates", "descriptors", "descriptions"]
 State = Literal["cached", "partly cached", "damaged", "not cached"]
 
 TIMEOUT = 30  # seconds without an answer
@@ -92,226 +92,73 @@ FILES: dict[str, PromptFile] = _read_files()
 """Every published file by its path in the repository, those that no method here reads included."""
 
 
-# Two editions of OpenAI's names for ImageNet's classes: clip-d.json follows the first, cupl.json the present one, which
-# says "missile" and "sunglasses" twice. Each is another name of the other.
-_EDITIONS = {"eft": "newt", "maillot": "tights", "projectile": "missile", "sunglass": "sunglasses"}
-_OTHER_EDITION = _EDITIONS | {new: old for old, new in _EDITIONS.items()}
+FOLDERS: dict[str, str] = {
+    # ImageNet's variants have the very files of ImageNet, which are fetched once.
+    name: "imagenet" if name.startswith("imagenet-") else source.prompts
+    for name, source in SOURCES.items()
+} | {"eurosat": "eurosat"}
+"""Every data set that has published prompts -> its folder of the repository's ``prompts/``. EuroSAT is no data set
+here, but its prompts may serve somebody's folder of pictures."""
 
-
-def _other_edition(name: str) -> list[str]:
-    return [_OTHER_EDITION[name]] if name in _OTHER_EDITION else []
-
-
-def _unqualified(name: str) -> list[str]:
-    """``church`` of ``/c/church/indoor``, ``church/indoor``, ``church (indoor)`` and ``indoor church``.
-
-    Whatever word comes first may go; but this is asked only about names that have no prompts of their own.
-    """
-    place = re.sub(r"^/\w/", "", name)
-    return [re.split(r"[/(,]", place)[0].strip(), prompts.wordify(place).partition(" ")[2]]
-
-
-def _nothing(name: str) -> list[str]:
-    return []
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the prompts of a data set lie: a folder of the repository's ``prompts/``, and its class list, if any.
-
-    ``ordered`` says that the descriptors come in the data set's order and so stand for a class list. ``also`` gives
-    other names under which to look for a class whose own is not there.
-    """
-
-    folder: str
-    classes: str | None = None
-    ordered: bool = False
-    also: Callable[[str], Sequence[str]] = _nothing
-
-    def files(self) -> dict[Kind, PromptFile]:
-        found: dict[Kind, PromptFile] = {} if self.classes is None else {"classes": FILES[self.classes]}
-        names: dict[Kind, str] = {"templates": "clip-e", "descriptors": "clip-d", "descriptions": "cupl"}
-        return found | {kind: FILES[f"prompts/{self.folder}/{name}.json"] for kind, name in names.items()}
-
-
-def _listed_source(folder: str, also: Callable[[str], Sequence[str]] = _nothing) -> Source:
-    return Source(folder, f"features/{folder}/{folder}.json", also=also)
-
-
-# The class list beside ImageNet's prompts holds WordNet's synonyms, which name only two thirds of the prompts; so the
-# names of clip-d.json stand for it: OpenAI's, in the order of the class indices. The four variants have the same files.
-_IMAGENET = Source("imagenet", ordered=True, also=_other_edition)
-
-SOURCES: dict[str, Source] = {
-    "cub": _listed_source("cub"),
-    "dtd": _listed_source("dtd"),
-    "eurosat": Source("eurosat"),
-    "food101": _listed_source("food101"),
-    "oxford_pet": _listed_source("oxford_pet"),
-    "place365": _listed_source("place365", also=_unqualified),
-    "imagenet": _IMAGENET,
-    "imagenet-a": _IMAGENET,
-    "imagenet-r": _IMAGENET,
-    "imagenet-sketch": _IMAGENET,
-    "imagenet-v2": _IMAGENET,
+ALIASES: dict[str, str] = {
+    source.prompts: name for name, source in reversed(SOURCES.items()) if source.prompts not in FOLDERS
 }
-"""Every data set that has published prompts, by key."""
-
-ALIASES = {
-    "pets": "oxford_pet",
-    "places365": "place365",
-    "places365-distinct": "place365",
-    "imagenet-s": "imagenet-sketch",
-    "imagenetv2": "imagenet-v2",
-}
-"""Other names of a key: the data set's elsewhere, or the folder's in the repository."""
+"""The folder's name in the repository -> the data set, where it is called otherwise here."""
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Prompts of a data set.
+    """Prompts as published, under the names and in the order of the files.
+
+    :meth:`lgca_core.catalogue.Source.look_up` finds those of a data set's classes among them.
 
     Attributes:
-        classes: class names in the data set's order (one may stand for several classes); None where none are published.
         templates: for CLIP-E, with ``{}`` for the name.
         descriptors: name -> descriptors, for CLIP-D.
         descriptions: name -> sentences, for CuPL, WCA and LGCA.
-        sources: the files that all this was read from.
-        matches: of descriptors and of descriptions: which published entry each class name finds, which find none.
         mended: a sentence about each file of the cache that was damaged and has been fetched again.
     """
 
-    key: str
-    classes: tuple[str, ...] | None
     templates: tuple[str, ...]
     descriptors: dict[str, list[str]]
     descriptions: dict[str, list[str]]
-    sources: tuple[PromptFile, ...]
-    matches: dict[Kind, prompts.Match]
     mended: tuple[str, ...] = ()
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences for the user: what was mended, which classes share a name, which names match only loosely."""
-        return (*self.mended, *_notes(self.classes, self.matches))
-
-    @property
-    def spelling(self) -> dict[str, str]:
-        """Class name -> how the sentences' file spells it, to be read out in a template; itself where that has it not.
-
-        CUB's ``Black_footed_Albatross`` is published as ``Black-footed Albatross``, which CLIP reads as other tokens.
-        """
-        match = self.matches["descriptions"]
-        return {name: name if name in match.borrowed else match.found.get(name, name) for name in self.classes or ()}
 
 
 def load(key: str, *, progress: Callable[[str], None] = lambda path: None) -> PromptSet:
-    """The prompts of a data set as published, under the names and in the order of the files; fetched if need be.
+    """The published prompts of a data set, fetched if need be.
 
     Args:
-        key: one of :data:`SOURCES`.
+        key: one of :data:`FOLDERS`.
         progress: called with the path of each file before it is fetched.
 
     Raises:
         LgcaError: no such key (near ones are suggested); a file cannot be fetched, kept or verified.
     """
-    key, source = _source(key)
     mended = fetch(key, progress=progress)
-    files = source.files()
-    descriptors = prompts.read_descriptions(files["descriptors"].place)
-    descriptions = prompts.read_descriptions(files["descriptions"].place)
-    classes: tuple[str, ...] | None = None
-    if "classes" in files:
-        classes = tuple(json.loads(files["classes"].place.read_text(encoding="utf-8")))
-    elif source.ordered:
-        classes = tuple(descriptors)
+    places = {kind: file.place for kind, file in files(key).items()}
     return PromptSet(
-        key=key,
-        classes=classes,
-        templates=tuple(prompts.read_templates(files["templates"].place)),
-        descriptors=descriptors,
-        descriptions=descriptions,
-        sources=tuple(files.values()),
-        matches=_matches(source, tuple(descriptions) if classes is None else classes, descriptors, descriptions),
-        mended=tuple(mended),
+        tuple(prompts.read_templates(places["templates"])),
+        prompts.read_descriptions(places["descriptors"]),
+        prompts.read_descriptions(places["descriptions"]),
+        tuple(mended),
     )
 
 
-def select(made: PromptSet, classes: Sequence[str]) -> PromptSet:
-    """What :func:`load` found, for these classes and under their names; classes that have none are left out."""
-    matches = _matches(_source(made.key)[1], classes, made.descriptors, made.descriptions)
-    return replace(
-        made,
-        classes=tuple(classes),
-        descriptors={name: made.descriptors[entry] for name, entry in matches["descriptors"].found.items()},
-        descriptions={name: made.descriptions[entry] for name, entry in matches["descriptions"].found.items()},
-        matches=matches,
-    )
+def files(key: str) -> dict[Kind, PromptFile]:
+    """The published files of a data set."""
+    folder = FOLDERS[name_of(key)]
+    names: dict[Kind, str] = {"templates": "clip-e", "descriptors": "clip-d", "descriptions": "cupl"}
+    return {kind: FILES[f"prompts/{folder}/{name}.json"] for kind, name in names.items()}
 
 
-def for_classes(key: str, classes: Sequence[str], *, progress: Callable[[str], None] = lambda path: None) -> PromptSet:
-    """The published prompts of exactly these classes, in their order; a name that occurs twice shares its prompts.
-
-    Places365's names may keep what tells them apart (``church (indoor)``, ``indoor church``, ``/c/church/indoor``):
-    what was published for ``church`` then serves all of them. ImageNet's may be of either of OpenAI's editions.
-    ``notes`` says where that happened.
-
-    Raises:
-        LgcaError: as :func:`load`; or a class has no descriptions or no descriptors (the nearest name is suggested).
-    """
-    made = select(load(key, progress=progress), classes)
-    for kind, match in made.matches.items():
-        for name, several in match.ambiguous.items():
-            raise LgcaError(f"the published prompts of {key}: {prompts.listed(several)} could all mean {name!r}")
-        if match.missing:
-            raise LgcaError(
-                f"the published prompts of {key} have no {kind} for {prompts.listed(match.missing)}"
-                f"{prompts.nearest(match.missing[0], match.unknown or match.found.values())}: "
-                f"rename, or give a file of your own with --{kind}"
-            )
-    return made
-
-
-def _matches(
-    source: Source, names: Sequence[str], descriptors: Iterable[str], descriptions: Iterable[str]
-) -> dict[Kind, prompts.Match]:
-    return {
-        "descriptors": prompts.match(names, descriptors, source.also),
-        "descriptions": prompts.match(names, descriptions, source.also),
-    }
-
-
-def _notes(classes: Sequence[str] | None, matches: Mapping[Kind, prompts.Match]) -> list[str]:
-    notes = []
-    if classes is not None and len(set(classes)) < len(classes):
-        notes.append(
-            f"{len(set(classes))} distinct names stand for {len(classes)} classes: "
-            f"those that share a name share its prompts and cannot be told apart."
-        )
-    said: dict[str, list[Kind]] = {}
-    for kind, match in matches.items():
-        if match.loose:
-            name, entry = next(iter(match.loose.items()))
-            text = (
-                f"{len(match.loose)} names match only without regard to case, underscores and hyphens, "
-                f"such as {name!r} with {entry!r}."
-            )
-            said.setdefault(text, []).append(kind)
-        if match.borrowed:
-            name, entry = next(iter(match.borrowed.items()))
-            text = f"{len(match.borrowed)} names have those of another name, such as {name!r} those of {entry!r}."
-            said.setdefault(text, []).append(kind)
-    notes += [f"{' and '.join(kinds)}: {text}" for text, kinds in said.items()]
-    return notes
-
-
-def _source(key: str) -> tuple[str, Source]:
-    """The key and its source; of an alias, those that it stands for."""
-    key = ALIASES.get(key, key)
-    if key not in SOURCES:
-        hint = prompts.nearest(key, (*SOURCES, *ALIASES))
-        raise LgcaError(f"no published prompts of {key!r}{hint}: known are {', '.join(SOURCES)}")
-    return key, SOURCES[key]
+def name_of(key: str) -> str:
+    """The data set that a key, its name or its folder's in the repository, stands for; LgcaError where none."""
+    name = ALIASES.get(key, key)
+    if name not in FOLDERS:
+        hint = prompts.nearest(key, (*FOLDERS, *ALIASES))
+        raise LgcaError(f"no published prompts of {key!r}{hint}: known are {', '.join(FOLDERS)}")
+    return name
 
 
 # ---- the cache ---------------------------------------------------------------------------------------------
@@ -319,7 +166,7 @@ def _source(key: str) -> tuple[str, Source]:
 
 def state(key: str) -> State:
     """Whether the files of a data set lie in the cache, verified; fetches nothing."""
-    held = [_held(file) for file in _source(key)[1].files().values()]
+    held = [_held(file) for file in files(key).values()]
     if any(held):
         return "damaged"
     there = [fault is not None for fault in held]
@@ -339,7 +186,7 @@ def fetch(key: str, *, progress: Callable[[str], None] = lambda path: None) -> l
         LgcaError: no such key; a file cannot be fetched, is not what was published, or cannot be kept.
     """
     notes = []
-    for file in _source(key)[1].files().values():
+    for file in files(key).values():
         fault = _held(file)
         if fault == "":
             continue

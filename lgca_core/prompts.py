@@ -69,59 +69,33 @@ def fold(name: str) -> str:
     return wordify(name.replace("-", " ")).casefold()
 
 
-@dataclass(frozen=True)
-class Match:
-    """Which entry of a table each class name finds (:func:`match`).
-
-    ``found`` is class name -> name in the table, in the order of the classes; ``ambiguous`` is class name -> the
-    entries that could all mean it; ``missing`` are classes that have none, ``unknown`` entries that no class asks for.
-    """
-
-    found: dict[str, str]
-    ambiguous: dict[str, list[str]]
-    missing: tuple[str, ...]
-    unknown: tuple[str, ...]
-
-    @property
-    def loose(self) -> dict[str, str]:
-        """Those of ``found`` that are one name only after :func:`fold`."""
-        return {name: entry for name, entry in self.found.items() if name != entry and fold(name) == fold(entry)}
-
-    @property
-    def borrowed(self) -> dict[str, str]:
-        """Those of ``found`` that are another name altogether."""
-        return {name: entry for name, entry in self.found.items() if fold(name) != fold(entry)}
-
-
-def match(names: Iterable[str], table: Iterable[str], also: Callable[[str], Sequence[str]] = lambda name: ()) -> Match:
-    """Look every name up among the entries of a table: as written, else by :func:`fold`, else under another name.
+def match(names: Iterable[str], table: Iterable[str], where: str, what: str = "descriptions") -> dict[str, str]:
+    """Look every class name up among the entries of a table: as written, else by :func:`fold`.
 
     Args:
-        names: class names; one that occurs twice is looked up once.
-        also: class name -> other names of the same thing, to be tried in turn.
+        names: one that occurs twice is looked up once.
+        where, what: the file and what it holds, for the sentence that says what is wrong.
+
+    Returns:
+        Class name -> name in the table, in the order of the classes.
+
+    Raises:
+        LgcaError: a class finds nothing (the nearest entry that nobody asked for is suggested), or several entries.
     """
     table = list(dict.fromkeys(table))
-    entries = set(table)
     loose: dict[str, list[str]] = {}
     for entry in table:
         loose.setdefault(fold(entry), []).append(entry)
-    found: dict[str, str] = {}
-    ambiguous: dict[str, list[str]] = {}
-    missing: list[str] = []
-    for name in dict.fromkeys(names):
-        candidates: list[str] = []
-        for spelling in (name, *also(name)):
-            candidates = [spelling] if spelling in entries else loose.get(fold(spelling), [])
-            if candidates:
-                break
-        if len(candidates) == 1:
-            found[name] = candidates[0]
-        elif candidates:
-            ambiguous[name] = candidates
-        else:
-            missing.append(name)
-    asked = {*found.values(), *(entry for several in ambiguous.values() for entry in several)}
-    return Match(found, ambiguous, tuple(missing), tuple(entry for entry in table if entry not in asked))
+    entries = set(table)
+    candidates = {name: [name] if name in entries else loose.get(fold(name), []) for name in names}
+    for name, several in candidates.items():
+        if len(several) > 1:
+            raise LgcaError(f"{where}: {listed(several)} could all mean the class {name!r}: keep one of them")
+    if missing := [name for name, found in candidates.items() if not found]:
+        asked = {entry for found in candidates.values() for entry in found}
+        hint = nearest(missing[0], [entry for entry in table if entry not in asked] or table)
+        raise LgcaError(f"{where} has no {what} for {listed(missing)}{hint}")
+    return {name: entry for name, [entry] in candidates.items()}
 
 
 def plain(names: Sequence[str]) -> list[list[str]]:
@@ -299,18 +273,14 @@ def read_descriptions(path: Path | str, classes: Sequence[str] | None = None) ->
     classes = list(table) if classes is None else classes
     if not classes:
         raise LgcaError(f"{path} describes no class: it must have the form {_FORM}")
-    matched = match(classes, table)
-    for name, several in matched.ambiguous.items():
-        raise LgcaError(f"{path}: {listed(several)} could all mean the class {name!r}: keep one of them")
-    unknown, missing = matched.unknown, matched.missing
-    if missing:
-        raise LgcaError(f"{path} has no descriptions for {listed(missing)}{nearest(missing[0], unknown or table)}")
-    if unknown:
+    found = match(classes, table, str(path))
+    asked = set(found.values())
+    if unknown := [entry for entry in table if entry not in asked]:
         raise LgcaError(
             f"{path} describes {listed(unknown)}, which the data set does not have"
-            f"{nearest(unknown[0], matched.found)}: remove or rename"
+            f"{nearest(unknown[0], found)}: remove or rename"
         )
-    return {name: _sentences(path, entry, table[entry]) for name, entry in matched.found.items()}
+    return {name: _sentences(path, entry, table[entry]) for name, entry in found.items()}
 
 
 def read_templates(path: Path | str) -> list[str]:

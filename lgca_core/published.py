@@ -227,9 +227,9 @@ def compare(records: Mapping[str, tuple[Record, pd.DataFrame]], tolerance: Toler
     Columns: ``dataset``, ``encoder``, ``method``, by our names; ``paper`` and ``paper_std``, published; ``ours``, mean
     over ``seeds``, with its 95 % bootstrap interval over pictures ``low`` to ``high``; ``difference``, ours minus
     paper, and the ``tolerance`` it is held to; ``verdict``: ``within``, ``above``, ``below`` or ``not available``;
-    ``note``, why a record that is there gets no verdict (of a part of the pictures, or with other settings than the
-    paper's), else empty; ``record``, its key in `records`; ``source`` of the paper's value. Accuracies in percent,
-    differences in points. What the papers or we do not have is NaN, or None in a column of text.
+    ``note``, why a record that is there gets no verdict (of a part of the pictures, or with prompts of its own, or with
+    other settings than the paper's), else empty; ``record``, its key in `records`; ``source`` of the paper's value.
+    Accuracies in percent, differences in points. What the papers or we do not have is NaN, or None in a column of text.
 
     Args:
         records: name -> record and predictions, as :func:`lgca_core.results.load` gives them.
@@ -302,6 +302,12 @@ def _unlike(record: Record, method: str) -> str:
     dataset = record.dataset
     if dataset.name not in PICTURES or method not in METHODS:
         return ""
+    own = record.parameters.get("own_prompts")
+    if isinstance(own, list) and own:
+        from lgca_core import methods  # heavy, and seldom asked
+
+        if methods.METHODS[method].prompts in own:
+            return "was made with prompts of its own"
     read, all_of_them = dataset.count - len(record.skipped), PICTURES[dataset.name]
     if read != all_of_them:
         return f"scored {read} pictures, not the split's {all_of_them}"

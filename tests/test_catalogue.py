@@ -1,5 +1,6 @@
 """The table of published data sets: what it says, how a copy of each is read, and what is said of wrong ones."""
 
+import csv
 import json
 import os
 import pkgutil
@@ -60,7 +61,6 @@ def test_the_table_is_one_and_whole():
     assert {name: (row.images, len(row.class_ids)) for name, row in SOURCES.items()} == COUNTS
     assert [name for name, entry in datasets.DATASETS.items() if entry.source] == list(SOURCES)
     for name, row in SOURCES.items():
-        assert datasets.DATASETS[name].prompts == row.prompts
         for said in (row.title, row.split, row.counted, row.licence, row.terms, row.layout, row.download):
             assert said
         assert row.homepage.startswith("http")
@@ -111,6 +111,22 @@ def test_names_are_those_of_open_clip():
 def test_wnids_are_those_of_timm(name, file):
     data = pkgutil.get_data("timm.data", f"_info/imagenet_{file}synsets.txt")
     assert SOURCES[name].class_ids == tuple(data.decode().split())
+
+
+def test_archives_are_as_their_sources_have_them():
+    """The CSV was copied from the sources a second time; what is empty there, its source does not say."""
+    table = {archive.name: archive for row in SOURCES.values() for archive in row.archives}
+    rows = list(csv.DictReader(Path(__file__).with_name("archives.csv").open(encoding="utf-8")))
+    for row in rows:
+        archive = table[row["file"]]
+        assert row["bytes"] in ("", str(archive.size))
+        assert row["checksum"] in ("", archive.checksum)
+        assert row["address"] in ("", *archive.urls)
+    stated = [{row["file"] for row in rows if row[column]} for column in ("bytes", "checksum")]
+    assert stated == [{name for name, archive in table.items() if archive.size}, set(table)]
+    addresses = {row["address"] for row in rows}
+    untold = {url for archive in table.values() for url in archive.urls} - addresses
+    assert untold == set(table["ImageNet-Sketch.zip"].urls)
 
 
 def test_addresses_and_checksums_are_those_of_torchvision():
@@ -174,6 +190,22 @@ def test_prompts_are_looked_up_by_name():
         row.look_up(row.class_ids, table, "descriptions")
 
 
+def test_what_is_said_of_distinct_names_is_counted():
+    row = SOURCES["places365-distinct"]
+    said = row.look_up(row.class_ids, published("places365", "cupl.json"), "descriptions")
+    shared = dict(zip(row.class_ids, SOURCES["places365"].classes, strict=True))
+    renamed = [(shared[id_], name, told) for id_, (name, told) in zip(row.class_ids, said) if name != shared[id_]]
+    same = [
+        sentence
+        for place, name, told in renamed
+        for sentence in told
+        if any(sentence in others for also, other, others in renamed if (also, other != name) == (place, True))
+    ]
+    total = sum(len(told) for _, _, told in renamed)
+    assert f"The {len(renamed)} classes" in row.note
+    assert f"{len(same)} of these {total} sentences ({len(same) / total:.0%})".replace("%", " %") in row.note
+
+
 def test_former_names_in_the_descriptors_of_imagenet():
     row = SOURCES["imagenet"]
     ids = miniatures.IDS["imagenet"]
@@ -188,12 +220,19 @@ def test_former_names_in_the_descriptors_of_imagenet():
 def test_distinct_names_are_read_out_in_shared_sentences():
     table = {
         "airfield": ["An airfield is flat."],
-        "arena": ["An arena is large.", "Arenas, arenas.", "large", "subarena"],
+        "arena": ["An arena is large, than an arena.", "Arenas, the arena.", "large", "subarena"],
     }
     ids = ("/a/airfield", "/a/arena/hockey")
     assert SOURCES["places365-distinct"].look_up(ids, table, "descriptions") == [
         ("airfield", ["An airfield is flat."]),
-        ("hockey arena", ["An hockey arena is large.", "Arenas, hockey arenas.", "large", "subarena"]),
+        (
+            "hockey arena",
+            ["A hockey arena is large, than a hockey arena.", "Hockey Arenas, the hockey arena.", "large", "subarena"],
+        ),
+    ]
+    urban = ("/c/canal/urban",)
+    assert SOURCES["places365-distinct"].look_up(urban, {"canal": ["a canal.", "A Canal."]}, "descriptions") == [
+        ("urban canal", ["an urban canal.", "An Urban Canal."])
     ]
     assert SOURCES["places365-distinct"].look_up(ids, table, "descriptors")[1] == ("hockey arena", table["arena"])
     assert SOURCES["places365"].look_up(ids, table, "descriptions")[1] == ("arena", table["arena"])
@@ -258,6 +297,8 @@ def test_imagenet_in_class_folders(tmp_path):
     assert {Path(key).name: class_id for key, class_id in labelled(made).items()} == labelled(flat)
     assert [item.sha256 for item in made.items] == [item.sha256 for item in flat.items]
     assert datasets.open_dataset(f"imagenet:{copy / 'val'}") == made
+    with pytest.raises(LgcaError, match=r"train is of the training pictures: give the folder of the split 'val'"):
+        datasets.open_dataset(f"imagenet:{copy / 'train'}")
     (copy / "val").rename(copy / "validation")
     assert datasets.open_dataset(f"imagenet:{copy}").root == copy / "validation"  # not train
 
@@ -296,7 +337,7 @@ def test_listed_pictures_that_are_missing(tmp_path):
     copy = miniatures.make("food101", tmp_path)
     gone = copy / "food-101" / "images" / next(iter(miniatures.split("food101")))
     gone.unlink()
-    with pytest.raises(LgcaError, match=r"No such file.*fetch the data set again, or .*--on-error skip") as caught:
+    with pytest.raises(LgcaError, match=r"No such file.*unpack its archives again, or .*--on-error skip") as caught:
         datasets.open_dataset(f"food101:{copy}")
     assert str(gone) in str(caught.value)
     made = datasets.open_dataset(f"food101:{copy}", on_error="skip")
@@ -367,7 +408,7 @@ KIT = "ILSVRC2012_devkit_t12/data"
         ("imagenet", change(f"{KIT}/ILSVRC2012_validation_ground_truth.txt", "77"), r"the class 77, which is not"),
         ("imagenet", remove("val"), r"holds no copy of ImageNet \(ILSVRC 2012\): there must be val/<wnid>"),
         ("imagenet-a", folder("imagenet-a/n01440764", "a.jpg"), r"n01440764, which is no class of ImageNet-A"),
-        ("imagenet-a", folder("imagenet-a/n01518878"), r"n01518878, which is no class of ImageNet-A|no pictures"),
+        ("imagenet-a", folder("imagenet-a/n01518878"), r"n01518878, which is no class of ImageNet-A"),
         ("imagenet-a", folder("imagenet-a/n01531178"), r"n01531178 holds no pictures: fill or remove it"),
         ("imagenet-sketch", remove("sketch"), r"no copy of ImageNet-Sketch: there must be sketch/<wnid>"),
     ],
@@ -455,14 +496,14 @@ def test_check_names_what_is_off(tmp_path, monkeypatch, name, arrange, first):
     arrange(copy)
     status, out, err = lgca("datasets", "check", f"{name}:{copy}")
     assert status == 2
-    assert re.fullmatch(rf"error: {name}:{copy} is not whole: {first}.*\n", err)
+    assert re.fullmatch(rf"error: {name}:{copy} is not whole: {first}.*: unpack its archives again\n", err)
     assert re.search(rf"  off       {first}", out)
     assert len(out.splitlines()) < 12
 
 
 def test_check_of_a_part_against_the_real_table(tmp_path):
     copy = miniatures.make("dtd", tmp_path / "copy")
-    place, rows, faults = datasets.check(f"dtd:{copy}")
+    place, rows, faults, _ = datasets.check(f"dtd:{copy}")
     assert place == copy / "dtd" / "images"
     assert rows[:2] == [("pictures", "6 of 1,880"), ("classes", "3 of 47")]
     assert faults == [
@@ -482,7 +523,8 @@ def test_check_reads_no_picture(tmp_path, monkeypatch):
 
 
 def test_the_list(home):
-    (home / "datasets" / "pets").mkdir(parents=True)
+    for name in ("pets/images", "cub"):
+        (home / "datasets" / name).mkdir(parents=True)
     status, out, err = lgca("datasets")
     assert (status, err) == (0, "")
     [pets] = [line.split() for line in out.splitlines() if line.split()[:1] == ["pets"]]
@@ -490,9 +532,34 @@ def test_the_list(home):
         assert word in pets
     assert pets[-1] == "yes"
     [cub] = [line.split() for line in out.splitlines() if line.split()[:1] == ["cub"]]
-    assert cub[-1] == "no"
+    assert cub[-1] == "no"  # its folder is empty
     [aviary] = [line.split() for line in out.splitlines() if line.split()[:1] == ["aviary"]]
     assert {"600", "40", "test"} <= set(aviary)
+
+
+def test_show():
+    for name, row in SOURCES.items():
+        status, out, err = lgca("datasets", "show", name)
+        assert (status, err) == (0, "")
+        for said in (
+            row.title,
+            row.homepage,
+            row.split,
+            f"{row.images:,}",
+            row.counted,
+            row.licence,
+            row.terms,
+            row.note,
+        ):
+            assert said in out
+        for archive in row.archives:
+            for said in (archive.name, *archive.urls, archive.checksum, archive.source):
+                assert said in out
+    assert "about 2,100,000,000 bytes" in out
+    assert "6,744,924,160 bytes" in lgca("datasets", "show", "imagenet")[1]
+    assert lgca("datasets", "show", "PETZ") == (2, "", "error: 'PETZ' is no data set: did you mean pets\n")
+    with pytest.raises(LgcaError, match="'Pets' is neither a data set nor a folder: did you mean pets"):
+        datasets.open_dataset("Pets")
 
 
 def test_no_name_is_broken_on_a_narrow_terminal(monkeypatch):

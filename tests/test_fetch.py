@@ -1,8 +1,11 @@
 """Archives from the network: what resumes, what is verified, what is refused; and a data set from end to end."""
 
+import errno
 import hashlib
 import io
 import os
+import re
+import shutil
 import stat
 import tarfile
 import threading
@@ -36,6 +39,8 @@ class Server:
     ranges: bool = True
     etag: str | None = '"one"'
     cut: list[int] = field(default_factory=list)  # bytes after which the next connections break off
+    refuse: list[int] = field(default_factory=list)  # status of the next answers
+    astray: bool = False  # the end of a file is announced as another part than was asked for
     seen: list[tuple[str, str | None]] = field(default_factory=list)  # (path, Range) of each request
 
 
@@ -49,8 +54,8 @@ def server(monkeypatch):
         def do_GET(self):
             name, asked = self.path.lstrip("/"), self.headers.get("Range")
             told.seen.append((name, asked))
-            if name not in told.files:
-                self.send_error(404)
+            if told.refuse or name not in told.files:
+                self.send_error(told.refuse.pop(0) if told.refuse else 404)
                 return
             body, start = told.files[name], 0
             if asked and told.ranges and self.headers.get("If-Range") in (None, told.etag):
@@ -63,7 +68,7 @@ def server(monkeypatch):
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(body) - start))
             if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+                self.send_header("Content-Range", f"bytes {start + told.astray}-{len(body) - 1}/{len(body)}")
             if told.etag:
                 self.send_header("ETag", told.etag)
             self.end_headers()
@@ -131,7 +136,9 @@ def test_a_download_that_breaks_off_goes_on_by_itself(server, tmp_path):
 def test_a_later_command_goes_on(server, tmp_path):
     server.files["a.tar"] = BODY
     server.cut = [1000] + [0] * fetch.ATTEMPTS
-    with pytest.raises(LgcaError, match=r"closed early; 1,000 bytes are kept.*a\.tar") as caught:
+    with pytest.raises(
+        LgcaError, match=r"closed early; 1,000 bytes are kept in .*run the same command again"
+    ) as caught:
         fetch.download(archive(server), tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert not (tmp_path / "a.tar").exists()
@@ -201,15 +208,42 @@ def test_the_next_address(server, tmp_path):
     gone = f"{server.address}/gone.tar"
     made = archive(server, urls=(gone, f"{server.address}/a.tar"))
     assert fetch.download(made, tmp_path).read_bytes() == BODY
-    with pytest.raises(LgcaError, match=r"gone\.tar: the server answers 404.*bring a\.tar by other means"):
-        fetch.download(replace(made, urls=(gone,)), tmp_path / "other")
-    assert [name for name, _ in server.seen] == ["gone.tar", "a.tar", "gone.tar"]  # asked once: it will not come
+    with pytest.raises(
+        LgcaError, match=r"/gone\.tar: the server answers 404 .*; .*/lost\.tar: the server answers 404 .*get a\.tar by"
+    ):
+        fetch.download(replace(made, urls=(gone, f"{server.address}/lost.tar")), tmp_path / "other")
+    # Each is asked once: it will not come.
+    assert [name for name, _ in server.seen] == ["gone.tar", "a.tar", "gone.tar", "lost.tar"]
+
+
+@pytest.mark.parametrize("status", [408, 429, 503])
+def test_a_server_that_is_busy_is_asked_again(server, tmp_path, status):
+    server.files["a.tar"] = BODY
+    server.refuse = [status] * (fetch.ATTEMPTS - 1)
+    assert fetch.download(archive(server), tmp_path).read_bytes() == BODY
+    assert len(server.seen) == fetch.ATTEMPTS
+
+
+def test_what_comes_again_and_again_is_in_vain(server, tmp_path):
+    """A server that breaks off at one place, and then serves another part than the rest, would be asked for ever."""
+    server.files["a.tar"], server.cut, server.astray = BODY, [1000] * 40, True
+    with pytest.raises(LgcaError, match="closed early"):
+        fetch.download(archive(server), tmp_path)
+    assert len(server.seen) == 1 + fetch.ATTEMPTS
+
+
+def test_a_full_disk_is_not_the_servers_fault(server, tmp_path, monkeypatch):
+    server.files["a.tar"] = BODY
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: _Usage(5000))
+    with pytest.raises(LgcaError, match="room for 5,000"):
+        fetch.download(archive(server, urls=(f"{server.address}/a.tar",) * 2), tmp_path)
+    assert len(server.seen) == 1
 
 
 def test_no_network(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "PAUSE", 0.0)
     made = fetch.Archive("a.tar", ("http://no-such-host.invalid/a.tar",), 1, None, "this test")
-    with pytest.raises(LgcaError, match=r"no-such-host\.invalid.*bring a\.tar by other means into"):
+    with pytest.raises(LgcaError, match=r"no-such-host\.invalid.*get a\.tar by other means and write :FOLDER"):
         fetch.download(made, tmp_path)
 
 
@@ -351,6 +385,32 @@ def test_damaged_archives(tmp_path):
             fetch.unpack(tmp_path / name, tmp_path / "out")
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_while_unpacking(tmp_path, monkeypatch, number):
+    packed = tar(tmp_path / "x.tar", ("a.jpg", b"a"))
+
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fetch.shutil, "copyfileobj", full)
+    with pytest.raises(LgcaError, match=r"x\.tar \(.+\): make room, or set LGCA_HOME .*kept, so run the same command"):
+        fetch.unpack(packed, tmp_path / "out")
+    assert packed.exists()
+
+
+def test_the_drafts_of_a_folder_are_its_own(tmp_path):
+    """Though its name begins another's."""
+
+    def look(draft):
+        fetch.remove_drafts(tmp_path / "imagenet")
+        assert draft.is_dir()
+        fetch.remove_drafts(tmp_path / "imagenet-r")
+        assert not draft.is_dir()
+        draft.mkdir()
+
+    fetch.make_folder(tmp_path / "imagenet-r", look)
+
+
 # ---- a data set from end to end ----------------------------------------------------------------------------
 
 
@@ -383,7 +443,10 @@ def test_fetched_checked_and_opened(server, home, monkeypatch, tmp_path, name):
     place = home / "datasets" / SOURCES[name].folder
     assert not datasets.DATASETS[name].facts().present
     status, out, err = lgca("datasets", "fetch", name)
-    assert (status, err) == (0, "")
+    assert status == 0
+    first, last = SOURCES[name].archives[0].name, SOURCES[name].archives[-1].name
+    assert err.splitlines()[:2] == [f"downloading {first}", f"verifying {first}"]  # without a terminal, a line a stage
+    assert err.splitlines()[-1] == f"unpacking {last}"
     assert out.splitlines()[0] == str(place)
     assert SOURCES[name].licence in out
     assert datasets.DATASETS[name].facts().present
@@ -396,7 +459,9 @@ def test_fetched_checked_and_opened(server, home, monkeypatch, tmp_path, name):
     assert {made.key(item): made.class_ids[item.label] for item in made.items} == miniatures.split(name)
     assert made.note == ""
     asked = len(server.seen)
-    assert lgca("datasets", "fetch", name)[0] == 0
+    status, out, err = lgca("datasets", "fetch", name)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == f"{place} (already there, and whole)"
     assert len(server.seen) == asked
 
 
@@ -419,7 +484,8 @@ def test_imagenet_is_brought_by_the_user(server, home, monkeypatch, tmp_path):
         for word in ("image-net.org", "ILSVRC2012_img_val.tar", "devkit", str(home / "downloads" / "imagenet")):
             assert word in str(caught.value)
     assert server.seen == []
-    place = datasets.fetch(f"imagenet:{tmp_path / 'packed'}")
+    place, there = datasets.fetch(f"imagenet:{tmp_path / 'packed'}")
+    assert not there
     made = datasets.open_dataset("imagenet")
     assert made.root == place / "val"
     assert {made.key(item): made.class_ids[item.label] for item in made.items} == miniatures.split("imagenet")
@@ -431,12 +497,88 @@ def test_imagenet_where_the_sentence_says(server, home, monkeypatch, tmp_path):
     offer(server, monkeypatch, tmp_path, "imagenet")
     miniatures.pack("imagenet", home / "downloads" / "imagenet")
     (home / "downloads" / "imagenet" / "ILSVRC2012_img_val.tar").write_bytes(b"another")
-    with pytest.raises(LgcaError, match="has 7 bytes, but the published"):
+    with pytest.raises(
+        LgcaError, match=r"has 7 bytes, but the published .*: remove it, and download it from https://image-net\.org"
+    ):
         datasets.fetch("imagenet")
     assert (home / "downloads" / "imagenet" / "ILSVRC2012_img_val.tar").read_bytes() == b"another"
     miniatures.pack("imagenet", home / "downloads" / "imagenet")
     datasets.fetch("imagenet")
     assert len(datasets.open_dataset("imagenet").items) == 8
+    assert listing(home / "downloads" / "imagenet") == ["ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_img_val.tar"]
+
+
+def test_an_archive_brought_is_kept_wherever_it_lies(server, home, monkeypatch, tmp_path):
+    offer(server, monkeypatch, tmp_path, "pets")
+    images = miniatures.pack("pets", home / "downloads" / "pets")[0]
+    (images.parent / "annotations.tar.gz").write_bytes(b"another")
+    with pytest.raises(LgcaError, match=r"has 7 bytes.*: remove it, and lgca datasets fetch pets downloads it"):
+        datasets.fetch("pets")
+    (images.parent / "annotations.tar.gz").unlink()
+    datasets.fetch("pets")
+    assert [name for name, _ in server.seen] == ["annotations.tar.gz"]
+    assert listing(home / "downloads" / "pets") == ["images.tar.gz"]
+
+
+def test_one_that_is_there_and_not_whole(server, home, monkeypatch, tmp_path):
+    offer(server, monkeypatch, tmp_path, "pets")
+    place, _ = datasets.fetch("pets")
+    mend = rf"remove {place} and run lgca datasets fetch pets"
+    gone = next((place / "images").glob("*_201.jpg"))
+    gone.unlink()
+    for spec in ("pets", f"pets:{tmp_path / 'packed'}"):
+        with pytest.raises(
+            LgcaError, match=rf"^{place} is there and not whole \(1 listed .*: {gone.name}\): {mend} again"
+        ):
+            datasets.fetch(spec)
+    with pytest.raises(LgcaError, match=rf"{gone}: .*; {mend}, or go on past such files"):
+        datasets.open_dataset("pets")
+    assert lgca("datasets", "check", "pets")[2].endswith(f"{gone.name}: {mend}\n")
+    (place / "annotations" / "test.txt").unlink()
+    for call in (datasets.open_dataset, datasets.check, datasets.fetch):
+        with pytest.raises(LgcaError, match=rf"holds no copy of .*{mend}"):
+            call("pets")
+
+
+def test_an_empty_folder_is_no_data_set(server, home, monkeypatch, tmp_path):
+    offer(server, monkeypatch, tmp_path, "pets")
+    (home / "datasets" / "pets").mkdir(parents=True)
+    for call in (datasets.open_dataset, datasets.check):
+        with pytest.raises(LgcaError, match=r"^pets is not .*get it by lgca datasets fetch pets"):
+            call("pets")
+    assert datasets.fetch("pets") == (home / "datasets" / "pets", False)
+    assert len(datasets.open_dataset("pets").items) == 6
+
+
+def test_a_copy_that_is_unpacked_needs_no_fetching(home, tmp_path):
+    copy = miniatures.make("pets", tmp_path / "copy")
+    with pytest.raises(LgcaError, match=rf"{copy} is unpacked already .*: use pets:{copy} as it is"):
+        datasets.fetch(f"pets:{copy}")
+
+
+def test_room_is_asked_for_before_the_first_byte(server, home, monkeypatch, tmp_path):
+    row = offer(server, monkeypatch, tmp_path, "pets")
+    packed = sum(archive.size for archive in row.archives)
+    free = 2 * packed - 1
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: _Usage(free))
+    with pytest.raises(LgcaError, match=rf"room for {free:,} bytes, but pets needs {2 * packed:,}: make room"):
+        datasets.fetch("pets")
+    assert server.seen == []
+    free += 1
+    datasets.fetch("pets")
+    shutil.rmtree(home / "datasets" / "pets")
+    free = packed  # what lies here already needs no more room
+    datasets.fetch(f"pets:{tmp_path / 'packed'}")
+    assert len(datasets.open_dataset("pets").items) == 6
+
+
+def test_what_is_known_of_the_unpacked_size_counts(server, home, monkeypatch, tmp_path):
+    row = offer(server, monkeypatch, tmp_path, "imagenet-sketch")
+    [archive] = row.archives
+    assert archive.unpacked == 8_400_000_000
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: _Usage(archive.unpacked))
+    with pytest.raises(LgcaError, match=f"needs {archive.unpacked + archive.size:,}"):
+        datasets.fetch("imagenet-sketch")
 
 
 def test_archives_that_the_user_has(server, home, monkeypatch, tmp_path):
@@ -462,15 +604,18 @@ def test_an_unpacking_that_fails_leaves_nothing_but_the_archive(server, home, mo
     with pytest.raises(LgcaError, match="leads out of the folder"):
         datasets.fetch("dtd")
     assert listing(home / "datasets") == []
-    assert listing(home / "downloads" / "dtd") == ["dtd-r1.0.1.tar.gz"]
+    assert listing(home / "downloads" / "dtd" / "fetched") == ["dtd-r1.0.1.tar.gz"]
 
 
 def test_counts_are_verified_after_unpacking(server, home, monkeypatch, tmp_path):
     row = offer(server, monkeypatch, tmp_path, "dtd")
     wrong = replace(row, images=7, per_class=None)
     monkeypatch.setitem(datasets.DATASETS, "dtd", replace(datasets.DATASETS["dtd"], source=wrong))
-    with pytest.raises(LgcaError, match="6 pictures instead of 7"):
+    with pytest.raises(
+        LgcaError, match=r"\(6 pictures instead of 7\): unpack /\S+/dtd-r1\.0\.1\.tar\.gz yourself, and use dtd:/path"
+    ) as caught:
         datasets.fetch("dtd")
+    assert Path(re.search(r"unpack (\S+)", str(caught.value))[1]).is_file()
     assert listing(home / "datasets") == []
 
 
@@ -486,8 +631,8 @@ def test_interrupted_it_goes_on(server, home, monkeypatch, tmp_path):
     monkeypatch.setattr(fetch, "_write", interrupted)
     status, _, err = lgca("datasets", "fetch", "pets")
     assert status == 2
-    assert err == "error: interrupted: run lgca datasets fetch pets again, and it goes on\n"
-    assert not (home / "datasets").exists()
+    assert err.endswith("error: interrupted: run lgca datasets fetch pets again, and it goes on\n")
+    assert listing(home / "datasets") == []
     monkeypatch.setattr(fetch, "_write", receive)
     assert lgca("datasets", "fetch", "pets")[0] == 0
     assert ("images.tar.gz", "bytes=4000-") in server.seen
@@ -495,11 +640,22 @@ def test_interrupted_it_goes_on(server, home, monkeypatch, tmp_path):
 
 def test_what_a_killed_unpacking_left_is_removed(server, home, monkeypatch, tmp_path):
     offer(server, monkeypatch, tmp_path, "dtd")
-    left = home / "datasets" / ".dtd-abc"
-    left.mkdir(parents=True)
-    (left / "a.jpg").touch()
+    unpack = fetch.unpack
+
+    def killed(archive, folder, **_):
+        draft = folder.parent if folder.name == "val" else folder
+        shutil.copytree(draft, draft.with_name(f"{draft.name}-left"))  # the draft itself is removed on the way out
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets, "unpack", killed)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.fetch("dtd")
+    other = home / "datasets" / ".dtd-r.draft-abc"
+    other.mkdir()
+    assert len(listing(home / "datasets")) == 2
+    monkeypatch.setattr(datasets, "unpack", unpack)
     datasets.fetch("dtd")
-    assert listing(home / "datasets") == ["dtd"]
+    assert listing(home / "datasets") == [".dtd-r.draft-abc", "dtd"]
 
 
 def test_two_at_once(server, home, monkeypatch, tmp_path):
@@ -516,7 +672,21 @@ def test_two_at_once(server, home, monkeypatch, tmp_path):
         unpack(*words, **named)
 
     monkeypatch.setattr(datasets, "unpack", overtaken)
-    assert datasets.fetch("dtd").is_dir()
+    assert datasets.fetch("dtd")[0].is_dir()
+
+
+def test_another_process_that_was_first(server, home, monkeypatch, tmp_path):
+    """It ended between the first look and the lock."""
+    offer(server, monkeypatch, tmp_path, "dtd")
+    acquire = FileLock.acquire
+
+    def late(*words, **named):
+        miniatures.make("dtd", home / "datasets" / "dtd")
+        return acquire(*words, **named)
+
+    monkeypatch.setattr(FileLock, "acquire", late)
+    assert datasets.fetch("dtd") == (home / "datasets" / "dtd", True)
+    assert server.seen == []
 
 
 def test_a_wrong_name_stops_the_others_before_they_begin(server, home, monkeypatch, tmp_path):

@@ -9,22 +9,23 @@ import re
 import threading
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from lgca_core import prompt_files, prompts
+from lgca_core import catalogue, datasets, prompt_files
+from lgca_core.class_prompts import prompts_of_dataset
 from lgca_core.cli import app
 from lgca_core.errors import LgcaError
-from lgca_core.prompt_files import PromptFile, Source, for_classes, load, select
+from lgca_core.prompt_files import PromptFile, load
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("LGCA_TEST_PROMPTS", ROOT.parent / "shared" / "prompts"))
 COMMIT = "c0ffee" + 34 * "0"
 
 BIRDS = {
-    "features/birds/birds.json": ["red_finch", "Blue Tit", "ostrich"],
     "prompts/birds/clip-e.json": ["a photo of a {}, a bird.", "one {}."],
     "prompts/birds/clip-d.json": {"ostrich": ["long legs"], "Red-finch": ["a bill", "red"], "Blue Tit": ["blue"]},
     "prompts/birds/cupl.json": {
@@ -34,17 +35,11 @@ BIRDS = {
     },
 }
 PLACES = {
-    "features/places/places.json": ["church", "field", "church"],
     "prompts/places/clip-e.json": ["a {}."],
     "prompts/places/clip-d.json": {"church": ["a tower"], "field": ["grass"]},
     "prompts/places/cupl.json": {"church": ["It has a tower."], "field": ["It is green."]},
 }
-THINGS = {
-    "prompts/things/clip-e.json": ["a {}."],
-    "prompts/things/clip-d.json": {"eft": ["a tail"], "missile": ["metal"], "projectile": ["speed"]},
-    "prompts/things/cupl.json": {"newt": ["It swims."], "missile": ["It flies."]},
-}
-BYTES = {path: json.dumps(content).encode() for path, content in (BIRDS | PLACES | THINGS).items()}
+BYTES = {path: json.dumps(content).encode() for path, content in (BIRDS | PLACES).items()}
 
 
 def pin(path: str, content: bytes) -> PromptFile:
@@ -102,13 +97,13 @@ def home(tmp_path, monkeypatch):
 def server(home, monkeypatch):
     """A small published repository on loopback, which the table describes."""
     monkeypatch.setattr(prompt_files, "FILES", {path: pin(path, content) for path, content in BYTES.items()})
-    sources = {
-        "birds": Source("birds", "features/birds/birds.json"),
-        "places": Source("places", "features/places/places.json", also=prompt_files.SOURCES["place365"].also),
-        "things": Source("things", ordered=True, also=prompt_files.SOURCES["imagenet"].also),
-        "unlisted": Source("birds"),
-    }
-    monkeypatch.setattr(prompt_files, "SOURCES", sources)
+    monkeypatch.setattr(prompt_files, "FOLDERS", {"birds": "birds", "places": "places", "unlisted": "birds"})
+    monkeypatch.setattr(prompt_files, "ALIASES", {"bird": "birds"})
+    for key, ids in (("birds", ("red_finch", "Blue Tit", "ostrich")), ("places", ("church", "field", "church"))):
+        row = replace(
+            catalogue.SOURCES["dtd"], title=key, ids=lambda ids=ids: ids, name=lambda name: name.replace("red_", "Red-")
+        )
+        monkeypatch.setitem(catalogue.SOURCES, key, row)
     with serving(BYTES) as server:
         monkeypatch.setenv("LGCA_PROMPTS_URL", server.url)
         yield server
@@ -139,9 +134,8 @@ def test_fetched_once_and_kept(server, home):
     assert load("birds") == first
     assert load("unlisted").templates == first.templates
     assert len(server.asked) == len(BIRDS)
-    assert [(file.path, file.commit, file.blob) for file in first.sources] == [
-        (path, COMMIT, pin(path, BYTES[path]).blob) for path in BIRDS
-    ]
+    assert (first.templates[1], first.descriptors) == ("one {}.", BIRDS["prompts/birds/clip-d.json"])
+    assert list(first.descriptions.items()) == list(BIRDS["prompts/birds/cupl.json"].items())
 
 
 def test_state_says_what_is_there(server, home):
@@ -168,7 +162,7 @@ def test_a_folder_serves_as_a_mirror(server, tmp_path, monkeypatch):
 
 
 def test_the_address_is_pinned(home):
-    addresses = [file.address for file in prompt_files.SOURCES["cub"].files().values()]
+    addresses = [file.address for file in prompt_files.files("cub").values()]
     commit = "dfb4e6ff601de96b200e918fe9c24815f408d972"
     assert addresses[-1] == f"https://raw.githubusercontent.com/tmlr-group/WCA/{commit}/prompts/cub/cupl.json"
 
@@ -186,10 +180,9 @@ def test_damage_is_noticed_named_and_mended(server, home, path, spoil):
     assert (made.descriptors, made.descriptions) == (sound.descriptors, sound.descriptions)
     assert re.fullmatch(
         rf"{re.escape(str(place))} was damaged \(it.* (bytes instead of|is another).*\) and has been fetched again\.",
-        made.notes[0],
+        *made.mended,
     )
-    assert made.notes[1:] == sound.notes
-    assert load("birds").notes == sound.notes
+    assert load("birds") == sound
 
 
 def test_damage_without_a_network_is_one_sentence(server, home):
@@ -227,8 +220,8 @@ def test_another_file_is_refused(server, home, path, content, fault):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://127.0.0.1:9/x", r"http://127\.0\.0\.1:9/x/features/birds/birds\.json could not be .*refused.*network"),
-        ("file:///nowhere/at/all", r"file:///nowhere/at/all/features.*could not be fetched \(No such file"),
+        ("http://127.0.0.1:9/x", r"http://127\.0\.0\.1:9/x/prompts/birds/clip-e\.json could not be .*refused.*network"),
+        ("file:///nowhere/at/all", r"file:///nowhere/at/all/prompts.*could not be fetched \(No such file"),
         ("/some/folder", r"must begin with https://, http:// or file://, unlike /some/folder/"),
         ("ftp://127.0.0.1/", r"must begin with https://, http:// or file://, unlike ftp:"),
         ("http://[", r"could not be fetched"),
@@ -245,7 +238,7 @@ def test_no_network_is_one_sentence(server, home, monkeypatch, url, message):
 
 def test_a_cache_that_cannot_be_written(server, home, monkeypatch):
     home.write_text("a file is in the way")
-    with pytest.raises(LgcaError, match=r"cannot write .*birds\.json \(Not a directory\): set LGCA_HOME"):
+    with pytest.raises(LgcaError, match=r"cannot write .*clip-e\.json \(Not a directory\): set LGCA_HOME"):
         load("birds")
 
 
@@ -277,125 +270,27 @@ def test_blob_ids_are_those_of_git():
     assert file("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391").fault(b"hello\n") == "its git blob id is another"
 
 
-# ---- what is made of them ----------------------------------------------------------------------------------
-
-
-def test_prompts_come_by_name_in_class_order(server):
-    raw = load("birds")
-    assert raw.classes == ("red_finch", "Blue Tit", "ostrich")
-    assert {"prompts/birds/clip-d.json": raw.descriptors, "prompts/birds/cupl.json": raw.descriptions} == {
-        path: BIRDS[path] for path in ("prompts/birds/clip-d.json", "prompts/birds/cupl.json")
-    }
-    made = select(raw, raw.classes)
-    assert made == for_classes("birds", raw.classes)
-    assert made.templates == ("a photo of a {}, a bird.", "one {}.")
-    assert list(made.descriptors.items()) == [
-        ("red_finch", ["a bill", "red"]),
-        ("Blue Tit", ["blue"]),
-        ("ostrich", ["long legs"]),
-    ]
-    assert list(made.descriptions) == list(made.classes)
-    assert made.descriptions["ostrich"] == ["It runs.", "It runs.", "It is a bird."]
-    assert made.notes == (
-        "descriptors and descriptions: 1 names match only without regard to case, underscores and hyphens, "
-        "such as 'red_finch' with 'Red-finch'.",
-    )
-    assert made.spelling == {"red_finch": "Red-finch", "Blue Tit": "Blue Tit", "ostrich": "ostrich"}
-    assert raw.notes == made.notes
-    assert raw.spelling == made.spelling
-    unlisted = load("unlisted")
-    assert unlisted.classes is None
-    assert unlisted.descriptions == raw.descriptions
-    assert unlisted.notes == ()
-    assert unlisted.spelling == {}
-
-
-def test_for_classes_restricts_and_orders(server):
-    made = for_classes("birds", ["ostrich", "Red_Finch"])
-    assert made.classes == ("ostrich", "Red_Finch")
-    assert list(made.descriptions) == list(made.descriptors) == ["ostrich", "Red_Finch"]
-    assert made.descriptions["Red_Finch"] == ["It is red.", "It is a bird."]
-    assert made.spelling["Red_Finch"] == "Red-finch"
-
-
-def test_for_classes_names_what_is_missing(server):
-    with pytest.raises(
-        LgcaError, match=r"birds have no descriptors for 'ostritch', 'emu' \(did you mean 'ostrich'\?\).*--descriptors"
-    ):
-        for_classes("birds", ["Blue Tit", "ostritch", "emu"])
-    lenient = select(load("birds"), ["Blue Tit", "emu"])
-    assert list(lenient.descriptions) == ["Blue Tit"]
-    assert lenient.matches["descriptions"].missing == ("emu",)
-    assert lenient.spelling == {"Blue Tit": "Blue Tit", "emu": "emu"}
-    with pytest.raises(
-        LgcaError, match=r"no published prompts of 'brids' \(did you mean 'birds'\?\): known are birds, "
-    ):
-        for_classes("brids", ["ostrich"])
-
-
-def test_ambiguous_names_are_refused(server, monkeypatch):
-    content = json.dumps({**BIRDS["prompts/birds/clip-d.json"], "red finch": ["x"]}).encode()
-    server.files["prompts/birds/clip-d.json"] = content
-    monkeypatch.setitem(prompt_files.FILES, "prompts/birds/clip-d.json", pin("prompts/birds/clip-d.json", content))
-    with pytest.raises(LgcaError, match=r"birds: 'Red-finch', 'red finch' could all mean 'red_finch'"):
-        for_classes("birds", ["red_finch"])
-    assert for_classes("birds", ["red finch"]).descriptors == {"red finch": ["x"]}
-
-
-def test_names_as_published_may_repeat(server):
-    made = for_classes("places", ["church", "field", "church"])
-    assert made.classes == ("church", "field", "church")
-    assert made.descriptions == {"church": ["It has a tower."], "field": ["It is green."]}
-    assert made.notes == (
-        "2 distinct names stand for 3 classes: those that share a name share its prompts and cannot be told apart.",
-    )
-    assert load("places").notes == made.notes
-
-
-@pytest.mark.parametrize(
-    "form", ["church ({})", "church/{}", "/c/church/{}", "church, {}", "Church/{}", "{} church", "{}_church"]
-)
-def test_distinct_names_have_the_prompts_of_the_published_one(server, form):
-    names = [form.format("indoor"), "field", form.format("outdoor")]
-    made = for_classes("places", names)
-    assert list(made.descriptions) == names
-    assert made.descriptions[names[0]] == made.descriptions[names[2]] == ["It has a tower."]
-    assert made.notes == (
-        f"descriptors and descriptions: 2 names have those of another name, such as {names[0]!r} those of 'church'.",
-    )
-    assert made.spelling[names[0]] == names[0]  # else the names would be distinct no more
-    with pytest.raises(LgcaError, match="no descriptors for 'chapel/indoor', 'old red church'"):
-        for_classes("places", ["chapel/indoor", "old red church"])
-
-
-def test_either_edition_of_imagenets_names(server):
-    old = for_classes("things", load("things").classes or ())
-    assert old.classes == ("eft", "missile", "projectile")
-    assert old.descriptions == {"eft": ["It swims."], "missile": ["It flies."], "projectile": ["It flies."]}
-    assert old.descriptors["projectile"] == ["speed"]
-    new = for_classes("things", ["newt", "missile", "missile"])
-    assert new.descriptors == {"newt": ["a tail"], "missile": ["metal"]}
-    assert new.descriptions == {"newt": ["It swims."], "missile": ["It flies."]}
-
-
 # ---- the command line --------------------------------------------------------------------------------------
 
 
 def test_list_says_what_is_cached(server):
     status, out, err = lgca()
     assert (status, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines() if "not cached" in line] == list(prompt_files.SOURCES)
+    assert [line.split()[0] for line in out.splitlines() if "not cached" in line] == list(prompt_files.FOLDERS)
     assert "MIT licence" in out
     assert server.asked == []
     load("birds")
-    row = next(line for line in lgca()[1].splitlines() if line.split()[:1] == ["birds"])
-    assert row.split() == ["birds", "3", "2", "4", "7", "cached"]
+    load("places")
+    rows = [line.split() for line in lgca()[1].splitlines()]
+    assert ["birds", "3", "2", "4", "7", "cached"] in rows
+    assert ["unlisted", "3", "2", "4", "7", "cached"] in rows
+    assert ["places", "3", "1", "2", "2", "cached"] in rows
 
 
 def test_fetch(server, home):
     status, out, err = lgca("fetch", "birds", "places")
     assert (status, err) == (0, "")
-    assert out.startswith("birds: 4 files fetched\nplaces: 4 files fetched\nPublished by ")
+    assert out.startswith("birds: 3 files fetched\nplaces: 3 files fetched\nPublished by ")
     assert set(kept(home)) == {*BIRDS, *PLACES}
     (home / "prompts" / COMMIT / "prompts/birds/cupl.json").write_bytes(b"{}")
     out = lgca("fetch")[1]
@@ -417,42 +312,72 @@ def cells(out: str, heading: str) -> list[str]:
 def test_check_reports_on_published_prompts(server):
     status, birds, err = lgca("check", "birds")
     assert (status, err) == (0, "")
-    assert cells(birds, "classes with none") == ["0", "0", "0"]
-    assert cells(birds, "unknown classes") == ["0", "0"]
+    assert cells(birds, "classes") == ["3", "3", "3"]
+    assert cells(birds, "distinct names") == ["3", "3", "3"]
     assert cells(birds, "prompts in all") == ["6", "4", "7"]
-    assert cells(birds, "a class: least, median, most") == ["2", "2", "2", "1", "1", "2", "2", "2", "3"]
+    assert cells(birds, "a name: least, median, most") == ["2", "2", "2", "1", "1", "2", "2", "2", "3"]
     assert cells(birds, "single words") == ["2", "1"]
     assert cells(birds, "repeated within a class") == ["0", "0", "1"]
     assert cells(birds, "said of several classes") == ["0", "1"]
     assert cells(birds, "more than CLIP's 77 tokens") == ["0", "0", "0"]
-    assert cells(birds, "tokens of the longest") == ["12", "9", "7"]
-    assert "1 names match only without regard to case" in birds
+    assert cells(birds, "tokens of the longest") == ["13", "10", "7"]
     assert "cupl, wca, lgca: 1 of them are said again of the same class; the first: 'It runs.' of 'ostrich'" in birds
     assert "cupl, wca, lgca: 1 of them are said of several classes; the commonest, of 2: 'It is a bird.'" in birds
-    assert "2 distinct names stand for 3 classes" in lgca("check", "places")[1]
+    assert "distinct names stand" not in birds
+    places = lgca("check", "places")[1]
+    assert cells(places, "classes") == ["3", "3", "3"]
+    assert cells(places, "distinct names") == ["2", "2", "2"]
+    assert "2 distinct names stand for 3 classes" in places
+    assert lgca("check", "bird") == (0, birds, "")
     status, out, err = lgca("check", "birds", "unlisted")
     assert (status, err) == (0, "")
     assert birds.strip() in out
-    assert "unlisted" in out.removeprefix(birds)
+    assert cells(out.removeprefix(birds), "prompts in all") == ["6", "4", "7"]
 
 
-def test_check_fails_only_where_a_class_has_none_or_is_unknown(server, monkeypatch):
+def test_check_reads_the_classes_of_the_data_set_as_evaluations_do(server, monkeypatch):
+    """A part of what is published, under names of its own."""
+    row = replace(
+        catalogue.SOURCES["birds"],
+        ids=lambda: ("red_finch", "ostrich"),
+        former=lambda: {"ostrich": "Blue Tit"},
+        key={"red_finch": "Red-finch", "ostrich": "ostrich"}.get,
+        name={"red_finch": "early Red-finch", "ostrich": "ostrich"}.get,
+    )
+    monkeypatch.setitem(catalogue.SOURCES, "birds", row)
+    out = lgca("check", "birds")[1]
+    assert cells(out, "classes") == ["2", "2", "2"]
+    assert cells(out, "prompts in all") == ["4", "3", "5"]
+    assert cells(out, "single words") == ["2", "0"]
+    assert "clip-d: 2 of them are a single word or less; the first: 'red' of 'early Red-finch'" in out
+    monkeypatch.setitem(catalogue.SOURCES, "birds", replace(row, key=str, name=str))
+    status, out, err = lgca("check", "birds")
+    assert (status, out) == (2, "")
+    assert err == "error: the published descriptors have none for the class 'red_finch' of birds\n"
+
+
+def test_evaluations_read_the_published_prompts_of_a_data_set_by_its_name(server, monkeypatch):
+    row = catalogue.SOURCES["birds"]
+    monkeypatch.setitem(datasets.DATASETS, "birds", replace(datasets.DATASETS["dtd"], source=row))
+    manifest = datasets.Manifest(
+        "birds", "test", Path(), ("Red-finch", "ostrich"), (), class_ids=("red_finch", "ostrich")
+    )
+    said = prompts_of_dataset("birds:/a/copy", manifest, ["templates", "descriptions", "descriptors"])
+    assert said.templates == ("a photo of a {}, a bird.", "one {}.")
+    assert said.descriptions == [BIRDS["prompts/birds/cupl.json"][name] for name in manifest.classes]
+    assert said.descriptors == [("Red-finch", ["a bill", "red"]), ("ostrich", ["long legs"])]
+
+
+def test_check_of_the_classes_named(server):
     status, out, err = lgca("check", "birds", "--classes", "ostrich,blue_tit")
     assert (status, err) == (0, "")
+    assert cells(out, "classes") == ["2", "2", "2"]
     assert cells(out, "tokens of the longest") == ["12", "8", "7"]
-    assert "unknown" not in out  # a part of the classes is no fault
-    status, out, err = lgca("check", "birds", "--classes", "ostrich,emu")
-    assert status == 2
-    assert cells(out, "classes with none") == ["0", "1", "1"]
-    assert "no descriptors for 'emu'" in err
-    assert lgca("check", "birds", "--classes", "emu")[0] == 2
-    content = json.dumps({**BIRDS["prompts/birds/cupl.json"], "emu": ["It runs."]}).encode()
-    server.files["prompts/birds/cupl.json"] = content
-    monkeypatch.setitem(prompt_files.FILES, "prompts/birds/cupl.json", pin("prompts/birds/cupl.json", content))
-    status, out, err = lgca("check", "birds")
-    assert status == 2
-    assert cells(out, "unknown classes") == ["0", "1"]
-    assert err == "error: the published descriptions of birds and its classes disagree about 'emu'\n"
+    status, out, err = lgca("check", "birds", "--classes", "Blue Tit,ostritch,emu")
+    assert (status, out) == (2, "")
+    assert err == (
+        "error: prompts/birds/clip-d.json has no descriptors for 'ostritch', 'emu' (did you mean 'ostrich'?)\n"
+    )
 
 
 def test_check_reports_on_a_file_alike(server, tmp_path, monkeypatch):
@@ -490,10 +415,23 @@ def test_the_table_pins_every_file():
         assert re.fullmatch("[0-9a-f]{40}", file.blob)
         assert (file.size is None) == (file.sha256 is None)
         assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
-    for source in prompt_files.SOURCES.values():
-        assert set(source.files().values()) <= set(prompt_files.FILES.values())
+    for key in prompt_files.FOLDERS:
+        assert set(prompt_files.files(key).values()) <= set(prompt_files.FILES.values())
     packaged = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["lgca_core"]
     assert "prompt_files.csv" in packaged
+
+
+def test_every_data_set_has_prompts_under_its_name():
+    assert list(prompt_files.FOLDERS) == [*catalogue.SOURCES, "eurosat"]
+    assert prompt_files.ALIASES == {
+        "oxford_pet": "pets", "place365": "places365", "imagenet-s": "imagenet-sketch", "imagenetv2": "imagenet-v2"
+    }  # fmt: skip
+    assert prompt_files.files("oxford_pet") == prompt_files.files("pets")
+    assert prompt_files.files("imagenet-a") == prompt_files.files("imagenet")
+    with pytest.raises(
+        LgcaError, match=r"no published prompts of 'Pest' \(did you mean 'pets'\?\): known are imagenet"
+    ):
+        load("Pest")
 
 
 def test_imagenets_variants_have_imagenets_files():
@@ -532,7 +470,7 @@ def test_the_table_is_the_reference(home):
 
 
 def test_every_published_file_at_hand_is_the_one_pinned(real):
-    assert len(real.files) >= 26
+    assert len(real.files) >= 20
     for path, content in real.files.items():
         file = prompt_files.FILES[path]
         assert file.fault(content) == ""
@@ -541,70 +479,50 @@ def test_every_published_file_at_hand_is_the_one_pinned(real):
 
 
 @pytest.mark.parametrize(
-    ("key", "classes", "templates", "descriptors", "sentences", "counts", "loose"),
+    ("key", "classes", "names", "sizes", "counts"),
     [
-        ("cub", 200, 1, 1312, 7842, (31, 40, 40), 0),
-        ("dtd", 47, 8, 193, 2164, (21, 48, 48), 0),
-        ("eurosat", 10, 3, 25, 398, (39, 40, 40), 0),
-        ("food101", 101, 1, 510, 3030, (30, 30, 30), 60),
-        ("oxford_pet", 37, 1, 246, 1110, (30, 30, 30), 0),
-        ("place365", 365, 2, 1989, 8191, (14, 24, 24), 0),
+        ("cub", 200, 200, (1, 1312, 7842), (31, 40, 40)),
+        ("dtd", 47, 47, (8, 193, 2164), (21, 48, 48)),
+        ("eurosat", 10, 10, (3, 25, 398), (39, 40, 40)),
+        ("food101", 101, 101, (1, 510, 3030), (30, 30, 30)),
+        ("pets", 37, 37, (1, 246, 1110), (30, 30, 30)),
+        ("places365", 365, 344, (2, 1989, 8191), (14, 24, 24)),
+        ("places365-distinct", 365, 365, (2, 2111, 8694), (14, 24, 24)),
     ],
 )
-def test_published_prompts_are_whole(real, key, classes, templates, descriptors, sentences, counts, loose):
-    made = load(key)
-    names = made.classes or tuple(made.descriptions)
-    assert len(names) == classes
-    assert len(made.templates) == templates
-    assert sum(map(len, made.descriptors.values())) == descriptors
-    assert list(for_classes(key, names).descriptions) == list(dict.fromkeys(names))
-    for match in made.matches.values():
-        assert (match.missing, match.unknown, match.ambiguous, match.borrowed) == ((), (), {}, {})
-        assert len(match.loose) == loose
-    survey = prompts.survey(made.descriptions)
-    assert (survey.sentences, survey.counts, survey.cut) == (sentences, counts, [])
-    assert list(for_classes(key, names[::-1]).descriptors) == list(dict.fromkeys(names[::-1]))
-
-
-def test_other_names_of_a_key():
-    for alias, key in prompt_files.ALIASES.items():
-        assert key in prompt_files.SOURCES
-        assert alias not in prompt_files.SOURCES
-    with pytest.raises(LgcaError, match=r"no published prompts of 'pest' \(did you mean 'pets'\?\)"):
-        load("pest")
+def test_published_prompts_are_whole(real, key, classes, names, sizes, counts):
+    lgca("fetch", key)
+    [row] = [line.split() for line in lgca()[1].splitlines() if line.split()[:1] == [key]]
+    assert row == [key, str(classes), *map(str, sizes), "cached"]
+    status, out, err = lgca("check", key)
+    assert (status, err) == (0, "")
+    assert cells(out, "classes") == [str(classes)] * 3
+    assert cells(out, "distinct names") == [str(names)] * 3
+    assert cells(out, "a name: least, median, most")[-3:] == [str(count) for count in counts]
+    assert cells(out, "more than CLIP's 77 tokens")[2] == "0"
+    assert ("distinct names stand for" in out) == (names < classes)
 
 
 def test_names_as_the_data_sets_own_folders_spell_them(real):
-    cub = [re.sub(r"[- ]", "_", name) for name in load("cub").classes or ()]  # CUB: Black_footed_Albatross
-    assert len(for_classes("cub", cub).matches["descriptions"].loose) > 150
-    assert for_classes("cub", cub).spelling["Black_footed_Albatross"] == "Black-footed Albatross"
-    pets = [name.title() for name in load("oxford_pet").classes or ()]  # torchvision: American Bulldog
-    assert for_classes("oxford_pet", pets).spelling["American Bulldog"] == "american bulldog"
-
-
-def test_places365_by_published_and_by_distinct_names(real):
-    made = load("place365")
-    assert len(set(made.classes or ())) == 344
-    distinct = for_classes("place365", ["/c/church/indoor", "/c/church/outdoor", "/f/field_road", "field (wild)"])
-    assert distinct.descriptions["/c/church/indoor"] == made.descriptions["church"]
-    assert distinct.descriptions["/f/field_road"] == made.descriptions["field road"]
-    assert distinct.descriptions["field (wild)"] == made.descriptions["field"]
-    assert for_classes("places365", ["hockey arena", "dining hall"]).descriptions == {
-        "hockey arena": made.descriptions["arena"],
-        "dining hall": made.descriptions["dining hall"],
-    }
+    for key, names in (
+        ("cub", ["Black_footed_Albatross", "Bobolink"]),
+        ("pets", ["American Bulldog"]),  # torchvision
+        ("food101", ["apple_pie"]),
+    ):
+        status, out, err = lgca("check", key, "--classes", ",".join(names))
+        assert (status, err) == (0, "")
+        assert cells(out, "classes") == [str(len(names))] * 3
 
 
 def test_imagenets_names_are_openais_in_their_order(real):
     from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 
     made = list(json.loads(real.files["prompts/imagenet/clip-d.json"]))
-    # Where open_clip's edition differs, and nowhere else, the table of editions says so: index by index.
+    # Where open_clip's edition differs, and nowhere else, the table of classes says so: index by index.
+    row = catalogue.SOURCES["imagenet"]
     differ = {old: new for old, new in zip(made, IMAGENET_CLASSNAMES, strict=True) if old != new}
     assert differ == {"eft": "newt", "maillot": "tights", "projectile": "missile", "sunglass": "sunglasses"}
-    match = prompts.match(IMAGENET_CLASSNAMES, made, prompt_files.SOURCES["imagenet"].also)
-    assert match.missing == ()
-    assert match.borrowed == {"newt": "eft", "tights": "maillot"}
+    assert {former: row.name(class_id) for class_id, former in row.former().items()} == differ
     templates = json.loads(real.files["prompts/imagenet/clip-e.json"])
     assert templates == [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
     if "prompts/imagenet/cupl.json" not in real.files:

@@ -125,24 +125,23 @@ def test_digest_sees_every_change():
 # ---- names -------------------------------------------------------------------------------------------------
 
 
-def test_names_match_exactly_first_then_loosely_then_under_another_name():
+def test_names_match_exactly_first_then_loosely():
     table = ["Red finch", "red-finch", "Black-footed Albatross", "american bulldog", "newt", "ostrich"]
-    made = prompts.match(
-        ["american bulldog", "Black_footed_Albatross", "red-finch", "RED_FINCH", "eft", "eft", "kiwi"],
-        table,
-        lambda name: {"eft": ["emu", "Newt"], "american bulldog": ["ostrich"]}.get(name, []),
-    )
-    assert list(made.found.items()) == [
+    names = ["american bulldog", "Black_footed_Albatross", "red-finch", "newt", "newt"]
+    assert list(prompts.match(names, table, "a.json").items()) == [
         ("american bulldog", "american bulldog"),
         ("Black_footed_Albatross", "Black-footed Albatross"),
         ("red-finch", "red-finch"),
-        ("eft", "newt"),
+        ("newt", "newt"),
     ]
-    assert made.ambiguous == {"RED_FINCH": ["Red finch", "red-finch"]}
-    assert made.missing == ("kiwi",)
-    assert made.unknown == ("ostrich",)
-    assert made.loose == {"Black_footed_Albatross": "Black-footed Albatross"}
-    assert made.borrowed == {"eft": "newt"}
+    with pytest.raises(
+        LgcaError, match=r"^a\.json: 'Red finch', 'red-finch' could all mean the class 'RED_FINCH': keep"
+    ):
+        prompts.match(["RED_FINCH"], table, "a.json")
+    with pytest.raises(
+        LgcaError, match=r"^a\.json has no descriptors for 'ostritch', 'kiwi' \(did you mean 'ostrich'\?\)$"
+    ):
+        prompts.match(["newt", "ostritch", "kiwi"], table, "a.json", "descriptors")
 
 
 @given(st.lists(st.text("abcé", min_size=1), min_size=1), st.data())
@@ -154,8 +153,9 @@ def test_folding_disregards_case_and_what_stands_between_words(words, data):
 
     first, second = spelled(), spelled()
     assert prompts.fold(first) == prompts.fold(second) == " ".join(words)
-    assert prompts.match([first], [second]).found == {first: second}
-    assert prompts.match([first], [second + "x"]).missing == (first,)
+    assert prompts.match([first], [second], "here") == {first: second}
+    with pytest.raises(LgcaError, match="has no descriptions"):
+        prompts.match([first], [second + "x"], "here")
 
 
 # ---- what a table is like ----------------------------------------------------------------------------------

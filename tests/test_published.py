@@ -331,6 +331,23 @@ def test_another_protocol_gets_no_verdict(changes, note):
 
 
 @pytest.mark.parametrize(
+    ("own", "judged"),
+    [
+        ([], ["clip", "clip-e", "clip-d", "cupl", "wca"]),
+        (["descriptions"], ["clip", "clip-e", "clip-d"]),
+        (["descriptors"], ["clip", "clip-e", "cupl", "wca"]),
+        (["templates", "descriptions"], ["clip", "clip-d"]),
+    ],
+)
+def test_prompts_of_ones_own_get_no_verdict_where_they_were_read(own, judged):
+    methods = ["clip", "clip-e", "clip-d", "cupl", "wca"]
+    record = make({method: [900] for method in methods}, parameters={"own_prompts": own})
+    rows = {method: cell(published.compare({"a": record}), "dtd", B32, method) for method in methods}
+    assert [method for method, row in rows.items() if row["verdict"] != "not available"] == judged
+    assert {row["note"] for method, row in rows.items() if method not in judged} <= {"was made with prompts of its own"}
+
+
+@pytest.mark.parametrize(
     ("method", "dataset", "look"),
     [
         ("wca", "dtd", WCA.as_written()),
@@ -397,7 +414,7 @@ NOT = "not available"
 def test_no_record_is_said_and_shows_as_not_available(work):
     status, out, err = lgca("table", "--dataset", "dtd", "--encoder", B32)
     assert status == 0
-    assert err.startswith("No record of a full run yet")
+    assert err.startswith("There is no record of the papers' data sets yet")
     assert f"lgca evaluate --dataset pets --encoder {B32}" in err
     assert line(out, "clip") == ["clip", "42.93", NOT, NOT, NOT, "0.50", NOT]
     assert line(out, "wca") == ["wca", "49.39 ± 0.16", NOT, NOT, NOT, "0.82", NOT]
@@ -502,7 +519,12 @@ def test_show(full):
     ):  # fmt: skip
         assert fact in out, fact
     assert line(out, "lgca")[:2] == ["lgca", "50.8"]
-    assert "results/deeper holds no record" in refused("show", "results/deeper")
+    assert "results/deeper holds no record.json: name the folder of one record; lgca results check" in refused(
+        "show", "results/deeper"
+    )
+    status, out, err = lgca()
+    assert (status, err) == (0, "")
+    assert all(command in out for command in ("table", "show", "check"))
 
 
 def test_check(full):
@@ -528,9 +550,21 @@ def test_check(full):
     assert "nowhere is not a folder" in refused("check", "nowhere")
 
 
-def test_no_record_is_committed_yet_and_the_page_says_so():
-    held = results.find(ROOT / "results")
-    said = "**There are none yet.**" in (ROOT / "results" / "README.md").read_text()
-    assert said == (not held)
-    for folder in held:
-        results.load(folder)
+def test_no_record_of_the_papers_data_sets_is_committed_yet_and_the_page_says_so():
+    records = [results.load(folder)[0] for folder in results.find(ROOT / "results")]
+    said = "**Of the papers' data sets there are none yet.**" in (ROOT / "results" / "README.md").read_text()
+    assert said == (not any(record.dataset.name in published.PICTURES for record in records))
+
+
+def test_records_of_the_embedded_world_are_shown_behind_and_are_no_full_run(work):
+    world = make({"clip": [300], "lgca": [400, 410]}, dataset="aviary", count=600, encoder="aviary-3:own")
+    results.save(*world, "results/training-seeds/1")
+    status, out, err = lgca("table")
+    assert status == 0
+    assert err.startswith("results holds no record of the papers' data sets yet")
+    tables = [text for text in out.splitlines() if ", " in text and "  " not in text and "Verdicts" not in text]
+    assert tables[-1] == "aviary, aviary-3:own"
+    assert line(out.partition("aviary, ")[2], "lgca")[:3] == ["lgca", NOT, "67.50"]
+    assert "0 within, 0 above, 0 below" in out
+    for format in ("csv", "json", "markdown"):
+        assert lgca("table", "--dataset", "aviary", "--format", format)[0] == 0

@@ -1,12 +1,21 @@
 """``lgca datasets``: what ``--dataset`` takes, how to get it, and whether a copy is whole."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from lgca_core.cli.base import app
 from lgca_core.cli.output import listing, stdout
@@ -55,7 +64,10 @@ def fetch(
 ) -> None:
     """Download, verify and unpack data sets; a download that broke off goes on.
 
-    Each is subject to its own licence, which `lgca datasets` lists.
+    They go to datasets/ in LGCA_HOME (~/.cache/lgca if unset), downloads to
+    downloads/ beside it until they are unpacked; archives of yours are never
+    removed. That takes the download's size, which `lgca datasets` lists, and
+    at least as much again. Each is subject to its own licence.
     """
     from lgca_core import datasets
 
@@ -63,10 +75,11 @@ def fetch(
     for name, source in asked:
         try:
             with _progress() as report:
-                place = datasets.fetch(name, progress=report)
+                place, there = datasets.fetch(name, progress=report)
         except KeyboardInterrupt:
             raise LgcaError(f"interrupted: run lgca datasets fetch {name} again, and it goes on") from None
-        print(f"{place}\n  licence   {source.licence} ({source.terms})")
+        print(f"{place}{' (already there, and whole)' if there else ''}")
+        print(f"  licence   {source.licence} ({source.terms})")
 
 
 @datasets_app.command(
@@ -75,30 +88,66 @@ def fetch(
 def check(
     name: Annotated[str, typer.Argument(metavar="NAME[:PATH]", help="A data set, or your own copy of one.")],
 ) -> None:
-    """Whether a copy has the pictures and the classes that it should have."""
+    """Whether a copy has the pictures and the classes that it should have.
+
+    Compares the copy's own lists and folders with the table, and reads no
+    picture. Exits with 2 where anything is off.
+    """
     from lgca_core import datasets
 
-    place, rows, faults = datasets.check(name)
+    place, rows, faults, mend = datasets.check(name)
     print(place)
     for what, finding in rows:
         print(f"  {what:<10}{finding}")
     for fault in faults:
         print(f"  off       {fault}")
     if faults:
-        raise LgcaError(f"{name} is not whole: {faults[0]}")
+        raise LgcaError(f"{name} is not whole: {faults[0]}: {mend}")
+
+
+@datasets_app.command(epilog="\b\nExample:\n  lgca datasets show imagenet")
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A published data set.")],
+) -> None:
+    """What is known of a data set: its counts, archives, licence and layout, each with its source."""
+    from lgca_core import datasets
+
+    name, source, _ = datasets.published(name)
+    rows = [
+        ("title", source.title),
+        ("homepage", source.homepage),
+        ("split", source.split),
+        ("pictures", f"{source.images:,} of {len(source.class_ids):,} classes ({source.counted})"),
+        ("licence", f"{source.licence} ({source.terms})"),
+        ("layout", source.layout),
+        ("place", str(datasets.place_of(source))),
+    ]
+    rows += [("note", source.note)] if source.note else []
+    for archive in source.archives:
+        size = f"{archive.size:,} bytes" if archive.size else f"about {archive.about:,} bytes" if archive.about else ""
+        rows += [
+            ("archive", ", ".join(filter(None, (archive.name, size)))),
+            *(("  address", url) for url in archive.urls or (f"ask for it on {source.homepage}",)),
+            ("  checksum", archive.checksum or "none is published"),
+            ("  source", archive.source),
+        ]
+    for what, said in rows:
+        print(f"{what:<12}{said}")
 
 
 @contextmanager
 def _progress() -> "Iterator[fetching.Progress]":
-    """A bar on stderr for each thing that is done, where there is a terminal."""
+    """On stderr, a bar for each thing that is done; without a terminal, a line as each begins."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int | None) -> None:
             if what not in tasks:
                 tasks[what] = bar.add_task(what)
+                if not console.is_terminal:
+                    print(what, file=sys.stderr, flush=True)
             bar.update(tasks[what], completed=done, total=total)
 
         yield report

@@ -1,7 +1,7 @@
 """``lgca prompts``: look after prompt files, published and your own."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,13 +39,13 @@ def overview(context: typer.Context) -> None:
     from lgca_core import prompt_files
 
     rows = []
-    for key in prompt_files.SOURCES:
+    for key in prompt_files.FOLDERS:
         state = prompt_files.state(key)
         counts = dict.fromkeys(("classes", *READ_BY.values()), "-")
         if state == "cached":
             made = prompt_files.load(key)
-            tables = {"descriptors": made.descriptors, "descriptions": made.descriptions}
-            counts["classes"] = str(len(made.classes or made.descriptions))
+            classes, tables = _read(key, made, None)
+            counts["classes"] = str(classes)
             counts[READ_BY["templates"]] = str(len(made.templates))
             for kind, table in tables.items():
                 counts[READ_BY[kind]] = str(sum(map(len, table.values())))
@@ -63,7 +63,7 @@ def fetch(
     """Fetch the published prompts, verify them, and keep them in the cache."""
     from lgca_core import prompt_files
 
-    for key in keys or prompt_files.SOURCES:
+    for key in keys or prompt_files.FOLDERS:
         fetched: list[str] = []
         for note in _fetch(key, fetched):
             print(f"{key}: {note}")
@@ -106,8 +106,8 @@ def check(
 
         names = folder(images, on_error="skip").classes
     for name in what:
-        if name in prompt_files.SOURCES or name in prompt_files.ALIASES:
-            _check_published(name, names)
+        if name in prompt_files.FOLDERS or name in prompt_files.ALIASES:
+            _check_published(prompt_files.name_of(name), names)
         elif name.endswith(".json") or Path(name).exists():
             survey = prompts.survey(prompts.read_descriptions(name, names))
             least, _, most = survey.counts
@@ -115,52 +115,74 @@ def check(
             for line in _oddities(survey):
                 print(line)
         else:
-            known = ", ".join(prompt_files.SOURCES)
+            known = ", ".join(prompt_files.FOLDERS)
             raise LgcaError(
                 f"{name!r} is neither a data set with published prompts nor a file"
-                f"{prompts.nearest(name, prompt_files.SOURCES)}: known are {known}"
+                f"{prompts.nearest(name, prompt_files.FOLDERS)}: known are {known}"
             )
 
 
 def _check_published(key: str, names: Sequence[str] | None) -> None:
-    """Report on the published prompts of a data set, or of the classes named; LgcaError if a class has none."""
+    """Report on the published prompts of a data set as evaluations read them, or of the classes named."""
     from lgca_core import prompt_files, prompts
 
     for note in _fetch(key, []):
         print(f"{key}: {note}")
     made = prompt_files.load(key)
-    classes = names or made.classes or tuple(made.descriptions)
-    made = prompt_files.select(made, classes)
-    longest = max(classes, key=lambda name: prompts.tokens(prompts.wordify(name)))
-    surveys: dict[str, Survey] = {}
+    classes, tables = _read(key, made, names)
+    told = list(tables["descriptions"])
+    longest = max(told, key=lambda name: prompts.tokens(prompts.wordify(name)))
     with _status(f"{key}: counting tokens"):
-        surveys["templates"] = prompts.survey(
-            {name: made.templates for name in classes},
-            lambda name, told: prompts.templates([name], told)[0] if name == longest else [],  # the worst of each
+        surveys = {
+            "templates": prompts.survey(
+                dict.fromkeys(told, made.templates),
+                lambda name, told: prompts.templates([name], told)[0] if name == longest else [],  # the worst of each
+            ),
+            "descriptors": prompts.survey(
+                tables["descriptors"], lambda name, told: prompts.descriptors([name], {name: told})[0]
+            ),
+            "descriptions": prompts.survey(tables["descriptions"]),
+        }
+    stdout().print(_table(key, classes, surveys))
+    if len(told) < classes:
+        print(
+            f"{len(told)} distinct names stand for {classes} classes: those that share a name share its prompts and "
+            "cannot be told apart."
         )
-        if made.descriptors:
-            surveys["descriptors"] = prompts.survey(
-                made.descriptors, lambda name, told: prompts.descriptors([name], {name: told})[0]
-            )
-        if made.descriptions:
-            surveys["descriptions"] = prompts.survey(made.descriptions)
-    console = stdout()
-    console.print(_table(key, made, surveys, restricted=names is not None))
-    for note in made.notes:
-        print(note)
     for kind in ("descriptors", "descriptions"):
-        if kind in surveys:
-            for line in _oddities(surveys[kind]):
-                print(f"{READ_BY[kind]}: {line}")
-    if names is not None:
-        prompt_files.for_classes(key, names)
-        return
-    for kind, match in made.matches.items():
-        if faults := [*match.ambiguous, *match.missing, *match.unknown]:
-            raise LgcaError(f"the published {kind} of {key} and its classes disagree about {prompts.listed(faults)}")
+        for line in _oddities(surveys[kind]):
+            print(f"{READ_BY[kind]}: {line}")
 
 
-def _table(key: str, made: "PromptSet", surveys: "dict[str, Survey]", *, restricted: bool) -> Table:
+def _read(
+    key: str, made: "PromptSet", names: Sequence[str] | None
+) -> tuple[int, dict[str, Mapping[str, Sequence[str]]]]:
+    """How many classes a data set has, and kind -> name to be read out -> entries, as an evaluation reads them.
+
+    `names` are looked up instead where they are given; a data set that is not in the table has its classes by the file.
+
+    Raises:
+        LgcaError: a class has none.
+    """
+    from lgca_core import prompt_files, prompts
+    from lgca_core.catalogue import SOURCES, Kind
+
+    files, source = prompt_files.files(key), SOURCES.get(key)
+    published: dict[Kind, Mapping[str, Sequence[str]]] = {
+        "descriptors": made.descriptors,
+        "descriptions": made.descriptions,
+    }
+    found: dict[str, Mapping[str, Sequence[str]]] = {}
+    for kind, table in published.items():
+        if names is not None:
+            entries = prompts.match(names, table, files[kind].path, kind)
+            found[kind] = {name: table[entry] for name, entry in entries.items()}
+        else:
+            found[kind] = dict(source.look_up(source.class_ids, table, kind)) if source else table
+    return len(names or (source.class_ids if source else made.descriptions)), found
+
+
+def _table(key: str, classes: int, surveys: "Mapping[str, Survey]") -> Table:
     """What the prompts of a data set are like, a column a kind."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(key)
@@ -170,20 +192,17 @@ def _table(key: str, made: "PromptSet", surveys: "dict[str, Survey]", *, restric
     def add(heading: str, cells: Iterable[object]) -> None:
         table.add_row(heading, *(str(cell) for cell in cells))
 
-    matches = [made.matches["descriptors"], made.matches["descriptions"]]
-    found = [surveys.get(kind) for kind in READ_BY]
+    found = [surveys[kind] for kind in READ_BY]
     told = found[1:]  # templates are the same for every class
-    add("classes", (survey.classes if survey else 0 for survey in found))
-    add("classes with none", (0, *(len(match.missing) + len(match.ambiguous) for match in matches)))
-    if not restricted:
-        add("unknown classes", ("", *(len(match.unknown) for match in matches)))
-    add("prompts in all", (survey.sentences if survey else 0 for survey in found))
-    add("a class: least, median, most", (" ".join(f"{n:g}" for n in s.counts) if s else "" for s in found))
-    add("single words", ("", *(len(survey.single) if survey else "" for survey in told)))
-    add("repeated within a class", (len(survey.repeated) if survey else "" for survey in found))
-    add("said of several classes", ("", *(len(survey.shared) if survey else "" for survey in told)))
-    add("more than CLIP's 77 tokens", (len(survey.cut) if survey else "" for survey in found))
-    add("tokens of the longest", (survey.longest[2] if survey else "" for survey in found))
+    add("classes", (classes for _ in found))
+    add("distinct names", (survey.classes for survey in found))
+    add("prompts in all", (survey.sentences for survey in found))
+    add("a name: least, median, most", (" ".join(f"{n:g}" for n in survey.counts) for survey in found))
+    add("single words", ("", *(len(survey.single) for survey in told)))
+    add("repeated within a class", (len(survey.repeated) for survey in found))
+    add("said of several classes", ("", *(len(survey.shared) for survey in told)))
+    add("more than CLIP's 77 tokens", (len(survey.cut) for survey in found))
+    add("tokens of the longest", (survey.longest[2] for survey in found))
     return table
 
 

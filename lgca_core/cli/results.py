@@ -23,8 +23,15 @@ DEFAULT = Path("results")
 NOT_AVAILABLE = "not available"
 NUMBERS = ("paper %", "ours %", "95 % interval", "difference", "tolerance")
 
-results_app = typer.Typer(help="Read records, and compare them with what the papers report.", no_args_is_help=False)
+results_app = typer.Typer(invoke_without_command=True)
 app.add_typer(results_app, name="results")
+
+
+@results_app.callback()
+def overview(context: typer.Context) -> None:
+    """Read records, and compare them with what the papers report."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @results_app.command(
@@ -69,7 +76,7 @@ def table(
             frame = frame[frame[column].isin(_names(list(every[column].unique()), column, text, papers))]
     if frame.empty:
         raise LgcaError("there is neither a published value nor a record of these together: ask for one of them only")
-    if not records:
+    if not any(record.dataset.name in published.PICTURES for record, _ in records.values()):
         print(_no_record(folders), file=sys.stderr)
     match format:
         case "csv":
@@ -85,6 +92,10 @@ def show(record: Annotated[Path, typer.Argument(metavar="RECORD", help="The fold
     """What one record says: what ran, on what, with what, how long; and its table."""
     from lgca_core import results
 
+    if not (record / results.RECORD).exists():
+        raise LgcaError(
+            f"{record} holds no {results.RECORD}: name the folder of one record; lgca results check {record} lists them"
+        )
     read, predictions = results.load(record)
     listing([{"of the record": name, str(record): value} for name, value in _facts(read).items()])
     report(stdout(), read, predictions)
@@ -125,12 +136,12 @@ def _no_record(folders: Sequence[Path]) -> str:
     where = (
         f"{', '.join(map(str, folders))} {'holds' if len(folders) == 1 else 'hold'} no record"
         if folders
-        else "No record"
+        else "There is no record"
     )
     encoder = ENCODERS["ViT-B/32"]
     return (
-        f"{where} of a full run yet, so none of ours is available. One is made with the data set, OpenAI's weights and "
-        f"a GPU by, for instance,\n"
+        f"{where} of the papers' data sets yet, so nothing of ours is available for them. One is made with the data "
+        f"set, OpenAI's weights and a GPU by, for instance,\n"
         f"  lgca evaluate --dataset pets --encoder {encoder} --seeds 5 --method {','.join(METHODS)} \\\n"
         f"    --out {DEFAULT}/pets-{encoder.split('-quickgelu')[0]}"
     )
