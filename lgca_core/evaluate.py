@@ -179,10 +179,12 @@ def encode(
     if not 1 <= k <= n:
         raise LgcaError(f"there is no part {k} of {n}: parts are counted from 1")
     _check(manifest, prompts, seeds, chunk)
-    settings = Settings(wca or WCA(), lgca or LGCA())
-    jobs, _ = _jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)
     total = store.shards(len(manifest.items))
     shards = range((k - 1) * total // n, k * total // n)
+    if not shards:  # of few pictures, not every part has some
+        return 0
+    settings = Settings(wca or WCA(), lgca or LGCA())
+    jobs, _ = _jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)
     plans = [plan for job in jobs for plan in job.scorer.plans]
     reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans, shards=shards)
     done = 0

@@ -47,6 +47,8 @@ NAMES = {
 }
 """How pages call the methods of `evaluate.METHODS`."""
 
+LGCAS = ("lgca", "lgca-equal")
+
 _BOX_COLOURS = "viridis"
 
 
@@ -305,7 +307,7 @@ def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
     """What `results.summary` says of LGCA against the baseline, in sentences of HTML, whichever way it came out."""
     rows = table.set_index("method")
     said = []
-    for method in ("lgca", "lgca-equal"):
+    for method in LGCAS:
         if method not in rows.index:
             continue
         row = rows.loc[method]
@@ -325,21 +327,40 @@ def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
     return " ".join(said)
 
 
-def training_seeds(shipped: pd.DataFrame, folder: Path | str, trained: Sequence[str]) -> Styler:
-    """Top-1 in percent by method (rows) and trained encoder (columns); a record that is not there is not available.
+def trained_again(folder: Path | str, trained: Sequence[str]) -> dict[str, pd.DataFrame | None]:
+    """The `results.summary` of each trained encoder: of "seed 2" the record is ``folder/seed-2``; None without one."""
+    places = {label: Path(folder) / label.replace(" ", "-") for label in trained}
+    return {label: summary(*load(place)) if place.is_dir() else None for label, place in places.items()}
 
-    `shipped` is the `results.summary` of the first seed; ``folder/seed-2`` is the record of the column "seed 2".
-    """
-    columns = {"seed 1 (shipped)": shipped.set_index("method")["top1"] * 100}
-    for label in trained:
-        place = Path(folder) / label.replace(" ", "-")
-        columns[label] = (
-            summary(*load(place)).set_index("method")["top1"] * 100 if place.is_dir() else pd.Series(dtype=float)
-        )
-    frame = pd.DataFrame(columns).loc[shipped["method"]]
-    frame.insert(0, "method", [name(method) for method in frame.index])
-    caption = "Top-1 accuracy, %, by training seed of the embedded encoder"
-    return simple_table(frame, caption).format(dict.fromkeys(columns, "{:.1f}"), na_rep="not available")
+
+def training_seeds(tables: Mapping[str, pd.DataFrame | None]) -> Styler:
+    """Top-1 in percent by method (rows) and trained encoder (columns), and LGCA less WCA, of one summary each."""
+    known = {label: table.set_index("method") for label, table in tables.items() if table is not None}
+    first = next(iter(known.values()))
+    columns = {label: known[label]["top1"] * 100 if label in known else pd.Series(dtype=float) for label in tables}
+    frame = pd.DataFrame(columns).loc[first.index].map(lambda top1: f"{top1:.1f}", na_action="ignore")
+    for method in LGCAS:
+        if method in first.index:
+            row = {label: _gain(known[label].loc[method]) if label in known else None for label in tables}
+            frame.loc[f"{name(method)}, less WCA"] = row
+    frame.insert(0, "method", [NAMES.get(method, method) for method in frame.index])
+    caption = "Top-1 accuracy, %, by training seed of the embedded encoder; differences in points, with 95 % intervals"
+    return simple_table(frame, caption).format(na_rep="not available")
+
+
+def training_verdict(tables: Mapping[str, pd.DataFrame | None]) -> str:
+    """What other training seeds say of LGCA at equal passes against WCA, in a sentence of HTML; "" without any."""
+    known = [table.set_index("method").loc["lgca-equal"] for table in tables.values() if table is not None]
+    if not known:
+        return ""
+    gains = " and ".join(_gain(row) for row in known)
+    return f"With the same encoder trained from other seeds, {name('lgca-equal')} less WCA is {gains} points."
+
+
+def _gain(row: pd.Series) -> str:
+    """A difference in points with its interval."""
+    low, high = _signed(row["difference_low"]), _signed(row["difference_high"])
+    return f"{_signed(row['difference'])} ({low} to {high})"
 
 
 def margins_by_step(chains: pd.DataFrame) -> Figure:

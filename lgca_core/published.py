@@ -292,9 +292,11 @@ def _place(cell: tuple[str, str, str]) -> tuple[Any, ...]:
 
 def _settings(method: str, dataset: str) -> dict[str, JsonValue]:
     """What a run's configuration must say to be the published protocol (algorithms, section 2)."""
-    if method == "wca":
+    if method in ("wca", "lazsl-d"):  # which looks at the crops of WCA
         return {"n": 60, "alpha": 0.7 if dataset.startswith("places365") else 0.5, "beta": 0.9}
-    return {"n": 60, "alpha": 0.1, "beta": 0.9, "pool": 100} if method == "wca-released" else {}
+    if method == "wca-released":
+        return {"n": 60, "alpha": 0.1, "beta": 0.9, "pool": 100}
+    return {}
 
 
 def _unlike(record: Record, method: str) -> str:
@@ -312,7 +314,8 @@ def _unlike(record: Record, method: str) -> str:
     if read != all_of_them:
         return f"scored {read} pictures, not the split's {all_of_them}"
     for run in record.runs:
+        crops = run.config.get("wca", run.config)
         for setting, value in _settings(method, dataset.name).items():
-            if run.method == method and run.config.get(setting) != value:
-                return f"ran with {setting} = {run.config.get(setting)}, not the paper's {value}"
+            if run.method == method and isinstance(crops, dict) and crops.get(setting) != value:
+                return f"ran with {setting} = {crops.get(setting)}, not the paper's {value}"
     return ""

@@ -1,7 +1,7 @@
 """Features on disk: encoded once, shared by methods, seeds and ablations (floor 3).
 
     $LGCA_STORE, else home()/store
-      <sha256 of its key>/                         a pool: one data set, encoder and plan of boxes
+      <sha256 of its key>/                         a pool: some pictures, an encoder and a plan of boxes
         pool.json                                  the key, for people and for ``lgca store``
         000003-15616-<sha256 of the file>.safetensors
                                                    its shard 3, of pictures 768 to 1023: 15,616 boxes
@@ -368,7 +368,7 @@ class Label(BaseModel):
 
 
 class Pool:
-    """The shards of one data set, encoder and plan of boxes; see :meth:`Store.pool`.
+    """The shards of some pictures, an encoder and a plan of boxes; see :meth:`Store.pool`.
 
     Attributes:
         folder: where they lie.

@@ -257,8 +257,8 @@ def main() -> int:
     parser.add_argument("--cpus", type=int, default=2, help="of each node; they need not exist")
     parser.add_argument("--until-eof", action="store_true", help="stop at the end of standard input")
     options = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # all end it as Ctrl-C does
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # all end it as Ctrl-C does, also where that was ignored
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm-")))
         folder = folder.resolve()

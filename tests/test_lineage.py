@@ -130,8 +130,17 @@ def test_the_best_value_and_those_tied_with_it_are_marked():
 
 
 def test_a_training_seed_that_was_not_run_is_not_available(tmp_path):
-    html = plots.training_seeds(table(), tmp_path, trained=["seed 2"]).to_html()
-    assert html.count("not available") == 2 and "50.0" in html
+    gain = {"difference": 0.02, "difference_low": -0.01, "difference_high": 0.05}
+    shipped = table(top1=0.52, **gain)
+    absent = plots.trained_again(tmp_path, ["seed 2"])
+    assert absent == {"seed 2": None}
+    html = plots.training_seeds({"seed 1": shipped, **absent}).to_html()
+    assert html.count("not available") == 3  # two methods and the difference
+    assert "50.0" in html and "52.0" in html and html.count("+2.0 (−1.0 to +5.0)") == 1
+    assert plots.training_verdict(absent) == ""
+    equal = shipped.replace({"method": {"lgca": "lgca-equal"}})
+    assert " and " not in plots.training_verdict({"seed 2": equal, "seed 3": None})
+    assert plots.training_verdict({"seed 2": equal}).count("+2.0 (−1.0 to +5.0)") == 1
 
 
 def test_a_page_says_what_it_lacks(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from stub_encoder import noise, patches, rich, stub
 from test_wca import ANCHORS, IDENTITIES, PICTURES, PROMPTS, f, slow_scores, unit
 from typer.testing import CliRunner
 
-from lgca_core import datasets, evaluate, plans
+from lgca_core import datasets, evaluate, methods, plans
 from lgca_core.boxes import draw_squares, expand, whole
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.classifier import class_matrix, logits
@@ -583,11 +583,14 @@ def test_peers_from_the_command_line(root, tmp_path, monkeypatch):
 
 def test_the_readme_s_method_works_as_printed(root, monkeypatch):
     text = (CORE / "README.md").read_text()
-    file, line = re.findall(r"```python\n(.*?)```", text.split("## Adding a method")[1], flags=re.DOTALL)
+    file, imports, line = re.findall(r"```python\n(.*?)```", text.split("## Adding a method")[1], flags=re.DOTALL)
     assert len([row for row in (file + line).splitlines() if row]) <= 10
     centre = ModuleType("centre")
     exec(file, vars(centre))
-    for name, method in eval(f"{{{line}}}", {"centre": centre, "Method": Method}).items():
+    monkeypatch.setattr(methods, "centre", centre, raising=False)  # as a file of the package is
+    table = {"Method": methods.Method}
+    exec(imports, table)
+    for name, method in eval(f"{{{line}}}", table).items():
         monkeypatch.setitem(METHODS, name, method)
     manifest = datasets.folder(root)
     said = ClassPrompts.by_name(manifest.classes)

@@ -14,14 +14,17 @@ from lgca_core.store import Store
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PASSES = int(re.search(r"\(([\d,]+) passes a picture", README)[1].replace(",", ""))
-WIDTH = 512
+PASSES, STORED = (
+    int(number.replace(",", ""))
+    for number in re.search(r"\(([\d,]+) passes and ([\d,]+) stored crops a picture", README).groups()
+)
+CROP = 512 * 2 + 4 * 4  # bytes: features in float16, a box in int32
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_table_of_costs(name):
     source = SOURCES[name]
-    passes, features = source.images * PASSES, source.images * PASSES * WIDTH * 2
+    passes, features = source.images * PASSES, source.images * STORED * CROP
     cells = [f"`{name}`", f"{source.images:,}", source.download, f"{passes / 1e6:.1f} M", f"{features / 1e9:.0f} GB"]
     assert f"| {' | '.join([*cells, source.licence])} |" in README.splitlines()
 
@@ -35,7 +38,10 @@ def test_the_passes_of_a_picture(tmp_path):
     words = {name: [f"a {name} one", f"{name} all over"] for name in manifest.classes}
     said = ClassPrompts.by_name(manifest.classes, descriptions=words, descriptors=words)
     encoder = rich(sha256="0" * 64)
-    record, _ = evaluate.evaluate(manifest, encoder, list(METHODS), said, store=Store(tmp_path / "store"))
+    store = Store(tmp_path / "store")
+    record, _ = evaluate.evaluate(manifest, encoder, list(METHODS), said, store=store)
     assert record.image_passes / 2 == pytest.approx(PASSES, rel=0.01)
+    crops = [file.boxes for pool in store.stored() if pool.plan != "sentences" for file in pool.files]
+    assert sum(crops) / 2 == pytest.approx(STORED, rel=0.01)
     [wca] = [run for run in record.runs if run.method == "wca" and run.seed == 0]
     assert f"WCA alone with one seed: {wca.passes_per_image:.0f}" in README

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -218,16 +219,22 @@ class Slurm:
 
 
 @pytest.fixture
-def slurm(tmp_path_factory) -> Iterator[Slurm]:
+def short() -> Iterator[Path]:
+    """For a cluster, whose sockets want a short path; pytest's own are long."""
+    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder).resolve()
+
+
+@pytest.fixture
+def slurm(short) -> Iterator[Slurm]:
     if not importlib.util.find_spec("snakemake_executor_plugin_slurm"):
         pytest.skip("Snakemake's plugin for SLURM is not installed: pip install -e '.[cluster]'")
-    folder = tmp_path_factory.mktemp("slurm")
     with ExitStack() as stack:
         try:
-            environment = stack.enter_context(slurm_cluster.cluster(folder, nodes=2, cpus=2))
+            environment = stack.enter_context(slurm_cluster.cluster(short, nodes=2, cpus=2))
         except slurm_cluster.CannotStart as reason:
             pytest.skip(str(reason))
-        yield Slurm(folder, environment)
+        yield Slurm(short, environment)
 
 
 def command(target: str, config: tuple[str, ...]) -> list[str]:
@@ -369,10 +376,11 @@ def able() -> None:
 
 # Starts a cluster in sys.argv[1], on it a job that lasts, and says so.
 USER = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
 from pathlib import Path
 from slurm_cluster import cluster
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where it was ignored
 folder = Path(sys.argv[1])
 with cluster(folder, nodes=1) as environment:
     job = f"srun sh -c 'touch {folder}/started; exec sleep 600'"
@@ -400,22 +408,22 @@ def programs(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_no_process_is_left_however_a_test_ends(able, folder, number):
-    with running(sys.executable, "-c", USER, str(folder)) as user:
+def test_no_process_is_left_however_a_test_ends(able, short, number):
+    with running(sys.executable, "-c", USER, str(short)) as user:
         assert user.stdout.readline() == "runs\n"
-        assert programs(folder) >= {"munged", "slurmctld", "slurmd", "slurmstepd", "sleep"}
+        assert programs(short) >= {"munged", "slurmctld", "slurmd", "slurmstepd", "sleep"}
         user.send_signal(number)
         user.wait()
         # Who can still act at the end waits for it; else it takes the keeper a moment.
         for _ in range(0 if number == signal.SIGINT else 600):
-            if not slurm_cluster.processes(folder):
+            if not slurm_cluster.processes(short):
                 break
             time.sleep(0.1)
-        assert slurm_cluster.processes(folder) == []
+        assert slurm_cluster.processes(short) == []
 
 
-def test_by_hand(able, folder):
-    with running(sys.executable, slurm_cluster.__file__, str(folder), "--nodes", "3") as user:
+def test_by_hand(able, short):
+    with running(sys.executable, slurm_cluster.__file__, str(short), "--nodes", "3") as user:
         export = user.stdout.readline()
         assert export.startswith("export SLURM_CONF=")
         told = subprocess.run(
@@ -424,26 +432,26 @@ def test_by_hand(able, folder):
         assert told.stdout.split() == ["3", "idle"]
         user.send_signal(signal.SIGINT)
         assert user.wait() == 0
-        assert slurm_cluster.processes(folder) == []
+        assert slurm_cluster.processes(short) == []
 
 
-def test_why_it_cannot_start(folder, monkeypatch):
-    monkeypatch.setattr(slurm_cluster, "PATH", str(folder))
+def test_why_it_cannot_start(short, monkeypatch):
+    monkeypatch.setattr(slurm_cluster, "PATH", str(short))
     assert "slurmctld" in slurm_cluster.missing()
     assert "apt-get install slurm-wlm" in slurm_cluster.missing()
 
 
-def test_a_daemon_that_does_not_start_is_the_reason(able, folder, monkeypatch):
-    (folder / "bin").mkdir()
-    daemon = folder / "bin" / "slurmctld"
+def test_a_daemon_that_does_not_start_is_the_reason(able, short, monkeypatch):
+    (short / "bin").mkdir()
+    daemon = short / "bin" / "slurmctld"
     daemon.write_text("#!/bin/sh\necho fatal: no such luck >&2\nexit 1\n", encoding="utf-8")
     daemon.chmod(0o700)
-    monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
-    started = slurm_cluster.cluster(folder / "slurm")
+    monkeypatch.setenv("PATH", f"{short}/bin:{os.environ['PATH']}")
+    started = slurm_cluster.cluster(short / "slurm")
     with pytest.raises(slurm_cluster.CannotStart, match=r"slurmctld ended at once.*no such luck"), started:
         pass
-    assert slurm_cluster.processes(folder / "slurm") == []
-    started = slurm_cluster.cluster(folder / "a b")
+    assert slurm_cluster.processes(short / "slurm") == []
+    started = slurm_cluster.cluster(short / "a b")
     with pytest.raises(slurm_cluster.CannotStart, match=r"a space or more than 70"), started:
         pass
-    assert not (folder / "a b").exists()
+    assert not (short / "a b").exists()

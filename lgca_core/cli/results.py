@@ -143,7 +143,7 @@ def _no_record(folders: Sequence[Path]) -> str:
         f"{where} of the papers' data sets yet, so nothing of ours is available for them. One is made with the data "
         f"set, OpenAI's weights and a GPU by, for instance,\n"
         f"  lgca evaluate --dataset pets --encoder {encoder} --seeds 5 --method {','.join(METHODS)} \\\n"
-        f"    --out {DEFAULT}/pets-{encoder.split('-quickgelu')[0]}"
+        f"    --out {DEFAULT}/{encoder.replace(':', '-')}/pets"
     )
 
 
