@@ -576,9 +576,7 @@ class Stored:
     def plan(self) -> str:
         """Which boxes, in a few words; "" if unknown."""
         plan = self.label.key.get("plan") if self.label else None
-        if not isinstance(plan, dict):
-            return ""
-        return ", ".join([str(plan.get("draw")), *(f"{name} {_short(plan[name])}" for name in plan if name != "draw")])
+        return _words(plan) if isinstance(plan, dict) else ""
 
     @property
     def pictures(self) -> int | None:
@@ -647,10 +645,18 @@ def _label(folder: Path) -> Label | None:
         return None
 
 
+def _words(plan: Mapping[str, JsonValue]) -> str:
+    return ", ".join([str(plan.get("draw")), *(f"{name} {_short(plan[name])}" for name in plan if name != "draw")])
+
+
 def _short(value: JsonValue) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, dict):
+        return f"({_words(value)})"
+    if isinstance(value, str):
+        return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1", value)  # of a hash, its beginning
+    return json.dumps(value)
 
 
 def _warn(message: str) -> None:

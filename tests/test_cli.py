@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -15,11 +16,13 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from lgca_core import datasets, results
 from lgca_core.cli import app, options
+from lgca_core.cli.output import report
 from lgca_core.errors import LgcaError
 from lgca_core.methods import METHODS
 
@@ -136,6 +139,20 @@ def test_evaluate_writes_a_record_and_a_table(work, tiny):
         assert f" {row['passes']:g} " in shown + " "
     assert "knows only" not in out  # a foreign encoder
     assert "\x1b" not in out
+
+
+def test_on_a_narrow_terminal_the_comparison_is_a_table_of_its_own(work, tiny):
+    assert lgca(*evaluate(tiny, *THINGS, "--method", "wca-released,wca", "--out", "run"))[0] == 0
+    shown, rows = {}, {}
+    for width in (80, 160):
+        said = StringIO()
+        report(Console(width=width, file=said), *results.load("run"))
+        shown[width] = said.getvalue().splitlines()
+        rows[width] = [line.split() for line in shown[width] if "wca-released " in line]
+    [whole] = rows[160]
+    first, second = rows[80]
+    assert first + second[1:] == whole
+    assert max(map(len, shown[80])) <= 80
 
 
 def test_method_options_reach_the_methods(work, tiny):

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from lgca_core.results import Record
 
 
+WIDE = 108
+"""Columns that the table of a record takes in one piece."""
+
+
 def stdout() -> Console:
     """stdout; without a terminal wide enough that no table is broken."""
     console = Console()
@@ -36,31 +40,22 @@ def listing(rows: Sequence[Mapping[str, Any]], *, right: Collection[str] = ()) -
 
 
 def report(console: Console, record: "Record", predictions: "pd.DataFrame") -> None:
-    """The table of a record, and a line about what it took."""
+    """The table of a record, in two where the console is narrow, and a line about what it took."""
     from lgca_core import results
 
     methods = {run.method for run in record.runs}
     rows = results.summary(record, predictions, "wca" if "wca" in methods else None)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("method")
-    for heading in ("top-1 %", "95 % interval", "std (seeds)", "passes/image"):
-        table.add_column(heading, justify="right")
-    compared = bool(rows["difference"].notna().any())
-    if compared:
-        table.add_column("minus wca (points)", justify="right")
-        table.add_column("p (Holm)", justify="right")
-    for row in rows.to_dict("records"):
-        cells = [
-            row["method"],
-            f"{100 * row['top1']:.1f}",
-            f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
-            "" if math.isnan(row["std"]) else f"{100 * row['std']:.2f} ({row['seeds']})",
-            f"{row['passes']:g}",
-        ]
-        if compared:
-            cells += _difference(row)
-        table.add_row(*cells)
-    console.print(table)
+    own = ["top-1 %", "95 % interval", "std (seeds)", "passes/image"]
+    against = ["minus wca (points)", "p (Holm)"] if rows["difference"].notna().any() else []
+    for headings in [own + against] if console.width >= WIDE or not against else [own, against]:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("method", no_wrap=True)
+        for heading in headings:
+            table.add_column(heading, justify="right")
+        for row in rows.to_dict("records"):
+            cells = dict(zip(own, _accuracy(row))) | dict(zip(against, _difference(row)))
+            table.add_row(row["method"], *(cells[heading] for heading in headings))
+        console.print(table)
     dataset, used = record.dataset, record.image_passes
     read = dataset.count - len(record.skipped)
     line = (
@@ -72,6 +67,15 @@ def report(console: Console, record: "Record", predictions: "pd.DataFrame") -> N
     if record.skipped:
         first = record.skipped[0]
         console.print(f"Skipped {len(record.skipped)}, listed in the record; the first: {first.path} ({first.reason})")
+
+
+def _accuracy(row: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{100 * row['top1']:.1f}",
+        f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
+        "" if math.isnan(row["std"]) else f"{100 * row['std']:.2f} ({row['seeds']})",
+        f"{row['passes']:g}",
+    ]
 
 
 def _difference(row: Mapping[str, Any]) -> list[str]:
