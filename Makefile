@@ -42,7 +42,7 @@ reproduce: $(READY)
 	@echo "The records: results/. The book: open _build/html/index.html"
 
 test: $(READY)
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(READY)
 	@.venv/bin/ruff check . && .venv/bin/mypy
