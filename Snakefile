@@ -88,6 +88,8 @@ else:
         for encoder in ENCODERS
         for dataset in DATASETS
     }
+    if len(EVALUATIONS) < len(ENCODERS) * len(DATASETS):
+        sys.exit("error: two of encoders= or of datasets= would share a folder of results/: leave one out")
     # What differs from the notebooks' own parameters, in every notebook that has them.
     PARAMETERS = {
         "profile": "full",
@@ -95,9 +97,6 @@ else:
         "datasets": DATASETS,
         "records": f"../{KEPT}/{slug(ENCODERS[0])}",
     }
-
-if PROFILE == "full" and len(EVALUATIONS) < len(ENCODERS) * len(DATASETS):
-    sys.exit("error: two of encoders= or of datasets= would share a folder of results/: leave one out")
 
 # The notebooks that read records; the others compute for themselves.
 READERS = {"table1"}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from lgca_core import prompts as prompt
-from lgca_core.class_prompts import ClassPrompts
+from lgca_core.class_prompts import ClassPrompts, Kind
 from lgca_core.datasets import Item, Manifest, OnError, file_hash
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
@@ -123,33 +123,53 @@ def _jobs(
 ) -> tuple[list[_Job], str]:
     """Every method and seed, ready to score; and the hash of all prompts."""
     check_methods(methods)
-    asked = {
-        (method, seed): prompts.of(METHODS[method].prompts, method=method, seed=seed)
-        for method in methods
-        for seed in (seeds if METHODS[method].seeded else (0,))
-    }
+    runs = [(method, seed) for method in methods for seed in (seeds if METHODS[method].seeded else (0,))]
+    read: dict[tuple[Kind, int], list[list[str]]] = {}
+    for method, seed in runs:
+        if (key := _reads(method, seed)) not in read:
+            read[key] = prompts.of(METHODS[method].prompts, method=method, seed=seed)
     anchors = [anchor for [anchor] in prompt.plain(prompts.classes)]
 
     @cache
     def encoded(sentences: tuple[str, ...]) -> tuple[Sequence[str], Tensor]:
         return sentences, sentence_vectors(encoder, sentences, store, dataset=dataset)
 
-    texts: dict[Any, tuple[Texts, Tensor]] = {}
+    @cache
+    def texts(key: tuple[Kind, int], anchored: bool) -> tuple[Texts, Tensor]:
+        """Of the classes that differ in what is read of them, and which of these each class is."""
+        of_class = [(tuple(said), anchor if anchored else "") for said, anchor in zip(read[key], anchors, strict=True)]
+        distinct = {of: number for number, of in enumerate(dict.fromkeys(of_class))}
+        lists = [encoded(tuple(dict.fromkeys(sentence for said, _ in distinct for sentence in said)))]
+        if anchored:
+            lists.append(encoded(tuple(dict.fromkeys(anchors))))
+        known = cast(Encoder, _Known(*lists))
+        of_distinct = Texts(known, [said for said, _ in distinct], [anchor for _, anchor in distinct])
+        return of_distinct, torch.tensor([distinct[of] for of in of_class])
+
     jobs = []
-    for (method, seed), of_job in asked.items():
-        kind, anchored = METHODS[method].prompts, METHODS[method].anchored
-        key = (kind, seed if kind == "waffle" else None, anchored)
-        if key not in texts:
-            of_class = [(tuple(said), anchor if anchored else "") for said, anchor in zip(of_job, anchors, strict=True)]
-            distinct = {of: number for number, of in enumerate(dict.fromkeys(of_class))}
-            lists = [encoded(tuple(dict.fromkeys(sentence for said, _ in distinct for sentence in said)))]
-            if anchored:
-                lists.append(encoded(tuple(dict.fromkeys(anchors))))
-            shared = Texts(cast(Encoder, _Known(*lists)), [said for said, _ in distinct], [of for _, of in distinct])
-            texts[key] = shared, torch.tensor([distinct[of] for of in of_class])
-        shared, columns = texts[key]
+    for method, seed in runs:
+        shared, columns = texts(_reads(method, seed), METHODS[method].anchored)
         jobs.append(_Job(method, seed, METHODS[method].prepare(shared, seed, settings), columns))
-    return jobs, prompt.digest({f"{method}#{seed}": of_job for (method, seed), of_job in asked.items()})
+    return jobs, prompt.digest({f"{kind}#{seed}": said for (kind, seed), said in read.items()})
+
+
+def _reads(method: str, seed: int) -> tuple[Kind, int]:
+    """What a method reads with a seed; only Waffle's prompts depend on it."""
+    kind = METHODS[method].prompts
+    return kind, seed if kind == "waffle" else 0
+
+
+def check_part(part: tuple[int, int]) -> None:
+    """Raises LgcaError where there is no such part."""
+    k, n = part
+    if not 1 <= k <= n:
+        raise LgcaError(f"there is no part {k} of {n}: parts are counted from 1")
+
+
+def shards_of_part(part: tuple[int, int], manifest: Manifest, store: Store) -> range:
+    """Which shards of the store belong to a part of a data set; of few pictures, not every part has one."""
+    (k, n), total = part, store.shards(len(manifest.items))
+    return range((k - 1) * total // n, k * total // n)
 
 
 def encode(
@@ -175,13 +195,10 @@ def encode(
     Raises:
         LgcaError: as :func:`evaluate`, or there is no such part.
     """
-    k, n = part
-    if not 1 <= k <= n:
-        raise LgcaError(f"there is no part {k} of {n}: parts are counted from 1")
+    check_part(part)
     _check(manifest, prompts, seeds, chunk)
-    total = store.shards(len(manifest.items))
-    shards = range((k - 1) * total // n, k * total // n)
-    if not shards:  # of few pictures, not every part has some
+    shards = shards_of_part(part, manifest, store)
+    if not shards:
         return 0
     settings = Settings(wca or WCA(), lgca or LGCA())
     jobs, _ = _jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)

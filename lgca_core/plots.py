@@ -273,10 +273,7 @@ def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
             ],
             "95 % interval": [f"{100 * a:.1f} to {100 * b:.1f}" for a, b in zip(table["low"], table["high"])],
             "passes": [f"{v:.0f}" for v in table["passes"]],
-            "against WCA": [
-                "–" if np.isnan(v) else f"{_signed(v)} ({_signed(a)} to {_signed(b)})"
-                for v, a, b in zip(table["difference"], table["difference_low"], table["difference_high"])
-            ],
+            "against WCA": ["–" if np.isnan(row["difference"]) else _gain(row) for _, row in table.iterrows()],
             "p (Holm)": ["–" if np.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}") for p in table["p_holm"]],
         }
     )
@@ -343,7 +340,7 @@ def training_seeds(tables: Mapping[str, pd.DataFrame | None]) -> Styler:
         if method in first.index:
             row = {label: _gain(known[label].loc[method]) if label in known else None for label in tables}
             frame.loc[f"{name(method)}, less WCA"] = row
-    frame.insert(0, "method", [NAMES.get(method, method) for method in frame.index])
+    frame.insert(0, "method", [name(method) for method in frame.index])
     caption = "Top-1 accuracy, %, by training seed of the embedded encoder; differences in points, with 95 % intervals"
     return simple_table(frame, caption).format(na_rep="not available")
 

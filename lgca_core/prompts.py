@@ -169,7 +169,7 @@ def waffle(names: Sequence[str], *, seed: int, pairs: int = 15) -> list[list[str
 
 
 def digest(prompts: Mapping[str, Sequence[Sequence[str]]]) -> str:
-    """sha256 of prompts by method: one hash for everything that the text encoder was asked."""
+    """sha256 of named lists of prompts: one hash for everything that the text encoder was asked."""
     canonical = json.dumps({name: [list(p) for p in prompts[name]] for name in sorted(prompts)}, ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

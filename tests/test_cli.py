@@ -206,6 +206,12 @@ def test_the_record_says_which_prompts_are_the_user_s(work, tiny):
     assert results.load("run")[0].parameters["own_prompts"] == ["descriptions"]
 
 
+def test_a_part_without_pictures_does_not_load_the_model(work, tiny, monkeypatch):
+    monkeypatch.setattr(options, "load", lambda *_: pytest.fail("the model was loaded"))
+    status, out, _ = lgca(*evaluate(tiny, *THINGS, "--part", "1/2"))
+    assert status == 0 and out.startswith("part 1/2 of things: nothing to encode, all its shards are in other parts; ")
+
+
 def test_a_data_set_s_own_least_crop_is_lgca_s_start_as_well():
     words = (4, 0, 0.5, 1.25, "wca", "image", "uniform", "square", False)
     wca, lgca = options.settings(*words, alpha=0.7)

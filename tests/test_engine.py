@@ -1,4 +1,4 @@
-"""The whole engine from the command line: every published data set in miniature, and runs that are killed."""
+"""The whole engine: every published data set in miniature, and runs from the command line that are killed."""
 
 import copy
 import json

@@ -308,5 +308,5 @@ def test_classify_wants_different_classes(manifest):
 
 def test_generic_templates_stand_in_for_none(manifest):
     record, _ = run(manifest, ["clip-e"])
-    expected = {"clip-e#0": prompts.templates(manifest.classes)}
+    expected = {"templates#0": prompts.templates(manifest.classes)}
     assert record.prompts_sha256 == prompts.digest(expected)

@@ -112,6 +112,7 @@ def evaluate(
         raise LgcaError("give either --images FOLDER or --dataset NAME: which pictures to evaluate on")
     kept = options.open_store(store, no_store)
     piece = (1, 1) if part is None else _part(part)
+    floor.check_part(piece)
     if part is not None and (kept is None or out is not None):
         raise LgcaError("--part fills the store and writes no record: do without --no-store and --out")
     if part is None:
@@ -130,6 +131,9 @@ def evaluate(
         )
     for name in methods:
         said.of(floor.METHODS[name].prompts, method=name, seed=0)  # what is missing is said before the model is loaded
+    if kept is not None and not floor.shards_of_part(piece, manifest, kept):
+        print(f"part {part} of {manifest.name}: nothing to encode, all its shards are in other parts; {kept.root}")
+        return
     model = options.load(encoder, device, precision, batch_size, workers)
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -174,8 +178,6 @@ def _part(text: str) -> tuple[int, int]:
     if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
         raise LgcaError(f"--part must be two numbers such as 2/8, not {text!r}")
     k, n = map(int, numbers)
-    if not 1 <= k <= n:
-        raise LgcaError(f"there is no part {k} of {n}: parts are counted from 1")
     return k, n
 
 
