@@ -55,7 +55,9 @@ def test_a_page_reads_offline_without_complaint(addresses, chromium, page_name, 
     page = context.new_page()
     complaints = []
     home = (addresses[way], "data:", "blob:")
-    page.on("console", lambda said: said.type in {"error", "warning"} and complaints.append(said.text))
+    page.on(
+        "console", lambda said: said.type in {"error", "warning"} and complaints.append(f"{said.text} {said.location}")
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda asked: asked.url.startswith(home) or complaints.append(f"asked: {asked.url}"))
     page.on("requestfailed", lambda asked: complaints.append(f"failed: {asked.url}"))
@@ -64,6 +66,7 @@ def test_a_page_reads_offline_without_complaint(addresses, chromium, page_name, 
     if page.locator(".math").count():
         page.wait_for_selector("mjx-container svg", state="attached")
         assert page.locator("mjx-merror").count() == 0
+    assert page.locator("link[rel~=icon]").count() == 1  # else a browser asks the server for /favicon.ico
     scrolled = page.evaluate("document.scrollingElement.scrollWidth")
     images = page.locator("article img").evaluate_all("all => all.map(i => [i.src, i.alt.trim(), i.naturalWidth])")
     context.close()

@@ -110,7 +110,7 @@ ALL = {"features", "evaluate", "keep", "records"} | BOOK
         ("lgca_core/published_zero_shot.csv", BOOK),
         ("lgca_core/lgca.py", ALL),
         ("lgca_core/classes/pets.txt", ALL),
-        ("book/intro.md", {"copy", "html", "book"}),
+        ("book/index.md", {"copy", "html", "book"}),
     ],
 )
 def test_a_change_reruns_what_depends_on_it(finished, changed, rules):
