@@ -28,7 +28,7 @@ from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.features import Reader, sentence_vectors
 from lgca_core.lgca import LGCA
-from lgca_core.methods import METHODS, Scorer, Settings, Texts, check_methods, plain
+from lgca_core.methods import Scorer, Settings, Texts, check_methods, find, plain
 from lgca_core.plans import ahead
 from lgca_core.resample import RESIZE, open_picture
 from lgca_core.results import (
@@ -105,7 +105,7 @@ class _Job:
         return Run(
             method=self.method,
             seed=self.seed,
-            config={"prompts": METHODS[self.method].prompts} | self.scorer.config,
+            config={"prompts": find(self.method).prompts} | self.scorer.config,
             correct=correct,
             total=total,
             passes_per_image=self.passes / total,
@@ -123,11 +123,11 @@ def _jobs(
 ) -> tuple[list[_Job], str]:
     """Every method and seed, ready to score; and the hash of all prompts."""
     check_methods(methods)
-    runs = [(method, seed) for method in methods for seed in (seeds if METHODS[method].seeded else (0,))]
+    runs = [(method, seed) for method in methods for seed in (seeds if find(method).seeded else (0,))]
     read: dict[tuple[Kind, int], list[list[str]]] = {}
     for method, seed in runs:
         if (key := _reads(method, seed)) not in read:
-            read[key] = prompts.of(METHODS[method].prompts, method=method, seed=seed)
+            read[key] = prompts.of(find(method).prompts, method=method, seed=seed)
     anchors = [anchor for [anchor] in prompt.plain(prompts.classes)]
 
     @cache
@@ -148,14 +148,14 @@ def _jobs(
 
     jobs = []
     for method, seed in runs:
-        shared, columns = texts(_reads(method, seed), METHODS[method].anchored)
-        jobs.append(_Job(method, seed, METHODS[method].prepare(shared, seed, settings), columns))
+        shared, columns = texts(_reads(method, seed), find(method).anchored)
+        jobs.append(_Job(method, seed, find(method).prepare(shared, seed, settings), columns))
     return jobs, prompt.digest({f"{kind}#{seed}": said for (kind, seed), said in read.items()})
 
 
 def _reads(method: str, seed: int) -> tuple[Kind, int]:
     """What a method reads with a seed; only Waffle's prompts depend on it."""
-    kind = METHODS[method].prompts
+    kind = find(method).prompts
     return kind, seed if kind == "waffle" else 0
 
 
@@ -233,7 +233,7 @@ def evaluate(
     """Run every method with every seed over a data set.
 
     Args:
-        methods: names in `methods.METHODS`, in the order of the table.
+        methods: names of `methods.METHODS`, with settings or without, in the order of the table.
         prompts: what can be said of the manifest's classes; what a method reads must be there.
         seeds: crop pools (and Waffle draws); a method without chance runs once, as seed 0.
         wca, lgca: their settings; ``lgca-equal`` is `lgca` with as many crops as the passes of `wca` pay for. The peers

@@ -30,6 +30,19 @@ def ancestors(trace: Trace, picture: int) -> Tensor:
     return torch.stack(columns[::-1], dim=1)
 
 
+def boxes_of(trace: Trace, picture: int) -> pd.DataFrame:
+    """Every box of one picture, a row each: ``step``, ``box``, ``top``, ``left``, ``height``, ``width``, ``saliency``,
+    ``weight``."""
+    frames = []
+    for t, step in enumerate(trace.steps):
+        frame = pd.DataFrame(step.boxes[picture].numpy(), columns=["top", "left", "height", "width"])
+        frame.insert(0, "step", t)
+        frame.insert(1, "box", frame.index)
+        saliency, weight = (of[picture].cpu().numpy() for of in (step.saliency, step.weights))
+        frames.append(frame.assign(saliency=saliency, weight=weight))
+    return pd.concat(frames, ignore_index=True)
+
+
 def lineages(
     manifest: Manifest,
     items: Sequence[Item],

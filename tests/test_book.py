@@ -10,8 +10,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from lgca_core import notebooks, plots
+from lgca_core import notebooks
 from lgca_core.methods import METHODS
+from lgca_core.pages import base
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
@@ -93,4 +94,4 @@ def test_conda_installs_the_same_pins():
 
 
 def test_every_method_has_a_name_on_the_pages():
-    assert plots.NAMES.keys() == METHODS.keys()
+    assert base.NAMES.keys() == METHODS.keys()

@@ -92,7 +92,13 @@ def test_every_method_on_known_pictures(manifest, tmp_path):
     assert set(wrong["path"]) == {"red/3.png"}
     assert (predictions["margin"] > 0).all()
     seeds = predictions.groupby("method")["seed"].unique().map(list).to_dict()
-    assert {method for method, found in seeds.items() if found == [0]} == {"clip", "clip-e", "clip-d", "cupl"}
+    assert {method for method, found in seeds.items() if found == [0]} == {
+        "clip",
+        "clip-e",
+        "clip-d",
+        "cupl",
+        "cupl-weighted",
+    }
     assert all(found in ([0], [0, 1]) for found in seeds.values())
     for _, rows in predictions.groupby("method"):
         margins = [tuple(of["margin"]) for _, of in rows.groupby("seed")]

@@ -10,13 +10,14 @@ import pytest
 import torch
 from stub_encoder import noise, patches, rich, stub
 
-from lgca_core import plots, results
+from lgca_core import results
 from lgca_core.boxes import iou
 from lgca_core.classifier import class_matrix
 from lgca_core.complexity import exponents
 from lgca_core.datasets import folder
 from lgca_core.lgca import LGCA
-from lgca_core.lineage import ancestors, lineages, most_misleading
+from lgca_core.lineage import ancestors, boxes_of, lineages, most_misleading
+from lgca_core.pages import accuracy, curves, pictures
 from lgca_core.resample import open_picture
 from lgca_core.spread import cosine_spread
 from lgca_core.views import Views
@@ -68,7 +69,7 @@ def test_margins_are_of_the_crop_alone_and_the_rule_picks_the_lowest_at_step_0(m
     assert (example["best"][0], example["rival"][0]) == ("green", "green")
     assert example["margin"][2] > example["margin"][0]  # it grew out of the green corner
 
-    turned = plots.turning(chains).set_index("lineages that are")
+    turned = curves.turning(chains).set_index("lineages that are")
     assert turned["count"].sum() == 24 and turned["share of all"].sum() == pytest.approx(1)
     last = chains[chains["step"] == 2]["right"].to_numpy()
     assert turned["count"]["turns right"] == (~first["right"].to_numpy() & last).sum()
@@ -112,35 +113,35 @@ def table(**lgca):
     [(0.01, 0.03, "above"), (-0.03, -0.01, "below"), (-0.01, 0.02, "not distinguishable from")],
 )
 def test_the_verdict_follows_the_interval_and_not_the_mean(low, high, relation):
-    said = plots.verdict(table(top1=0.52, difference=0.02, difference_low=low, difference_high=high))
+    said = accuracy.verdict(table(top1=0.52, difference=0.02, difference_low=low, difference_high=high))
     assert f"52.0&nbsp;%, {relation} WCA's 50.0&nbsp;%" in said
     assert f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−") in said
 
 
 def test_the_best_value_and_those_tied_with_it_are_marked():
-    html = plots.accuracy_table(
+    html = accuracy.accuracy_table(
         table(top1=0.52, low=0.5, high=0.54, difference=0.02, difference_low=-0.01, difference_high=0.05), "c"
     ).to_html()
     assert html.count("font-weight: 700") == 1 and "not available" not in html
     both = html.split("font-weight: 700")[0]
     assert both.count("_row") >= 2  # one rule, two cells
     worse = table(top1=0.62, low=0.6, high=0.64, difference=0.12, difference_low=0.1, difference_high=0.2)
-    rules = plots.accuracy_table(worse, "c").to_html().split("font-weight: 700")[0]
+    rules = accuracy.accuracy_table(worse, "c").to_html().split("font-weight: 700")[0]
     assert "row1_col1" in rules and "row0_col1" not in rules
 
 
 def test_a_training_seed_that_was_not_run_is_not_available(tmp_path):
     gain = {"difference": 0.02, "difference_low": -0.01, "difference_high": 0.05}
     shipped = table(top1=0.52, **gain)
-    absent = plots.trained_again(tmp_path, ["seed 2"])
+    absent = accuracy.trained_again(tmp_path, ["seed 2"])
     assert absent == {"seed 2": None}
-    html = plots.training_seeds({"seed 1": shipped, **absent}).to_html()
+    html = accuracy.training_seeds({"seed 1": shipped, **absent}).to_html()
     assert html.count("not available") == 3  # two methods and the difference
     assert "50.0" in html and "52.0" in html and html.count("+2.0 (−1.0 to +5.0)") == 1
-    assert plots.training_verdict(absent) == ""
+    assert accuracy.training_verdict(absent) == ""
     equal = shipped.replace({"method": {"lgca": "lgca-equal"}})
-    assert " and " not in plots.training_verdict({"seed 2": equal, "seed 3": None})
-    assert plots.training_verdict({"seed 2": equal}).count("+2.0 (−1.0 to +5.0)") == 1
+    assert " and " not in accuracy.training_verdict({"seed 2": equal, "seed 3": None})
+    assert accuracy.training_verdict({"seed 2": equal}).count("+2.0 (−1.0 to +5.0)") == 1
 
 
 def test_a_page_says_what_it_lacks(tmp_path, monkeypatch):
@@ -169,18 +170,28 @@ def test_every_figure_draws(manifest):
     chains = lineages(manifest, manifest.items, encoder, LGCA(n=8, steps=2), matrix, seed=0)
     counted = pd.DataFrame({"n": [1, 2], "ms": [1.0, 2.0], "method": ["a", "a"]})
     drawn = [
-        plots.as_seen(picture, 16),
-        plots.expansion(picture, trace),
-        plots.heaviest_and_lightest(picture, trace.steps[0], each=3),
-        plots.heaviest_lineage(picture, trace),
-        plots.scores_by_step(trace, matrix, manifest.classes, 1),
-        plots.accuracy(table(difference=0.0)),
-        plots.lineage(picture, most_misleading(chains), "red"),
-        plots.margins_by_step(chains),
-        plots.growth(counted, "n", "ms", "N", "ms", hue="method"),
+        pictures.as_seen(picture, 16),
+        pictures.expansion(picture, trace),
+        pictures.heaviest_and_lightest(picture, trace.steps[0], each=3),
+        pictures.heaviest_lineage(picture, trace),
+        curves.scores_by_step(trace, matrix, manifest.classes, 1),
+        accuracy.accuracy(table(difference=0.0)),
+        pictures.lineage(picture, most_misleading(chains), "red"),
+        curves.margins_by_step(chains),
+        curves.growth(counted, "n", "ms", "N", "ms", hue="method"),
     ]
     for figure in drawn:
         assert all(ax.get_xlabel() or not ax.axison for ax in figure.axes)  # axes have names, pictures have none
     assert not plt.get_fignums()  # or a notebook would show each twice
-    html = plots.verdicts({"LGCA": trace.vector[0]}, matrix, manifest.classes, 1).to_html()
+    html = pictures.verdicts({"LGCA": trace.vector[0]}, matrix, manifest.classes, 1).to_html()
     assert "yes" in html or "no" in html
+
+
+def test_boxes_of_a_picture_are_those_of_its_steps():
+    trace = LGCA(n=8, steps=2).trace(Views(stub(), [noise(60, 80, 1), noise(70, 70, 2)]), ["a", "b"], 0)
+    frame = boxes_of(trace, 1)
+    for t, step in enumerate(trace.steps):
+        rows = frame[frame["step"] == t]
+        assert rows[["top", "left", "height", "width"]].to_numpy().tolist() == step.boxes[1].tolist()
+        assert rows["weight"].tolist() == step.weights[1].tolist()
+        assert rows["saliency"].tolist() == step.saliency[1].tolist()

@@ -24,7 +24,7 @@ from lgca_core.classifier import class_matrix, logits
 from lgca_core.cli import app, options
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
-from lgca_core.methods import METHODS, Method, Settings, Texts, bifta, check_methods, guided_cropping, lazsl
+from lgca_core.methods import METHODS, Method, Settings, Texts, bifta, check_methods, find, guided_cropping, lazsl
 from lgca_core.methods.bifta import BiFTA
 from lgca_core.methods.guided_cropping import GuidedCropping
 from lgca_core.methods.lazsl import LaZSL, sinkhorn
@@ -76,6 +76,62 @@ def test_help_names_every_method():
 def test_an_unknown_method_is_told_the_choices():
     with pytest.raises(LgcaError, match=r"no method 'goal': choose from clip, .*, gc, bifta, lazsl, lazsl-d$"):
         check_methods(["wca", "goal"])
+
+
+@pytest.mark.parametrize(
+    ("name", "as_if"),
+    [
+        ("wca:n=5", Settings(WCA(n=5), QUICK.lgca)),
+        ("wca:alpha=0.1:renormalise=true", Settings(WCA(n=8, alpha=0.1, renormalise=True), QUICK.lgca)),
+        ("wca:pool=4", Settings(WCA(n=8, pool=4), QUICK.lgca)),
+        ("bifta:beta=0.6", Settings(WCA(n=8, beta=0.6), QUICK.lgca)),
+        ("lgca:start=0.1-0.3:whole_image=true", replace(QUICK, lgca=LGCA(8, 2, start=(0.1, 0.3), whole_image=True))),
+        ("lgca:start=wca", replace(QUICK, lgca=LGCA(8, 2, start="wca"))),
+        ("lgca-equal:steps=1:image_temperature=0", replace(QUICK, lgca=LGCA(8, 1, image_temperature=0))),
+    ],
+)
+def test_a_name_carries_settings_of_its_own(name, as_if):
+    expected = METHODS[name.split(":")[0]].prepare(Texts(rich(), PROMPTS, ANCHORS), 3, as_if)
+    own = find(name).prepare(Texts(rich(), PROMPTS, ANCHORS), 3, QUICK)
+    assert (own.plans, own.passes, own.config) == (expected.plans, expected.passes, expected.config)
+    views = Views(rich(), PICTURES)
+    assert torch.equal(own.scores(views, IDENTITIES), expected.scores(views, IDENTITIES))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("goal:n=1", "there is no method 'goal'"),
+        ("clip:n=1", "clip has no settings of its own, leave out n=1"),
+        ("wca-released:alpha=0.5", "wca-released has no settings"),
+        ("wca:steps=1", "'steps=1' must be one of n, alpha, beta, .*pool, each once"),
+        ("wca:n", "'n' must be one of"),
+        ("wca:n=1:n=2", "'n=2' must be one of .* once"),
+        ("lgca-equal:n=4", "'n=4' must be one of steps,"),
+        ("wca:n=few", "n cannot be 'few': .*integer"),
+        ("lgca:lam=most", "lam cannot be 'most': .*'uniform'"),
+        ("lgca:start=0.1-0.2-0.3", "start cannot be"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told(name, message):
+    with pytest.raises(LgcaError, match=message):
+        find(name)
+
+
+def test_a_setting_out_of_range_is_told_when_the_method_is_prepared():
+    with pytest.raises(LgcaError, match="rho"):
+        find("lgca:rho=2").prepare(Texts(rich(), PROMPTS, ANCHORS), 0, QUICK)
+
+
+def test_weighted_sentences_alone_are_wca_without_crops():
+    texts = Texts(rich(), PROMPTS, ANCHORS)
+    whole_alone = WCA(n=1, alpha=1, beta=1)
+    square = [picture.crop((0, 0, min(picture.size), min(picture.size))) for picture in PICTURES]
+    views = Views(rich(), square)
+    ours = find("cupl-weighted").prepare(texts, 0, QUICK).scores(views, IDENTITIES)
+    theirs = find("wca").prepare(texts, 0, Settings(whole_alone, QUICK.lgca)).scores(views, IDENTITIES)
+    torch.testing.assert_close(ours, theirs)
+    assert not torch.allclose(ours, find("cupl").prepare(texts, 0, QUICK).scores(views, IDENTITIES))
 
 
 @pytest.mark.parametrize("pool", [None, 12])

@@ -106,7 +106,7 @@ ALL = {"features", "evaluate", "keep", "records"} | BOOK
 @pytest.mark.parametrize(
     ("changed", "rules"),
     [
-        ("lgca_core/plots.py", BOOK),
+        ("lgca_core/pages/base.py", BOOK),
         ("lgca_core/published_zero_shot.csv", BOOK),
         ("lgca_core/lgca.py", ALL),
         ("lgca_core/classes/pets.txt", ALL),

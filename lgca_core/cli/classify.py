@@ -64,7 +64,7 @@ def classify(
     names = names or list(sentences or ())
     generic = prompts.read_templates(templates) if templates else prompts.GENERIC_TEMPLATES
     notes = []
-    if sentences is None and floor.METHODS[method].prompts == "descriptions":
+    if sentences is None and floor.find(method).prompts == "descriptions":
         sentences = dict(zip(names, prompts.templates(names, generic), strict=True))
         notes.append(f"No descriptions given: {method} reads {len(generic)} templates instead.")
     if options.embedded(encoder):

@@ -29,6 +29,7 @@ RUNS = Path("runs")
     "    --encoder ViT-B-32-quickgelu:openai --method wca,lgca,cupl,clip\n"
     "  lgca evaluate --dataset aviary --method wca,lgca,lgca-equal \\\n"
     "    --steps 2 --start 0.1,0.5 --out runs/small\n"
+    "  lgca evaluate --dataset aviary --method wca,wca:n=8,wca:alpha=0.1,lgca:rho=0.25\n"
     "  lgca evaluate --dataset pets --encoder ViT-B-32-quickgelu:openai --part 1/4"
 )
 def evaluate(
@@ -43,7 +44,11 @@ def evaluate(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(metavar="NAME,...", help=f"Any of {options.METHODS_HELP}.")
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help=f"Any of {options.METHODS_HELP}; with settings of its own as in lgca:steps=1:gamma=1.5.",
+        ),
     ] = "wca,lgca,cupl,clip",
     seeds: Annotated[int, typer.Option(min=1, help="How many independent crop pools, seeds 0, 1, ...")] = 5,
     out: Annotated[
@@ -124,13 +129,13 @@ def evaluate(
         said = prompts_of_dataset(
             dataset,
             manifest,
-            [floor.METHODS[name].prompts for name in methods],
+            [floor.find(name).prompts for name in methods],
             templates=prompts.read_templates(templates) if templates else None,
             descriptions=prompts.read_descriptions(descriptions, manifest.classes) if descriptions else None,
             descriptors=prompts.read_descriptions(descriptors, manifest.classes) if descriptors else None,
         )
     for name in methods:
-        said.of(floor.METHODS[name].prompts, method=name, seed=0)  # what is missing is said before the model is loaded
+        said.of(floor.find(name).prompts, method=name, seed=0)  # what is missing is said before the model is loaded
     if kept is not None and not floor.shards_of_part(piece, manifest, kept):
         print(f"part {part} of {manifest.name}: nothing to encode, all its shards are in other parts; {kept.root}")
         return

@@ -6,7 +6,16 @@ from lgca_core.cli.output import listing
 
 @app.command()
 def methods() -> None:
-    """List what --method takes."""
-    from lgca_core.methods import METHODS
+    """List what --method takes.
+
+    A name can carry settings of its own, which take the place of the run's
+    options: wca:n=8, lgca-equal:steps=1:gamma=1.5, lgca:start=0.1-0.3.
+    """
+    from dataclasses import fields
+
+    from lgca_core.methods import METHODS, TUNED
 
     listing([{"method": name, "what": of.summary, "reads": of.prompts} for name, of in METHODS.items()])
+    for tunes, tuned in TUNED.items():
+        print(f"\nsettings of {', '.join(name for name, of in METHODS.items() if of.tunes == tunes)}:")
+        print("  " + ", ".join(field.name for field in fields(tuned)))

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from lgca_core.views import Views
 from lgca_core.wca import WCA
 
 
-def wca(summary: str, look: str, choose: Callable[[Settings], WCA]) -> Method:
+def wca(summary: str, look: str, choose: Callable[[Settings], WCA], *, tunes: Literal["wca"] | None = "wca") -> Method:
     """See `lgca_core.wca`."""
 
     def prepare(texts: Texts, seed: int, settings: Settings) -> Scorer:
@@ -26,10 +27,12 @@ def wca(summary: str, look: str, choose: Callable[[Settings], WCA]) -> Method:
 
         return Scorer(scores, chosen.plans(seed), chosen.passes(), plain(chosen, look=look))
 
-    return Method(summary, "descriptions", prepare, seeded=True, anchored=True)
+    return Method(summary, "descriptions", prepare, seeded=True, anchored=True, tunes=tunes)
 
 
-def lgca(summary: str, look: str, choose: Callable[[Settings], LGCA]) -> Method:
+def lgca(
+    summary: str, look: str, choose: Callable[[Settings], LGCA], *, decides: frozenset[str] = frozenset()
+) -> Method:
     """See `lgca_core.lgca`."""
 
     def prepare(texts: Texts, seed: int, settings: Settings) -> Scorer:
@@ -42,4 +45,4 @@ def lgca(summary: str, look: str, choose: Callable[[Settings], LGCA]) -> Method:
         plans = chosen.plans(seed, texts.sha256)
         return Scorer(scores, plans, chosen.passes(), plain(chosen, look=look))
 
-    return Method(summary, "descriptions", prepare, seeded=True, anchored=True)
+    return Method(summary, "descriptions", prepare, seeded=True, anchored=True, tunes="lgca", decides=decides)

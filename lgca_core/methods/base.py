@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import JsonValue
@@ -106,6 +106,8 @@ class Method:
         prepare: texts, seed and the run's settings -> its scorer.
         seeded: whether the outcome depends on the seed; a method that does not is run once, as seed 0.
         anchored: whether it weighs its prompts by the plain prompt of their class, so reads that as well.
+        tunes: which of the run's settings a name can change for this method alone, as in ``wca:n=8``; None: none.
+        decides: those among them that the method decides itself.
     """
 
     summary: str
@@ -113,6 +115,8 @@ class Method:
     prepare: Callable[[Texts, int, Settings], Scorer]
     seeded: bool = False
     anchored: bool = False
+    tunes: Literal["wca", "lgca"] | None = None
+    decides: frozenset[str] = frozenset()
 
 
 def plain(settings: Any, **labels: JsonValue) -> dict[str, JsonValue]:

@@ -93,4 +93,4 @@ def method(summary: str, look: BiFTA | None = None) -> Method:
 
         return Scorer(scores, wca.plans(seed), config=plain(chosen, look="bifta", wca=plain(wca)))
 
-    return Method(summary, "descriptions", prepare, seeded=True, anchored=True)
+    return Method(summary, "descriptions", prepare, seeded=True, anchored=True, tunes="wca")

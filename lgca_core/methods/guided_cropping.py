@@ -84,4 +84,4 @@ def method(summary: str, look: GuidedCropping | None = None) -> Method:
         config = plain(chosen, look="gc", wca=plain(wca))
         return Scorer(scores, chosen.plans(wca, seed), chosen.passes(wca), config)
 
-    return Method(summary, "descriptions", prepare, seeded=True, anchored=True)
+    return Method(summary, "descriptions", prepare, seeded=True, anchored=True, tunes="wca")

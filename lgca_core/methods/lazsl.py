@@ -129,4 +129,4 @@ def method(summary: str, prompts: Kind, look: LaZSL | None = None) -> Method:
         config = plain(chosen, look="lazsl", wca=plain(wca))
         return Scorer(scores, wca.plans(seed), wca.passes(), config)
 
-    return Method(summary, prompts, prepare, seeded=True)
+    return Method(summary, prompts, prepare, seeded=True, tunes="wca")

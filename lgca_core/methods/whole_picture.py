@@ -1,6 +1,6 @@
 """One vector a picture, that of the whole: CLIP, CLIP-E, CLIP-D, Waffle and CuPL, which differ in their prompts.
 
-s(x, c) = < f(x) , z_c > ,  z_c the scaled mean of class c's prompts
+s(x, c) = < f(x) , z_c > ,  z_c the scaled mean of class c's prompts, or their mean weighted as WCA weighs them
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,23 @@ from lgca_core.views import Views
 
 
 def method(summary: str, prompts: Kind) -> Method:
-    return Method(summary, prompts, _prepare, seeded=prompts == "waffle")
+    def prepare(texts: Texts, seed: int, settings: Settings) -> Scorer:
+        return _scorer(texts.mean)
+
+    return Method(summary, prompts, prepare, seeded=prompts == "waffle")
 
 
-def _prepare(texts: Texts, seed: int, settings: Settings) -> Scorer:
-    matrix = texts.mean  # (C, D)
+def weighted(summary: str) -> Method:
+    """With WCA's class vectors: WCA without its crops."""
+
+    def prepare(texts: Texts, seed: int, settings: Settings) -> Scorer:
+        return _scorer(texts.weighted(settings.wca.text_temperature, settings.wca.renormalise))
+
+    return Method(summary, "descriptions", prepare, anchored=True)
+
+
+def _scorer(matrix: Tensor) -> Scorer:
+    """Of class vectors (C, D)."""
 
     def scores(views: Views, identities: Sequence[str]) -> Tensor:
         vectors = torch.cat(views.encode([whole(height, width) for height, width in views.sizes]))  # (B, D)

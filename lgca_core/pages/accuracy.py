@@ -1,0 +1,119 @@
+"""Accuracies with their intervals, and verdicts in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from lgca_core.pages.base import LGCAS, name, signed, simple_table, subplots
+from lgca_core.results import load, summary
+
+
+def accuracy(table: pd.DataFrame) -> Figure:
+    """Top-1 of `results.summary` with its 95 % interval, a dot a method, encoder passes beside the name."""
+    figure, ax = subplots(figsize=(7, 0.42 * len(table) + 1.1), layout="constrained")
+    order = table.iloc[::-1].reset_index(drop=True)
+    baseline = order["difference"].isna()
+    colours = [sns.color_palette()[1] if own else sns.color_palette()[0] for own in baseline]
+    for y, row in order.iterrows():
+        ax.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colours[y], linewidth=2.5, solid_capstyle="round")
+    ax.scatter(100 * order["top1"], order.index, c=colours, zorder=3, s=46)
+    ax.set_yticks(order.index, [f"{name(m)}  ({p:.0f})" for m, p in zip(order["method"], order["passes"])])
+    ax.set(
+        xlabel="top-1 accuracy, % (95 % interval); in brackets: encoder passes an image", ylim=(-0.6, len(order) - 0.4)
+    )
+    return figure
+
+
+def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
+    """`results.summary` as a page shows it: percentages, intervals, the best value and those tied with it in bold.
+
+    Tied means that McNemar's test against the baseline cannot tell them apart is *not* claimed here: a row is marked
+    when its interval holds the best row's accuracy.
+    """
+    best = table["top1"].max()
+    shown = pd.DataFrame(
+        {
+            "method": table["method"].map(name),
+            "top-1, %": [
+                f"{100 * v:.1f}" + ("" if np.isnan(std) else f" ± {100 * std:.1f}")
+                for v, std in zip(table["top1"], table["std"])
+            ],
+            "95 % interval": [f"{100 * a:.1f} to {100 * b:.1f}" for a, b in zip(table["low"], table["high"])],
+            "passes": [f"{v:.0f}" for v in table["passes"]],
+            "against WCA": ["–" if np.isnan(row["difference"]) else _gain(row) for _, row in table.iterrows()],
+            "p (Holm)": ["–" if np.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}") for p in table["p_holm"]],
+        }
+    )
+    tied = (table["high"] >= best).to_numpy()
+
+    def bold(column: pd.Series) -> list[str]:
+        return ["font-weight: 700" if t else "" for t in tied]
+
+    return simple_table(shown, caption).apply(bold, subset=["top-1, %"])
+
+
+def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
+    """What `results.summary` says of LGCA against the baseline, in sentences of HTML, whichever way it came out."""
+    rows = table.set_index("method")
+    said = []
+    for method in LGCAS:
+        if method not in rows.index:
+            continue
+        row = rows.loc[method]
+        low, high = row["difference_low"], row["difference_high"]
+        if low > 0:
+            relation = "above"
+        elif high < 0:
+            relation = "below"
+        else:
+            relation = "not distinguishable from"
+        said.append(
+            f"<strong>{name(method)}</strong> ({row['passes']:.0f} passes a picture): {100 * row['top1']:.1f}&nbsp;%, "
+            f"{relation} {name(baseline)}'s {100 * rows.loc[baseline, 'top1']:.1f}&nbsp;% "
+            f"({rows.loc[baseline, 'passes']:.0f} passes); difference {signed(row['difference'])} points, "
+            f"95&nbsp;% interval {signed(low)} to {signed(high)}."
+        )
+    return " ".join(said)
+
+
+def trained_again(folder: Path | str, trained: Sequence[str]) -> dict[str, pd.DataFrame | None]:
+    """The `results.summary` of each trained encoder: of "seed 2" the record is ``folder/seed-2``; None without one."""
+    places = {label: Path(folder) / label.replace(" ", "-") for label in trained}
+    return {label: summary(*load(place)) if place.is_dir() else None for label, place in places.items()}
+
+
+def training_seeds(tables: Mapping[str, pd.DataFrame | None]) -> Styler:
+    """Top-1 in percent by method (rows) and trained encoder (columns), and LGCA less WCA, of one summary each."""
+    known = {label: table.set_index("method") for label, table in tables.items() if table is not None}
+    first = next(iter(known.values()))
+    columns = {label: known[label]["top1"] * 100 if label in known else pd.Series(dtype=float) for label in tables}
+    frame = pd.DataFrame(columns).loc[first.index].map(lambda top1: f"{top1:.1f}", na_action="ignore")
+    for method in LGCAS:
+        if method in first.index:
+            row = {label: _gain(known[label].loc[method]) if label in known else None for label in tables}
+            frame.loc[f"{name(method)}, less WCA"] = row
+    frame.insert(0, "method", [name(method) for method in frame.index])
+    caption = "Top-1 accuracy, %, by training seed of the embedded encoder; differences in points, with 95 % intervals"
+    return simple_table(frame, caption).format(na_rep="not available")
+
+
+def training_verdict(tables: Mapping[str, pd.DataFrame | None]) -> str:
+    """What other training seeds say of LGCA at equal passes against WCA, in a sentence of HTML; "" without any."""
+    known = [table.set_index("method").loc["lgca-equal"] for table in tables.values() if table is not None]
+    if not known:
+        return ""
+    gains = " and ".join(_gain(row) for row in known)
+    return f"With the same encoder trained from other seeds, {name('lgca-equal')} less WCA is {gains} points."
+
+
+def _gain(row: pd.Series) -> str:
+    """A difference in points with its interval."""
+    low, high = signed(row["difference_low"]), signed(row["difference_high"])
+    return f"{signed(row['difference'])} ({low} to {high})"

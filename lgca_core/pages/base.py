@@ -1,0 +1,154 @@
+"""One look for all pages: colours that colour-blind readers tell apart, figures and data to download, honest labels."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from IPython.display import HTML
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+if TYPE_CHECKING:
+    from lgca_core.datasets import Manifest
+    from lgca_core.encoder import Encoder
+    from lgca_core.results import Record
+
+NAMES = {
+    "clip": "CLIP",
+    "clip-e": "CLIP-E",
+    "clip-d": "CLIP-D",
+    "waffle": "Waffle",
+    "cupl": "CuPL",
+    "cupl-weighted": "CuPL, weighted sentences",
+    "wca": "WCA",
+    "wca-released": "WCA, as released",
+    "lgca": "LGCA, equal crops",
+    "lgca-equal": "LGCA, equal passes",
+    "gc": "GC, our adaptation",
+    "bifta": "BiFTA",
+    "lazsl": "LaZSL",
+    "lazsl-d": "LaZSL, descriptors",
+}
+"""How pages call the methods of `methods.METHODS`."""
+
+LGCAS = ("lgca", "lgca-equal")
+
+PROFILES = {"embedded": "embedded world", "full": "real CLIP, real pictures"}
+
+
+def use_style() -> None:
+    """Set the book's plotting style: seaborn's colour-blind palette on a light grid, crisp on dense screens."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
+    plt.rcParams.update({"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium"})
+
+
+def subplots(*grid: int, **settings: Any) -> tuple[Figure, Any]:
+    """A figure that only its caller shows: a notebook would draw one that pyplot still holds a second time."""
+    figure, axes = plt.subplots(*grid, **settings)
+    plt.close(figure)
+    return figure, axes
+
+
+def name(method: str) -> str:
+    """A method's name on a page; its settings, if the method carries some, follow: "LGCA, equal passes; steps=1"."""
+    base, *settings = method.split(":")
+    return "; ".join([NAMES.get(base, base), *settings])
+
+
+def signed(share: float) -> str:
+    """A difference of shares in points, with a true minus sign."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def simple_table(table: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> Styler:
+    """A tidy frame as a page's table, without its index."""
+    return (
+        table.style.set_table_attributes('class="dataframe"')
+        .hide(axis="index")
+        .format(dict(formats or {}))
+        .set_caption(caption)
+    )
+
+
+def plate(figure: Figure, title: str, alt: str, data: pd.DataFrame | None = None, *, pixels: bool = False) -> HTML:
+    """A figure as a page shows it, with itself as SVG and its data as CSV to download.
+
+    Args:
+        title: what the downloaded files are called, such as "figure3".
+        alt: the figure in words, for those who do not see it.
+        data: what is drawn, in tidy form.
+        pixels: shown as PNG, for pictures; curves are shown as SVG.
+    """
+    vector = _rendered(figure, "svg", metadata={"Date": None})
+    shown = _data_uri("image/png", _rendered(figure, "png", dpi=160)) if pixels else _data_uri("image/svg+xml", vector)
+    files = {"svg": _data_uri("image/svg+xml", vector)}
+    if data is not None:
+        files["csv"] = _data_uri("text/csv", data.to_csv(index=False).encode())
+    links = " ".join(
+        f'<a download="{html.escape(title)}.{kind}" href="{uri}">{kind.upper()}</a>' for kind, uri in files.items()
+    )
+    width = round(figure.get_figwidth() * 100)
+    return HTML(
+        f'<figure class="plate"><img src="{shown}" alt="{html.escape(alt)}" style="width: {width}px">'
+        f"<figcaption>Download: {links}</figcaption></figure>"
+    )
+
+
+def _rendered(figure: Figure, kind: str, **settings: Any) -> bytes:
+    buffer = BytesIO()
+    with plt.rc_context({"svg.hashsalt": "lgca"}):  # or its marks are named at random
+        figure.savefig(buffer, format=kind, **settings)
+    return buffer.getvalue()
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def badge(
+    profile: str,
+    *sources: Record | Manifest | Encoder,
+    wanted: str | None = None,
+    how: str = "",
+) -> HTML:
+    """What a page was built with, under its title: the profile, and the records read or the pictures and encoder used.
+
+    Args:
+        sources: of a page that reads records, these; of one that computes, its manifest and its encoder.
+        wanted: the profile that the book was built for, where it is another: the page then stands in for one on
+            results that are not there.
+        how: the command that would make them.
+    """
+    told = "; ".join(dict.fromkeys(_told(source) for source in sources))
+    label = f'<span class="profile profile-{profile}">{PROFILES[profile]}</span>'
+    said = f'<p class="built">{label} {told}.</p>'
+    if wanted not in (None, profile):
+        said += (
+            f'<p class="built instead">There is no record on {PROFILES[str(wanted)]} for this page yet, so it shows '
+            f"the {PROFILES[profile]}. To get one: <code>{html.escape(how)}</code></p>"
+        )
+    return HTML(said)
+
+
+def _told(source: Record | Manifest | Encoder) -> str:
+    from lgca_core.datasets import Manifest
+    from lgca_core.encoder import Encoder
+
+    if isinstance(source, Manifest):
+        return f"data set <code>{source.name}</code>, {len(source.items)} pictures in {len(source.classes)} classes"
+    if isinstance(source, Encoder):
+        return f"encoder <code>{source.name}</code>, {source.precision}, on {source.device.type}"
+    commit = "outside a checkout" if source.commit is None else f"commit <code>{source.commit[:10]}</code>"
+    changed = ", with changes not yet committed" if source.dirty else ""
+    return (
+        f"record of {source.utc:%Y-%m-%d} ({commit}{changed}): data set <code>{source.dataset.name}</code>, "
+        f"{source.dataset.count:,} pictures in {len(source.dataset.classes):,} classes; encoder "
+        f"<code>{source.encoder.name}</code>, {source.encoder.precision}"
+    )

@@ -1,0 +1,84 @@
+"""Curves: scores and margins by step, costs as they grow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lgca_core.pages.base import subplots
+
+if TYPE_CHECKING:
+    from lgca_core.lgca import Trace
+
+
+def scores_by_step(trace: Trace, matrix: Tensor, classes: Sequence[str], label: int, rivals: int = 4) -> Figure:
+    """Score <u_t, z_c> of the true class and its strongest rivals at each step, for a trace's first picture."""
+    scores = torch.stack([step.vector[0] @ matrix.T for step in trace.steps])  # (T + 1, C)
+    total = trace.vector[0] @ matrix.T
+    others = [c for c in total.argsort(descending=True).tolist() if c != label][:rivals]
+    figure, ax = subplots(figsize=(7, 3.8), layout="constrained")
+    for c, colour in zip([label, *others], sns.color_palette()):
+        own = c == label
+        mark: dict[str, Any] = (
+            {"linewidth": 3.2, "marker": "o"} if own else {"linewidth": 1.4, "marker": "s", "markersize": 4}
+        )
+        ax.plot(scores[:, c].cpu(), color=colour, label=f"{classes[c]} (true)" if own else classes[c], **mark)
+    ax.set_xticks(range(len(scores)))
+    ax.set(xlabel="expansion step t", ylabel="score of the step (cosine units)")
+    figure.legend(fontsize="small", loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def margins_by_step(chains: pd.DataFrame) -> Figure:
+    """What expansion does to crops: share whose best class is the true one, and their mean margin, by step.
+
+    `chains` is `lineage.lineages`' frame; intervals are 95 % bootstraps over pictures' means.
+    """
+    by_picture = (
+        chains.assign(right=100.0 * chains["right"])
+        .groupby(["picture", "step"], as_index=False)[["right", "margin"]]
+        .mean()
+    )
+    figure, axes = subplots(1, 2, figsize=(7.4, 3.1), layout="constrained")
+    for ax, column, label in (
+        (axes[0], "right", "best class is the true one, %"),
+        (axes[1], "margin", "mean margin (cosine units)"),
+    ):
+        sns.lineplot(by_picture, x="step", y=column, marker="o", errorbar=("ci", 95), seed=0, ax=ax)
+        ax.set(xlabel="expansion step t", ylabel=label, xticks=sorted(chains["step"].unique()))
+    return figure
+
+
+def turning(chains: pd.DataFrame) -> pd.DataFrame:
+    """How many lineages are right or wrong at the first and at the last step."""
+    wide = chains.pivot_table(index=["picture", "lineage"], columns="step", values="right", aggfunc="first").astype(
+        bool
+    )
+    first, last = wide.iloc[:, 0], wide.iloc[:, -1]
+    kinds = {
+        "right from first to last": first & last,
+        "turns right": ~first & last,
+        "turns wrong": first & ~last,
+        "wrong from first to last": ~first & ~last,
+    }
+    rows = [
+        {"lineages that are": kind, "count": int(own.sum()), "share of all": own.mean()} for kind, own in kinds.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def growth(frame: pd.DataFrame, x: str, y: str, xlabel: str, ylabel: str, hue: str | None = None) -> Figure:
+    """Measured points with lines, from zero on both axes, for how a cost grows."""
+    figure, ax = subplots(figsize=(7, 3.4), layout="constrained")
+    marks = {"marker": "o"} if hue is None else {"markers": True}
+    sns.lineplot(frame, x=x, y=y, hue=hue, style=hue, dashes=False, ax=ax, **marks)
+    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, None), ylim=(0, None))
+    if hue is not None:
+        ax.legend(title=None, frameon=False)
+    return figure

@@ -1,0 +1,60 @@
+"""What every page is made of: names, badges, figures with their downloads."""
+
+import base64
+import re
+from io import BytesIO, StringIO
+
+import pandas as pd
+from PIL import Image
+from stub_encoder import noise, stub
+
+from lgca_core import datasets
+from lgca_core.pages import base
+
+
+def files(html: str) -> dict[str, bytes]:
+    """What can be downloaded, and what is shown: name -> content."""
+    found = re.findall(r'download="([^"]+)" href="data:[^;]+;base64,([^"]+)"', html)
+    shown = re.findall(r'<img src="data:[^;]+;base64,([^"]+)"', html)
+    return {name: base64.b64decode(data) for name, data in [*found, *(("shown", data) for data in shown)]}
+
+
+def drawn():
+    figure, ax = base.subplots()
+    ax.plot([1, 2])
+    return figure
+
+
+def test_a_plate_shows_its_figure_and_hands_out_the_data():
+    data = pd.DataFrame({"x": [1.5, 2.5], "y": ["a", "b"]})
+    html = base.plate(drawn(), "fig", 'of "a" & b', data).data
+    held = files(html)
+    assert 'alt="of &quot;a&quot; &amp; b"' in html
+    assert held["shown"] == held["fig.svg"] and b"<svg" in held["fig.svg"]
+    assert pd.read_csv(StringIO(held["fig.csv"].decode())).equals(data)
+    assert base.plate(drawn(), "fig", "again", data).data.count("base64") == 3
+
+
+def test_a_plate_of_pictures_shows_pixels_and_without_data_hands_out_none():
+    held = files(base.plate(drawn(), "fig", "alt", pixels=True).data)
+    assert set(held) == {"shown", "fig.svg"}
+    assert Image.open(BytesIO(held["shown"])).format == "PNG"
+
+
+def test_a_plate_is_the_same_every_time():
+    assert base.plate(drawn(), "fig", "alt").data == base.plate(drawn(), "fig", "alt").data
+
+
+def test_a_method_s_settings_stand_behind_its_name():
+    assert base.name("lgca-equal:steps=1:rho=0.25") == "LGCA, equal passes; steps=1; rho=0.25"
+    assert base.name("somebody-s") == "somebody-s"
+
+
+def test_a_badge_says_what_stands_in_for_what(tmp_path):
+    (tmp_path / "wren").mkdir()
+    noise(20, 20, 1).save(tmp_path / "wren" / "1.png")
+    manifest = datasets.folder(tmp_path)
+    plain = base.badge("embedded", manifest, stub(), wanted="embedded", how="make <it>").data
+    assert "embedded world" in plain and "1 pictures in 1 classes" in plain and "instead" not in plain
+    stand_in = base.badge("embedded", manifest, wanted="full", how="make <it>").data
+    assert "no record on real CLIP" in stand_in and "<code>make &lt;it&gt;</code>" in stand_in
