@@ -1,9 +1,11 @@
-# make book    build the book into _build/html (STRICT=1: once more with every warning an error)
+# make book    build the book into _build/html (STRICT=1: once more with every warning an error;
+#              REPOSITORY=https://github.com/OWNER/NAME: with buttons that open its notebooks on Colab and Binder)
 # make reproduce DATASETS=pets,dtd ENCODERS=ViT-B-32-quickgelu:openai
 #              evaluate real data sets, which `lgca datasets fetch` gets, into results/, and build the book on them
-#              (GPUS=, PARTS=, METHODS=, SEEDS=, CROPS=; CLUSTER=profiles/slurm spreads it over a cluster)
+#              (GPUS=, PARTS=, METHODS=, SEEDS=, CROPS=; SWEEPS=ablation,crops,settings,ranges,released for the pages
+#              beside Table 1; CLUSTER=profiles/slurm spreads it over a cluster)
 # make test    run the test suite (TESTS="tests/test_boxes.py -k edge": a part of it)
-# make lint    ruff and mypy
+# make lint    ruff, mypy, and the schema of the GitHub workflows
 # make lock    resolve requirements.lock anew from pyproject.toml (needs uv)
 # make clean   remove what `make book` built
 #
@@ -25,13 +27,15 @@ ENCODERS ?= ViT-B-32-quickgelu:openai
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
 PARTS ?= $(if $(filter 0,$(GPUS)),1,$(GPUS))
 CHOSEN = profile=full datasets=$(DATASETS) encoders=$(ENCODERS) gpus=$(GPUS) parts=$(PARTS) \
-	$(if $(METHODS),methods=$(METHODS)) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(CROPS),crops=$(CROPS))
+	$(if $(METHODS),methods=$(METHODS)) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(CROPS),crops=$(CROPS)) \
+	$(if $(SWEEPS),sweeps=$(SWEEPS)) $(if $(REPOSITORY),repository=$(REPOSITORY))
 ONCE := --nolock --rerun-incomplete --max-checksum-file-size 100000000
 
 .PHONY: book reproduce test lint lock clean setup
 
 book: $(READY)
-	@.venv/bin/snakemake book $(if $(STRICT),strict) --cores $(JOBS) --quiet all $(ONCE)
+	@.venv/bin/snakemake book $(if $(STRICT),strict) --cores $(JOBS) --quiet all $(ONCE) \
+		$(if $(REPOSITORY),--config repository=$(REPOSITORY))
 	@echo "The book: open _build/html/index.html"
 
 reproduce: $(READY)
@@ -45,7 +49,8 @@ test: $(READY)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(READY)
-	@.venv/bin/ruff check . && .venv/bin/mypy
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	@.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 setup: $(READY)
 

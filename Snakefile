@@ -16,13 +16,50 @@ from shlex import quote
 
 import yaml
 
+sys.path.insert(0, str(Path.cwd()))  # this checkout's core, wherever it is installed from
+from lgca_core.dependencies import files, of_notebook
+
 METHODS = ["clip", "clip-e", "waffle", "cupl", "wca", "lgca", "lgca-equal"]
 FURTHER = ["clip-d", "wca-released", "gc", "bifta", "lazsl", "lazsl-d"]
 
+LOCAL = "0.28444444444444444-0.512"  # LGCA's first crops by default, `LGCA().range()`
+COMPONENTS = ["image_temperature=0", "text_temperature=0", "lam=last", "lam=geometric", "whole_image=true"]
+SETTINGS_OF_LGCA = ["steps=0", "steps=1", "steps=2", "steps=5", "rho=0.25", "rho=0.75", "gamma=1.1", "gamma=1.6"]
+CHOICES = ["saliency=stratified", "saliency=text", "growth=free", "start=wca"]
+
+
+def variants(method, settings):
+    """A method as it is and with one setting at a time: ["wca", "wca:n=1", ...]."""
+    return [method, *(f"{method}:{setting}" for setting in settings)]
+
+
+def sweeps(crops):
+    """What beside the methods of Table 1 is evaluated for other pages: name -> (methods, seeds at most)."""
+    n = [f"n={n}" for n in (1, 2, 4, 8, 15, 30, 60) if n <= crops]
+    both = "image_temperature=0:text_temperature=0"
+    return {
+        "ablation": (
+            ["clip", "cupl", "cupl-weighted"]
+            + variants("wca", [*COMPONENTS[:2], both])
+            + variants("lgca", [*COMPONENTS, f"steps=0:start={LOCAL}"])
+            + variants("lgca-equal", [*COMPONENTS, f"steps=0:start={LOCAL}"]),
+            5,
+        ),
+        "crops": (variants("wca", n)[1:] + variants("lgca", n)[1:], 2),
+        "settings": (["wca", *variants("lgca-equal", SETTINGS_OF_LGCA + CHOICES)], 1),
+        "ranges": (
+            variants("wca", ["alpha=0.1", "alpha=0.1:beta=0.5", "alpha=0.7:beta=1"])
+            + variants("lgca-equal", ["start=0.1-0.3", "start=wca"]),
+            1,
+        ),
+        "released": (["wca", "wca:renormalise=true", "wca:alpha=0.1:pool=100", "wca-released"], 5),
+    }
+
+
 # What `--config` can say under each profile; make gives its own names to the same.
 SETTINGS = {
-    "embedded": ["parts", "gpus"],
-    "full": ["parts", "gpus", "datasets", "encoders", "methods", "seeds", "crops", "device"],
+    "embedded": ["parts", "gpus", "repository"],
+    "full": ["parts", "gpus", "datasets", "encoders", "methods", "seeds", "crops", "sweeps", "device", "repository"],
 }
 
 
@@ -54,52 +91,87 @@ for setting in config:
     if setting not in ["profile", *SETTINGS[PROFILE]]:
         known = ", ".join(SETTINGS[PROFILE])
         sys.exit(f"error: --config has no {setting!r} under the profile {PROFILE}: it has {known}")
-PARTS = number("parts", 1)
+PARTS = number("parts", 2 if PROFILE == "embedded" else 1)
 GPUS = number("gpus", 0, least=0)
 ENCODERS = chosen("encoders", "ViT-B-32-quickgelu:openai")
 DATASETS = chosen("datasets", "pets,dtd")
 
-# One record each: name -> options of `lgca evaluate`; a list becomes "a,b,c".
-if PROFILE == "embedded":
-    KEPT = "_build/records"
-    EVALUATIONS = {
-        "aviary": {
-            "dataset": "aviary",
-            "method": METHODS,
-            "seeds": 5,
-            "n": 30,  # half the papers' crops, for two cores
-            "device": "cpu",
-            "workers": 2,
-            "store": "_build/store",
-        },
-    }
-    PARAMETERS = {}
-else:
-    KEPT = "results"
-    EVALUATIONS = {
-        f"{slug(encoder)}/{slug(dataset)}": {
-            "dataset": dataset,
-            "encoder": encoder,
-            "method": chosen("methods", ",".join(METHODS + FURTHER)),
-            "seeds": number("seeds", 5),
-            "n": number("crops", 60),
-            "device": config.get("device", "auto"),
-        }
-        for encoder in ENCODERS
-        for dataset in DATASETS
-    }
-    if len(EVALUATIONS) < len(ENCODERS) * len(DATASETS):
-        sys.exit("error: two of encoders= or of datasets= would share a folder of results/: leave one out")
+# One record each: name -> options of `lgca evaluate`; a list becomes "a,b,c". Those of the embedded world are always
+# there to be made: a page whose full records are missing shows them.
+BASE = {"n": 30, "device": "cpu", "store": "_build/store"}  # half the papers' crops, for two cores
+SHIFTS = ["aviary-night", "aviary-sketch", "aviary-clutter"]
+EMBEDDED = {
+    "aviary": {"dataset": "aviary", "method": METHODS, "seeds": 5, **BASE},
+    **{
+        name: {"dataset": name, "method": ["clip", "cupl", "wca", "lgca", "lgca-equal"], "seeds": 1, **BASE}
+        for name in SHIFTS
+    },
+    **{
+        f"aviary-{sweep}": {"dataset": "aviary", "method": methods, "seeds": seeds, **BASE}
+        for sweep, (methods, seeds) in sweeps(BASE["n"]).items()
+    },
+}
+FULL = {}
+# These wait for those, whose crops they look at again.
+AFTER = {f"aviary-{sweep}": "aviary" for sweep in ("ablation", "crops", "settings")}
+
+if PROFILE == "full":
+    SEEDS, CROPS = number("seeds", 5), number("crops", 60)
+    SWEEPS = sweeps(CROPS)
+    for encoder in ENCODERS:
+        for dataset in DATASETS:
+            name = f"{slug(encoder)}/{slug(dataset)}"
+            if name in FULL:
+                sys.exit("error: two of encoders= or of datasets= would share a folder of results/: leave one out")
+            common = {"dataset": dataset, "encoder": encoder, "n": CROPS, "device": config.get("device", "auto")}
+            FULL[name] = {"method": chosen("methods", ",".join(METHODS + FURTHER)), "seeds": SEEDS, **common}
+            for sweep in chosen("sweeps", "") if config.get("sweeps") else []:
+                if sweep not in SWEEPS:
+                    sys.exit(f"error: there is no sweep {sweep!r}: --config sweeps= can name {', '.join(SWEEPS)}")
+                methods, most = SWEEPS[sweep]
+                FULL[f"{name}-{sweep}"] = {"method": methods, "seeds": min(SEEDS, most), **common}
+                AFTER[f"{name}-{sweep}"] = name
     # What differs from the notebooks' own parameters, in every notebook that has them.
     PARAMETERS = {
         "profile": "full",
+        "wanted": "full",
         "encoder": ENCODERS[0],
         "datasets": DATASETS,
-        "records": f"../{KEPT}/{slug(ENCODERS[0])}",
+        "records": f"../results/{slug(ENCODERS[0])}",
     }
 
-# The notebooks that read records; the others compute for themselves.
-READERS = {"table1"}
+# An evaluation in parts takes that many jobs before its own.
+PARTED = dict.fromkeys(FULL, PARTS) if PROFILE == "full" else {"aviary": PARTS}
+EVALUATIONS = EMBEDDED | FULL
+WANTED = [f"results/{name}/record.json" for name in FULL] or [f"_build/records/{name}/record.json" for name in EMBEDDED]
+
+# The notebooks that read records: which of the embedded world, and which of real data, {} standing for each data set.
+# The others compute for themselves.
+READERS = {
+    "table1": (["aviary"], ["{}"]),
+}
+
+
+def records_of(notebook):
+    """The records that a notebook reads: full ones where all that it needs are made or there, else the embedded."""
+    embedded, full = READERS.get(notebook, ([], []))
+    if PROFILE == "full":
+        names = dict.fromkeys(pattern.format(slug(dataset)) for pattern in full for dataset in DATASETS)
+        found = [f"results/{slug(ENCODERS[0])}/{name}/record.json" for name in names]
+        if all(record in WANTED or Path(record).is_file() for record in found):
+            return found
+    return [f"_build/records/{name}/record.json" for name in embedded]
+
+
+def parameters_of(notebook):
+    """What a notebook is run with, beside its own defaults."""
+    if PROFILE == "embedded":
+        return {}
+    if any(record not in WANTED and record.startswith("_build") for record in records_of(notebook)):
+        return {"wanted": "full"}
+    if notebook == "table1":
+        return PARAMETERS | {"methods": chosen("methods", ",".join(METHODS)), "seeds": SEEDS}
+    return PARAMETERS
 
 
 def listed(entry):
@@ -124,15 +196,16 @@ def assignments(values):
     return " ".join(f"-p {name} {quote(json.dumps(value))}" for name, value in values.items())
 
 
+def core(paths):
+    """Files of the core as the graph names them: by their place in the checkout."""
+    return [path.relative_to(Path.cwd()).as_posix() for path in paths]
+
+
 PYTHON = quote(sys.executable)
 BOOK = quote(str(Path(sys.executable).with_name("jupyter-book")))
 LGCA = quote(str(Path(sys.executable).with_name("lgca")))
-SUFFIXES = {".py", ".json", ".csv", ".txt", ".safetensors"}
-CORE = sorted(path for path in Path("lgca_core").rglob("*") if path.suffix in SUFFIXES)
-# What a record can depend on: all but what only draws, times, trains, runs pages or compares with the papers.
-PAGES_ONLY = {"complexity", "lineage", "notebooks", "plots", "published", "recipe", "spread", "train"}
-PAGES_ONLY |= {path.stem for path in CORE if path.name.startswith("published_")}
-MEASURING = [path for path in CORE if path.stem not in PAGES_ONLY]
+# What a record depends on: not on what only draws, times, trains, runs pages or compares with the papers.
+MEASURING = core(files(["lgca_core.cli.evaluate"]))
 NAMES = listed(yaml.safe_load(Path("book/_toc.yml").read_text(encoding="utf-8")))
 NOTEBOOKS = [name for name in NAMES if Path("book", f"{name}.ipynb").is_file()]
 COPIES = ["_toc.yml", "references.bib"]
@@ -153,6 +226,7 @@ localrules:
     book,
     keep,
     records,
+    config,
     copy,
     mathjax,
     html,
@@ -166,7 +240,13 @@ rule book:
 
 def parts(wildcards):
     """The feature jobs of an evaluation; of one part there is none, since the evaluation does it on its way."""
-    return [f"_build/features/{wildcards.name}/{k}-of-{PARTS}" for k in range(1, PARTS + 1)] if PARTS > 1 else []
+    n = PARTED.get(wildcards.name, 1)
+    return [f"_build/features/{wildcards.name}/{k}-of-{n}" for k in range(1, n + 1)] if n > 1 else []
+
+
+def before(wildcards):
+    """The evaluation that encodes what this one looks at as well."""
+    return [f"_build/records/{AFTER[wildcards.name]}/record.json"] if wildcards.name in AFTER else []
 
 
 rule features:
@@ -192,10 +272,11 @@ rule evaluate:
     input:
         MEASURING,
         parts,
+        before,
     output:
         record="_build/records/{name}/record.json",
         predictions="_build/records/{name}/predictions.parquet",
-    threads: 2
+    threads: lambda wildcards: 2 if wildcards.name in FULL else 1
     resources:
         gpu=min(GPUS, 1),
     log:
@@ -220,18 +301,19 @@ rule keep:
 
 rule records:
     input:
-        [f"{KEPT}/{name}/record.json" for name in EVALUATIONS],
+        WANTED,
 
 
 rule notebook:
     input:
-        CORE,
-        lambda wildcards: rules.records.input if wildcards.name in READERS else [],
+        core(files(["lgca_core.notebooks"])),
+        lambda wildcards: core(of_notebook(Path(f"book/{wildcards.name}.ipynb"))),
+        lambda wildcards: records_of(wildcards.name),
         source="book/{name}.ipynb",
     output:
         "_build/executed/{name}.ipynb",
     params:
-        values=assignments(PARAMETERS),
+        values=lambda wildcards: assignments(parameters_of(wildcards.name)),
     shell:
         "echo '  execute   {input.source}'; "
         "{PYTHON} -m lgca_core.notebooks {input.source} {output} {params.values}"
@@ -257,8 +339,20 @@ rule mathjax:
         "cp {input:q} {output}"
 
 
+rule config:
+    input:
+        core(files(["lgca_core.publish"])),
+        base="_config.yml",
+    output:
+        "_build/config.yml",
+    params:
+        repository=f"--repository {quote(str(config['repository']))}" if "repository" in config else "",
+    shell:
+        "{PYTHON} -m lgca_core.publish config {input.base} {output} {params.repository}"
+
+
 PAGES = [
-    "_config.yml",
+    rules.config.output,
     rules.mathjax.output,
     *(f"_build/executed/{file}" for file in COPIES),
     *(f"_build/executed/{name}.ipynb" for name in NOTEBOOKS),
@@ -273,7 +367,7 @@ rule html:
         "_build/html/index.html",
     shell:
         "echo '  build     _build/html'; rm -rf _build/html _build/.doctrees; "
-        "{BOOK} build _build/executed --config _config.yml --path-output . --all -q > /dev/null"
+        "{BOOK} build _build/executed --config {rules.config.output} --path-output . --all -q > /dev/null"
 
 
 rule strict:
@@ -284,4 +378,4 @@ rule strict:
         touch("_build/strict/passed"),
     shell:
         "echo '  build     _build/strict (a warning is an error)'; rm -rf _build/strict; "
-        "{BOOK} build _build/executed --config _config.yml --path-output _build/strict --all -q -W --keep-going > /dev/null"
+        "{BOOK} build _build/executed --config {rules.config.output} --path-output _build/strict --all -q -W --keep-going > /dev/null"

@@ -17,7 +17,7 @@ from lgca_core.pages import base
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
 NOTEBOOKS = sorted(path.name for path in BOOK.glob("*.ipynb"))
-COMMON = {"profile", "encoder", "datasets", "methods", "seeds", "records"}
+COMMON = {"profile", "wanted", "encoder", "datasets", "methods", "seeds", "records"}
 
 
 # What is listed

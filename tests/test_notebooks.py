@@ -80,17 +80,15 @@ def test_a_missing_notebook_is_named(tmp_path):
 
 @pytest.fixture
 def graph(tmp_path):
-    """A copy of the graph with a page, a small notebook and little of the core; a call runs what is due."""
+    """A copy of the graph with a page and a small notebook; a call runs what is due."""
     for name in ("Snakefile", "_config.yml"):
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "lgca_core").mkdir()
-    for name in ("__init__.py", "errors.py", "notebooks.py"):
-        shutil.copy(ROOT / "lgca_core" / name, tmp_path / "lgca_core")
+    shutil.copytree(ROOT / "lgca_core", tmp_path / "lgca_core", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(BOOK / "_static", tmp_path / "book" / "_static")
     (tmp_path / "book" / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: small\n")
     (tmp_path / "book" / "intro.md").write_text("# Start\n")
     (tmp_path / "book" / "references.bib").touch()
-    notebook(tmp_path / "book", "seeds = 5", "print(seeds)")
+    notebook(tmp_path / "book", "seeds = 5", "from lgca_core import whole\nprint(whole(2, 3).tolist())")
 
     def steps() -> set[str]:
         targets = ["_build/executed/small.ipynb", "_build/executed/intro.md"]
@@ -112,5 +110,6 @@ def test_content_and_not_time_decides_what_runs_again(graph):
     assert graph() == set()
     (graph.root / "book" / "intro.md").write_text("# Start again\n")
     assert graph() == {"copy"}
-    (graph.root / "lgca_core" / "errors.py").open("a").write("\n# changed\n")
-    assert graph() == {"notebook"}
+    for changed, due in (("lgca.py", set()), ("boxes.py", {"notebook"}), ("notebooks.py", {"notebook"})):
+        (graph.root / "lgca_core" / changed).open("a").write("\n# changed\n")
+        assert graph() == due

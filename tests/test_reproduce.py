@@ -107,7 +107,7 @@ ALL = {"features", "evaluate", "keep", "records"} | BOOK
     ("changed", "rules"),
     [
         ("lgca_core/pages/base.py", BOOK),
-        ("lgca_core/published_zero_shot.csv", BOOK),
+        ("lgca_core/lineage.py", BOOK),
         ("lgca_core/lgca.py", ALL),
         ("lgca_core/classes/pets.txt", ALL),
         ("book/index.md", {"copy", "html", "book"}),
@@ -120,6 +120,35 @@ def test_a_change_reruns_what_depends_on_it(finished, changed, rules):
         assert {job.rule for job in plan(finished, CHOICE)} == rules
     finally:
         (finished / changed).write_bytes(before)
+
+
+def test_a_change_reruns_only_the_pages_that_depend_on_it(finished):
+    def notebooks(changed: str) -> set[str]:
+        before = (finished / changed).read_bytes()
+        (finished / changed).write_bytes(before + b"\n")
+        jobs = [job for job in plan(finished, CHOICE) if job.rule == "notebook"]
+        (finished / changed).write_bytes(before)
+        return {job.fields["wildcards"].removeprefix("name=") for job in jobs}
+
+    every = {path.stem for path in (ROOT / "book").glob("*.ipynb")}
+    assert notebooks("lgca_core/complexity.py") == {"complexity"}
+    assert "figure1" in notebooks("lgca_core/lineage.py") < every
+    assert {"figure1", "method", "table1", "complexity"} <= notebooks("lgca_core/lgca.py") < every
+    assert notebooks("lgca_core/pages/base.py") == every
+
+
+def test_sweeps_are_evaluated_after_what_they_share_crops_with(finished):
+    jobs = [job for job in plan(finished, [*CHOICE, "SWEEPS=crops,released"]) if job.rule == "evaluate"]
+    needed = {job.fields["wildcards"].removeprefix("name="): job.fields["input"].split(", ") for job in jobs}
+    assert needed.keys() == {f"{name}-{sweep}" for name in RECORDS for sweep in ("crops", "released")}
+    assert "_build/records/a-b/pets/record.json" in needed["a-b/pets-crops"]
+
+
+def test_a_page_without_its_full_records_shows_the_embedded_world(planned):
+    """Of the data sets that Table 2 is about none is asked for."""
+    jobs = {job.fields["wildcards"]: job for job in planned if job.rule == "notebook"}
+    assert "results/a-b/pets/record.json" in jobs["name=table1"].fields["input"]
+    assert "_build/records/aviary-night/record.json" in jobs["name=table2"].fields["input"]
 
 
 def test_times_of_files_mean_nothing(finished):
@@ -140,12 +169,16 @@ def test_another_number_of_seeds_reruns_every_evaluation(finished):
         (
             ["profile=full", "dataset=pets"],
             "--config has no 'dataset' under the profile full: "
-            "it has parts, gpus, datasets, encoders, methods, seeds, crops, device",
+            "it has parts, gpus, datasets, encoders, methods, seeds, crops, sweeps, device, repository",
         ),
-        (["seeds=2"], "--config has no 'seeds' under the profile embedded: it has parts, gpus"),
+        (["seeds=2"], "--config has no 'seeds' under the profile embedded: it has parts, gpus, repository"),
         (
             ["profile=full", "encoders=a:b,a-b"],
             "two of encoders= or of datasets= would share a folder of results/: leave one out",
+        ),
+        (
+            ["profile=full", "sweeps=crops,cropss"],
+            "there is no sweep 'cropss': --config sweeps= can name ablation, crops, settings, ranges, released",
         ),
         (["parts=0"], "--config parts=0 must be a whole number from 1 on"),
         (

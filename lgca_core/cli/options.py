@@ -24,7 +24,10 @@ OWN_WORLD = (
 )
 
 
-METHODS_HELP = "clip, clip-e, clip-d, waffle, cupl, cupl-weighted, wca, wca-released, lgca, lgca-equal, gc, bifta, lazsl or lazsl-d"
+METHODS_HELP = (
+    "clip, clip-e, clip-d, waffle, cupl, cupl-weighted, wca, wca-released, lgca, lgca-equal, gc, bifta, "
+    "lazsl or lazsl-d"
+)
 
 EncoderSpec = Annotated[
     str | None,

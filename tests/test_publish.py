@@ -1,0 +1,67 @@
+"""Launch buttons and notebooks that set themselves up; the workflows that publish them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_notebook
+
+from lgca_core import publish
+from lgca_core.errors import LgcaError
+
+ROOT = Path(__file__).parents[1]
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+REPOSITORY = "https://github.com/somebody/lgca"
+
+
+def test_without_a_repository_nothing_can_be_launched():
+    assert publish.configuration(CONFIG, None) == CONFIG
+    assert not {"colab_url", "binderhub_url"} & CONFIG["launch_buttons"].keys() and "repository" not in CONFIG
+
+
+@pytest.mark.parametrize("written", [REPOSITORY, REPOSITORY + "/", REPOSITORY + ".git"])
+def test_a_repository_brings_the_buttons_and_changes_nothing_else(written):
+    made = publish.configuration(CONFIG, written)
+    assert made["repository"] == {"url": REPOSITORY, "branch": "notebooks", "path_to_book": "book"}
+    assert {"colab_url", "binderhub_url"} <= made["launch_buttons"].keys()
+    assert made["html"]["use_repository_button"] and made["html"]["favicon"] == CONFIG["html"]["favicon"]
+    assert made["sphinx"] == CONFIG["sphinx"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["somebody/lgca", "http://github.com/a/b", "https://example.org/a/b", f"{REPOSITORY}/x"]
+)
+def test_another_address_is_refused(wrong):
+    with pytest.raises(LgcaError, match=re.escape("must be like https://github.com/OWNER/NAME")):
+        publish.configuration(CONFIG, wrong)
+
+
+def test_a_launched_notebook_sets_itself_up_first(tmp_path):
+    (tmp_path / "made").mkdir()
+    nbformat.write(new_notebook(cells=[new_code_cell("1 + 1")]), tmp_path / "page.ipynb")
+    words = ["notebooks", str(tmp_path), str(tmp_path / "made"), "--repository", REPOSITORY]
+    assert publish.main(words) == 0
+    notebook = nbformat.read(tmp_path / "made" / "page.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    first, second = notebook.cells
+    assert second.source == "1 + 1" and "remove-cell" in first.metadata.tags
+    for line in (f"--branch notebooks {REPOSITORY}", '-e "lgca[book]"', "%cd lgca/book"):
+        assert line in first.source
+
+
+def test_notebooks_without_a_repository_are_refused(tmp_path, capsys):
+    assert publish.main(["notebooks", str(tmp_path), str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "error: notebooks are published from a repository: give --repository\n"
+
+
+def test_the_workflows_are_valid():
+    files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    tool = Path(sys.executable).with_name("check-jsonschema")
+    done = subprocess.run(
+        [tool, "--builtin-schema", "vendor.github-workflows", *files], capture_output=True, text=True, check=False
+    )
+    assert files and done.returncode == 0, done.stdout + done.stderr
