@@ -148,7 +148,19 @@ WANTED = [f"results/{name}/record.json" for name in FULL] or [f"_build/records/{
 # The notebooks that read records: which of the embedded world, and which of real data, {} standing for each data set.
 # The others compute for themselves.
 READERS = {
+    "figure2": (["aviary"], ["{}"]),
     "table1": (["aviary"], ["{}"]),
+    "table2": (
+        ["aviary", *SHIFTS],
+        ["imagenet", "imagenet-v2", "imagenet-r", "imagenet-sketch", "imagenet-a"],
+    ),
+    "table3": (["aviary-ablation"], ["{}-ablation"]),
+    "figure3": (["aviary-crops"], ["{}-crops"]),
+    "figure4": (["aviary-settings"], ["{}-settings"]),
+    "figure5": (["aviary", "aviary-ranges"], ["{}", "{}-ranges"]),
+    "released": (["aviary", "aviary-ranges", "aviary-released"], ["{}", "{}-ranges", "{}-released"]),
+    "significance": (["aviary", *SHIFTS, "aviary-ablation"], ["{}"]),
+    "reproduce": (list(EMBEDDED), []),
 }
 
 
@@ -258,7 +270,7 @@ rule features:
         k=r"\d+",
         n=r"\d+",
     resources:
-        gpu=min(GPUS, 1),
+        gpu=lambda wildcards: min(GPUS, 1) if wildcards.name in FULL else 0,
     log:
         "_build/logs/{name}/{k}-of-{n}.log",
     params:
@@ -278,7 +290,7 @@ rule evaluate:
         predictions="_build/records/{name}/predictions.parquet",
     threads: lambda wildcards: 2 if wildcards.name in FULL else 1
     resources:
-        gpu=min(GPUS, 1),
+        gpu=lambda wildcards: min(GPUS, 1) if wildcards.name in FULL else 0,
     log:
         "_build/logs/{name}.log",
     params:

@@ -78,7 +78,18 @@ def test_a_page_reads_offline_without_complaint(addresses, chromium, page_name, 
 
 
 @built
-def test_the_site_stays_small():
+@browsed
+def test_search_finds_a_page(addresses, chromium):
+    page = chromium.new_page()
+    page.goto(f"{addresses['http']}/search.html?q=caspian", wait_until="networkidle")
+    found = page.locator("#search-results li a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+    page.close()
+    assert any(address.startswith("figure1.html") for address in found)
+
+
+@built
+def test_pages_and_site_stay_small():
+    assert {path.name: path.stat().st_size for path in HTML.glob("*.html") if path.stat().st_size > 2e6} == {}
     assert sum(path.stat().st_size for path in HTML.rglob("*") if path.is_file()) < 30e6
 
 

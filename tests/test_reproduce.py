@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lgca_core.lgca import LGCA
+
 ROOT = Path(__file__).parents[1]
 
 CHOICE = ["DATASETS=pets,dtd", "ENCODERS=a:b,c:d", "PARTS=2", "GPUS=2"]
@@ -93,7 +95,8 @@ def test_the_jobs_are_encoders_times_data_sets_times_parts(planned):
     assert wildcards("notebook") == sorted(f"name={path.stem}" for path in (ROOT / "book").glob("*.ipynb"))
     assert [wildcards(rule) for rule in ("records", "html", "book")] == [[""]] * 3
     for job in planned:
-        assert ("gpu=1" in job.fields["resources"]) == (job.rule in {"features", "evaluate"})
+        full = job.rule in {"features", "evaluate"} and job.fields["wildcards"].startswith(("name=a-b/", "name=c-d/"))
+        assert ("gpu=1" in job.fields.get("resources", "")) == full
         if job.rule == "evaluate":
             name = job.fields["wildcards"].removeprefix("name=")
             assert {f"_build/features/{name}/{k}-of-2" for k in (1, 2)} < set(job.fields["input"].split(", "))
@@ -149,6 +152,11 @@ def test_a_page_without_its_full_records_shows_the_embedded_world(planned):
     jobs = {job.fields["wildcards"]: job for job in planned if job.rule == "notebook"}
     assert "results/a-b/pets/record.json" in jobs["name=table1"].fields["input"]
     assert "_build/records/aviary-night/record.json" in jobs["name=table2"].fields["input"]
+
+
+def test_crops_that_are_never_expanded_are_those_that_lgca_expands():
+    low, high = LGCA().range()
+    assert f'LOCAL = "{low!r}-{high!r}"' in (ROOT / "Snakefile").read_text(encoding="utf-8")
 
 
 def test_times_of_files_mean_nothing(finished):
