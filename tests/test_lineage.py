@@ -15,8 +15,9 @@ from lgca_core.boxes import iou
 from lgca_core.classifier import class_matrix
 from lgca_core.complexity import exponents
 from lgca_core.datasets import folder
+from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
-from lgca_core.lineage import ancestors, boxes_of, lineages, most_misleading
+from lgca_core.lineage import ancestors, boxes_of, lineages, most_misleading, searched
 from lgca_core.pages import accuracy, curves, pictures
 from lgca_core.resample import open_picture
 from lgca_core.spread import cosine_spread
@@ -185,6 +186,14 @@ def test_every_figure_draws(manifest):
     assert not plt.get_fignums()  # or a notebook would show each twice
     html = pictures.verdicts({"LGCA": trace.vector[0]}, matrix, manifest.classes, 1).to_html()
     assert "yes" in html or "no" in html
+
+
+def test_pictures_are_searched_in_one_class_or_in_all(manifest):
+    assert searched(manifest, 2) == manifest.items[::2]
+    found = searched(manifest, 1, manifest.classes[1])
+    assert {item.label for item in found} == {1} and len(found) == sum(item.label == 1 for item in manifest.items)
+    with pytest.raises(LgcaError, match="has no class 'swan'; it has"):
+        searched(manifest, 1, "swan")
 
 
 def test_boxes_of_a_picture_are_those_of_its_steps():

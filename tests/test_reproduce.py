@@ -154,6 +154,17 @@ def test_a_page_without_its_full_records_shows_the_embedded_world(planned):
     assert "_build/records/aviary-night/record.json" in jobs["name=table2"].fields["input"]
 
 
+def test_figure_1_is_the_paper_s_tern_where_its_pictures_are(checkout):
+    def values(datasets: str) -> str:
+        words = ["_build/executed/figure1.ipynb", "--dry-run", "--printshellcmds", "--quiet", "host", "--cores", "1"]
+        words += ["--nolock", "--config", "profile=full", f"datasets={datasets}"]
+        done = subprocess.run([sys.executable, "-m", "snakemake", *words], cwd=checkout, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    assert "Caspian Tern" in values("pets,cub") and "Caspian Tern" not in values("pets")
+
+
 def test_crops_that_are_never_expanded_are_those_that_lgca_expands():
     low, high = LGCA().range()
     assert f'LOCAL = "{low!r}-{high!r}"' in (ROOT / "Snakefile").read_text(encoding="utf-8")
