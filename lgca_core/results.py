@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from io import BytesIO
@@ -37,6 +37,9 @@ COLUMNS: dict[str, str] = {
     "margin": "float32",  # best logit minus the second best, in cosine units
 }
 """Columns of the predictions, in order, with dtypes. Labels and predictions index the record's classes."""
+
+COMPARED = ("method", "baseline", "difference", "difference_low", "difference_high", "p")
+"""Columns of :func:`compare`, in order, before ``p_holm``."""
 
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -466,19 +469,58 @@ def correctness(predictions: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     return table
 
 
+def compare(hits: Mapping[str, ArrayLike], pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """Pairs of methods on the same pictures, a row a pair: ``method`` less ``baseline``.
+
+    Columns: ``method``; ``baseline``; ``difference`` of top-1 (means over seeds, -1..1) with its 95 % paired bootstrap
+    interval ``difference_low`` to ``difference_high``; ``p``, McNemar's exact test; ``p_holm``, corrected over the rows
+    of this table.
+
+    McNemar's test takes one answer a picture. A method with several seeds enters it with :func:`decided`: right where
+    more than half of its seeds are right. The difference and its interval use the mean over seeds.
+
+    Args:
+        hits: method -> 0/1, (n,) or (seeds, n), as :func:`correctness` gives them.
+        pairs: (method, baseline), keys of `hits`.
+
+    Raises:
+        LgcaError: a pair names a method that is not in `hits`.
+    """
+    rows: list[dict[str, Any]] = []
+    for pair in pairs:
+        for method in pair:
+            if method not in hits:
+                raise LgcaError(f"the record has no method {method!r} to compare with; it has {', '.join(hits)}")
+        first, second = (np.asarray(hits[method]) for method in pair)
+        low, high = paired_interval(first, second)
+        row = dict(zip(COMPARED, [*pair, first.mean() - second.mean(), low, high]))
+        rows.append(row | {"p": mcnemar(decided(first), decided(second))})
+    table = pd.DataFrame(rows, columns=list(COMPARED)).astype(dict.fromkeys(COMPARED[2:], "float64"))
+    return table.assign(p_holm=holm(table["p"].to_numpy()))
+
+
+def tied(hits: Mapping[str, ArrayLike]) -> dict[str, bool]:
+    """Of each method, whether it is the best or statistically tied with it on the same pictures.
+
+    Tied means that the 95 % paired bootstrap interval of (best - method) holds zero. The best is that of the highest
+    top-1, the first of equals. A tie is not equality: with few pictures, much is tied.
+    """
+    if not hits:
+        return {}
+    best = max(hits, key=lambda method: float(np.mean(hits[method])))
+    rounding = 1e-9  # of sums of shares that cancel
+    return {method: paired_interval(hits[best], correct)[0] <= rounding for method, correct in hits.items()}
+
+
 def summary(record: Record, predictions: pd.DataFrame, baseline: str | None = "wca") -> pd.DataFrame:
     """One row a method: accuracy, its interval, its spread over seeds, its cost, and its distance from a
     baseline.
 
     Columns: ``method``; ``seeds`` (how many); ``images``; ``top1`` (mean over seeds, 0..1); ``std`` over
-    seeds (n - 1; NaN for one seed); ``low``, ``high`` (95 % bootstrap over pictures); ``passes`` (encoder
-    passes an image); ``difference`` of top1 to the baseline with ``difference_low``, ``difference_high`` (95
-    % paired bootstrap); ``p`` (McNemar's exact test against the baseline) and ``p_holm`` (corrected over the
-    rows of this table).
-
-    McNemar's test takes one answer a picture. A method with several seeds enters it with :func:`decided`:
-    right where more than half of its seeds are right. The difference and its interval use the mean over
-    seeds.
+    seeds (n - 1; NaN for one seed); ``low``, ``high`` (95 % bootstrap over pictures); ``tied`` (the best, or
+    :func:`tied` with it); ``passes`` (encoder passes an image); and, against the baseline, ``difference``,
+    ``difference_low``, ``difference_high``, ``p`` and ``p_holm`` as :func:`compare` gives them, corrected over
+    the rows of this table.
 
     Args:
         baseline: method that the others are compared with; None leaves those columns NaN.
@@ -487,38 +529,24 @@ def summary(record: Record, predictions: pd.DataFrame, baseline: str | None = "w
         LgcaError: the baseline is not among the methods of the record.
     """
     hits = correctness(predictions)
-    if baseline is not None and baseline not in hits:
-        raise LgcaError(f"the record has no method {baseline!r} to compare with; it has {', '.join(hits)}")
     passes = {run.method: run.passes_per_image for run in record.runs}
+    equal = tied(hits)
     rows: list[dict[str, Any]] = []
     for method, correct in hits.items():
         by_seed = correct.mean(axis=1)
         low, high = interval(correct)
-        row: dict[str, Any] = {
-            "method": method,
-            "seeds": len(correct),
-            "images": correct.shape[1],
-            "top1": float(by_seed.mean()),
-            "std": float(by_seed.std(ddof=1)) if len(correct) > 1 else math.nan,
-            "low": low,
-            "high": high,
-            "passes": passes[method],
-        }
-        row |= dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_holm"), math.nan)
-        if baseline is not None and method != baseline:
-            row |= _against(correct, hits[baseline])
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    compared = table["p"].notna()
-    table.loc[compared, "p_holm"] = holm(table.loc[compared, "p"].to_numpy())
-    return table
-
-
-def _against(correct: NDArray[np.bool_], other: NDArray[np.bool_]) -> Mapping[str, float]:
-    low, high = paired_interval(correct, other)
-    return {
-        "difference": float(correct.mean() - other.mean()),
-        "difference_low": low,
-        "difference_high": high,
-        "p": mcnemar(decided(correct), decided(other)),
-    }
+        rows.append(
+            {
+                "method": method,
+                "seeds": len(correct),
+                "images": correct.shape[1],
+                "top1": float(by_seed.mean()),
+                "std": float(by_seed.std(ddof=1)) if len(correct) > 1 else math.nan,
+                "low": low,
+                "high": high,
+                "tied": equal[method],
+                "passes": passes[method],
+            }
+        )
+    others = [] if baseline is None else [(method, baseline) for method in hits if method != baseline]
+    return pd.DataFrame(rows).merge(compare(hits, others).drop(columns="baseline"), on="method", how="left")

@@ -315,6 +315,36 @@ def test_summary(hits):
         results.summary(record, predictions, baseline="goal")
 
 
+def test_compare_takes_any_pairs_and_corrects_over_them_all(hits):
+    pairs = [("lgca", "wca"), ("clip", "lgca"), ("wca", "clip")]
+    table = results.compare(hits, pairs)
+    assert list(table.columns) == [*results.COMPARED, "p_holm"]
+    assert list(zip(table["method"], table["baseline"])) == pairs
+    for row, (method, baseline) in zip(table.itertuples(), pairs):
+        assert row.difference == pytest.approx(hits[method].mean() - hits[baseline].mean())
+        assert (row.difference_low, row.difference_high) == results.paired_interval(hits[method], hits[baseline])
+        assert row.p == results.mcnemar(results.decided(hits[method]), results.decided(hits[baseline]))
+    assert table["p_holm"].tolist() == pytest.approx(results.holm(table["p"]))
+    assert results.compare(hits, pairs[:1])["p_holm"].tolist() == table["p"].tolist()[:1]
+    assert results.compare(hits, []).empty
+    with pytest.raises(LgcaError, match=r"'goal'.*it has wca, lgca, clip"):
+        results.compare(hits, [("lgca", "goal")])
+
+
+def test_tied_is_paired_and_not_two_intervals_that_overlap():
+    best = np.arange(400) < 260
+    worse = best.copy()
+    worse[:15] = False  # 15 pictures fewer, on none it is better
+    noisy = np.random.default_rng(0).permutation(best)
+    noisy[np.flatnonzero(noisy)[:4]] = False  # 4 fewer, but on other pictures
+    assert results.interval(worse)[1] > best.mean()  # its own interval holds the best value
+    table = {"worse": worse, "best": best, "noisy": noisy, "copy": np.stack([best] * 5)}
+    assert results.tied(table) == {"worse": False, "best": True, "noisy": True, "copy": True}
+    assert results.tied({}) == {}
+    record, predictions = make(table)
+    assert results.summary(record, predictions, None).set_index("method")["tied"].to_dict() == results.tied(table)
+
+
 def test_correctness_keeps_pictures_paired(hits):
     _, predictions = make(hits)
     table = results.correctness(predictions.sort_values("prediction", kind="stable"))
