@@ -214,8 +214,8 @@ def verdict(difference: float, tolerance: float) -> Verdict:
 
 
 COLUMNS = (
-    "dataset", "encoder", "method", "paper", "paper_std", "ours", "low", "high", "seeds", "difference", "tolerance",
-    "verdict", "note", "record", "source",
+    "dataset", "encoder", "method", "paper", "paper_std", "ours", "low", "high", "tied", "seeds", "difference",
+    "tolerance", "verdict", "note", "record", "source",
 )  # fmt: skip
 """Columns of :func:`compare`, in order."""
 
@@ -225,11 +225,12 @@ def compare(records: Mapping[str, tuple[Record, pd.DataFrame]], tolerance: Toler
     other method, data set or encoder that a record holds; several records of one cell are several rows.
 
     Columns: ``dataset``, ``encoder``, ``method``, by our names; ``paper`` and ``paper_std``, published; ``ours``, mean
-    over ``seeds``, with its 95 % bootstrap interval over pictures ``low`` to ``high``; ``difference``, ours minus
-    paper, and the ``tolerance`` it is held to; ``verdict``: ``within``, ``above``, ``below`` or ``not available``;
-    ``note``, why a record that is there gets no verdict (of a part of the pictures, or with prompts of its own, or with
-    other settings than the paper's), else empty; ``record``, its key in `records`; ``source`` of the paper's value.
-    Accuracies in percent, differences in points. What the papers or we do not have is NaN, or None in a column of text.
+    over ``seeds``, with its 95 % bootstrap interval over pictures ``low`` to ``high``; ``tied``, whether ours is the
+    best of its record or :func:`~lgca_core.results.tied` with it; ``difference``, ours minus paper, and the
+    ``tolerance`` it is held to; ``verdict``: ``within``, ``above``, ``below`` or ``not available``; ``note``, why a
+    record that is there gets no verdict (of a part of the pictures, or with prompts of its own, or with other settings
+    than the paper's), else empty; ``record``, its key in `records`; ``source`` of the paper's value. Accuracies in
+    percent, differences in points. What the papers or we do not have is NaN, or None where it is no number.
 
     Args:
         records: name -> record and predictions, as :func:`lgca_core.results.load` gives them.
@@ -252,6 +253,7 @@ def compare(records: Mapping[str, tuple[Record, pd.DataFrame]], tolerance: Toler
                 "ours": 100 * row["top1"],
                 "low": 100 * row["low"],
                 "high": 100 * row["high"],
+                "tied": row["tied"],
                 "seeds": row["seeds"],
                 "note": _unlike(record, row["method"]),
                 "record": name,
@@ -271,7 +273,7 @@ def compare(records: Mapping[str, tuple[Record, pd.DataFrame]], tolerance: Toler
             rows.append(known | ours | {"difference": difference, "verdict": judged})
     numbers = dict.fromkeys(("paper", "paper_std", "ours", "low", "high", "difference", "tolerance"), "float64")
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(numbers | {"seeds": "Int64"})
-    texts = ["record", "source"]
+    texts = ["tied", "record", "source"]
     frame[texts] = frame[texts].astype(object).where(frame[texts].notna(), None)
     return frame
 

@@ -499,6 +499,21 @@ def compare(hits: Mapping[str, ArrayLike], pairs: Iterable[tuple[str, str]]) -> 
     return table.assign(p_holm=holm(table["p"].to_numpy()))
 
 
+def compare_each(
+    hits: Mapping[str, Mapping[str, ArrayLike]], pairs: Iterable[tuple[str, str]], key: str = "dataset"
+) -> pd.DataFrame:
+    """:func:`compare` within each of several tables of hits: ``key`` comes first, ``p_holm`` is over all rows.
+
+    Args:
+        hits: name, such as a data set's -> hits by method, as :func:`compare` takes them.
+        key: what the column of names is called.
+    """
+    wanted = list(pairs)
+    frames = [compare(table, wanted).assign(**{key: name}) for name, table in hits.items()]
+    table = pd.concat(frames, ignore_index=True)[[key, *COMPARED]]
+    return table.assign(p_holm=holm(table["p"].to_numpy()))
+
+
 def tied(hits: Mapping[str, ArrayLike]) -> dict[str, bool]:
     """Of each method, whether it is the best or statistically tied with it on the same pictures.
 
@@ -507,7 +522,7 @@ def tied(hits: Mapping[str, ArrayLike]) -> dict[str, bool]:
     """
     if not hits:
         return {}
-    best = max(hits, key=lambda method: float(np.mean(hits[method])))
+    best = max(hits, key=lambda method: _per_image(hits[method]).mean())
     rounding = 1e-9  # of sums of shares that cancel
     return {method: paired_interval(hits[best], correct)[0] <= rounding for method, correct in hits.items()}
 

@@ -268,6 +268,7 @@ def test_compare_gives_the_summary_of_the_record_in_percent():
         assert row["difference"] == pytest.approx(row["ours"] - paper)
         assert (row["tolerance"], row["verdict"]) == (pytest.approx(tolerance), verdict)
         assert (row["record"], row["note"]) == ("a", "")
+        assert row["tied"] == table.loc[method, "tied"]
         assert "2406.02915" in row["source"]
     assert cell(frame, "dtd", B32, "wca")["seeds"] == 2
     below = published.compare({"a": make({"clip": [790]})})

@@ -331,6 +331,17 @@ def test_compare_takes_any_pairs_and_corrects_over_them_all(hits):
         results.compare(hits, [("lgca", "goal")])
 
 
+def test_compare_each_corrects_over_all_data_sets(hits):
+    night = {method: correct[:, ::2] for method, correct in hits.items()}  # of other pictures, and fewer
+    pairs = [("lgca", "wca"), ("clip", "wca")]
+    table = results.compare_each({"day": hits, "night": night}, iter(pairs))
+    assert table["dataset"].tolist() == ["day", "day", "night", "night"]
+    own = pd.concat([results.compare(hits, pairs), results.compare(night, pairs)], ignore_index=True)
+    pd.testing.assert_frame_equal(table[list(results.COMPARED)], own[list(results.COMPARED)])
+    assert table["p_holm"].tolist() == pytest.approx(results.holm(table["p"]))
+    assert table["p_holm"].tolist() != pytest.approx(own["p_holm"].tolist())
+
+
 def test_tied_is_paired_and_not_two_intervals_that_overlap():
     best = np.arange(400) < 260
     worse = best.copy()

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from lgca_core.pages.base import LGCAS, name, signed, simple_table, subplots
+from lgca_core.pages.base import LGCAS, bold, gain, name, p_value, signed, simple_table, subplots
 from lgca_core.results import load, summary
 
 
@@ -34,10 +34,8 @@ def accuracy(table: pd.DataFrame) -> Figure:
 def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
     """`results.summary` as a page shows it: percentages, intervals, the best value and those tied with it in bold.
 
-    Tied means that McNemar's test against the baseline cannot tell them apart is *not* claimed here: a row is marked
-    when its interval holds the best row's accuracy.
+    Tied is `results.tied`: the 95 % paired interval of the best less the row holds zero.
     """
-    best = table["top1"].max()
     shown = pd.DataFrame(
         {
             "method": table["method"].map(name),
@@ -47,16 +45,11 @@ def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
             ],
             "95 % interval": [f"{100 * a:.1f} to {100 * b:.1f}" for a, b in zip(table["low"], table["high"])],
             "passes": [f"{v:.0f}" for v in table["passes"]],
-            "against WCA": ["–" if np.isnan(row["difference"]) else _gain(row) for _, row in table.iterrows()],
-            "p (Holm)": ["–" if np.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}") for p in table["p_holm"]],
+            "against WCA": ["–" if np.isnan(row["difference"]) else gain(row) for _, row in table.iterrows()],
+            "p (Holm)": table["p_holm"].map(p_value),
         }
     )
-    tied = (table["high"] >= best).to_numpy()
-
-    def bold(column: pd.Series) -> list[str]:
-        return ["font-weight: 700" if t else "" for t in tied]
-
-    return simple_table(shown, caption).apply(bold, subset=["top-1, %"])
+    return simple_table(shown, caption).apply(bold, where=table["tied"].to_numpy(), subset=["top-1, %"])
 
 
 def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
@@ -97,7 +90,7 @@ def training_seeds(tables: Mapping[str, pd.DataFrame | None]) -> Styler:
     frame = pd.DataFrame(columns).loc[first.index].map(lambda top1: f"{top1:.1f}", na_action="ignore")
     for method in LGCAS:
         if method in first.index:
-            row = {label: _gain(known[label].loc[method]) if label in known else None for label in tables}
+            row = {label: gain(known[label].loc[method]) if label in known else None for label in tables}
             frame.loc[f"{name(method)}, less WCA"] = row
     frame.insert(0, "method", [name(method) for method in frame.index])
     caption = "Top-1 accuracy, %, by training seed of the embedded encoder; differences in points, with 95 % intervals"
@@ -109,11 +102,5 @@ def training_verdict(tables: Mapping[str, pd.DataFrame | None]) -> str:
     known = [table.set_index("method").loc["lgca-equal"] for table in tables.values() if table is not None]
     if not known:
         return ""
-    gains = " and ".join(_gain(row) for row in known)
+    gains = " and ".join(gain(row) for row in known)
     return f"With the same encoder trained from other seeds, {name('lgca-equal')} less WCA is {gains} points."
-
-
-def _gain(row: pd.Series) -> str:
-    """A difference in points with its interval."""
-    low, high = signed(row["difference_low"]), signed(row["difference_high"])
-    return f"{signed(row['difference'])} ({low} to {high})"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython.display import HTML
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 
 if TYPE_CHECKING:
@@ -65,6 +68,22 @@ def name(method: str) -> str:
 def signed(share: float) -> str:
     """A difference of shares in points, with a true minus sign."""
     return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def gain(row: pd.Series) -> str:
+    """A row's `difference` in points with its 95 % interval: "+1.2 (−0.3 to +2.7)"."""
+    low, high = signed(row["difference_low"]), signed(row["difference_high"])
+    return f"{signed(row['difference'])} ({low} to {high})"
+
+
+def p_value(p: float) -> str:
+    """A p value as tables show it; a dash where there is no comparison."""
+    return "–" if math.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}")
+
+
+def bold(column: pd.Series, where: NDArray[np.bool_]) -> list[str]:
+    """For `Styler.apply`: which cells of a column are bold."""
+    return ["font-weight: 700" if marked else "" for marked in where]
 
 
 def simple_table(table: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> Styler:

@@ -1,0 +1,115 @@
+"""The papers' tables with ours beside: a row a method, a column a data set, a table a backbone."""
+
+from __future__ import annotations
+
+import html
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import HTML
+
+from lgca_core import published
+from lgca_core.pages.base import name, simple_table
+from lgca_core.results import find, load
+
+NOT_AVAILABLE = "not available"
+
+ZERO_SHOT = ("imagenet", "cub", "pets", "dtd", "food101", "places365", "places365-distinct")
+"""The data sets of the papers' table of zero-shot accuracies, and ours with a name for each class."""
+
+SHIFTED = ("imagenet-v2", "imagenet-r", "imagenet-sketch", "imagenet-a")
+"""The data sets of the papers' table of shifts, which has ImageNet beside them."""
+
+
+def beside(folder: Path | str, datasets: Sequence[str]) -> pd.DataFrame:
+    """`published.compare` of these data sets and the records of them under `folder`.
+
+    Without the folder nothing of ours is available.
+    """
+    places = find(folder) if Path(folder).is_dir() else []
+    records = {place.relative_to(folder).as_posix(): load(place) for place in places}
+    frame = published.compare({key: one for key, one in records.items() if one[0].dataset.name in datasets})
+    return frame[frame["dataset"].isin(datasets)].reset_index(drop=True)
+
+
+def trained(datasets: Sequence[str]) -> pd.DataFrame:
+    """What is published on these data sets of methods that are not run here, in the form of :func:`beside`."""
+    table = published.table()
+    rows = table[table["method"].isin(list(published.NOT_RUN))]
+    frame = pd.DataFrame(
+        {
+            "dataset": rows["dataset"].map(published.DATASETS),
+            "encoder": rows["backbone"].map(published.ENCODERS),
+            "method": rows["method"],
+            "paper": rows["top1_percent"],
+            "paper_std": rows["std_percent"],
+            "verdict": NOT_AVAILABLE,
+            "note": "",
+            "source": rows["source"],
+        }
+    )
+    return frame[frame["dataset"].isin(datasets)].reindex(columns=list(published.COLUMNS)).reset_index(drop=True)
+
+
+def tables(frame: pd.DataFrame, caption: str, reference: Sequence[str] = ()) -> HTML:
+    """:func:`beside` as a page shows it, a table an encoder: the papers' value, and ours below it with the verdict.
+
+    Data sets and encoders of which there is nothing at all have no column and no table. Ours is bold where it is the
+    best of its record or tied with it. Sources are letters, told below each table.
+
+    Args:
+        caption: what the tables show; the encoder's name follows.
+        reference: data sets that are shown beside others only.
+    """
+    there = frame[frame[["paper", "ours"]].notna().any(axis=1)]
+    shown = []
+    for encoder, rows in frame.groupby("encoder", sort=False):
+        datasets = list(dict.fromkeys(there.loc[there["encoder"] == encoder, "dataset"]))
+        if set(datasets) - set(reference):
+            shown.append(_table(rows, datasets, f"{caption}: {_papers(str(encoder), published.ENCODERS)}"))
+    return HTML("".join(shown))
+
+
+def _table(rows: pd.DataFrame, datasets: Sequence[str], caption: str) -> str:
+    sources = dict(zip(dict.fromkeys(rows["source"].dropna()), string.ascii_lowercase))
+    cells = {cell: _cell(group, sources) for cell, group in rows.groupby(["method", "dataset"], sort=False)}
+    columns = {
+        _papers(dataset, published.DATASETS): [
+            cells.get((method, dataset), _cell(rows.head(0), sources)) for method in rows["method"].unique()
+        ]
+        for dataset in datasets
+    }
+    methods = [
+        f'{name(method)} <span class="quiet">trained</span>' if method in published.NOT_RUN else name(method)
+        for method in rows["method"].unique()
+    ]
+    table = simple_table(pd.DataFrame({"method": methods, **columns}), caption)
+    told = "".join(f"<li><sup>{letter}</sup> {html.escape(source)}</li>" for source, letter in sources.items())
+    return f'{table.to_html()}<ul class="sources">{told}</ul>'
+
+
+def _cell(rows: pd.DataFrame, sources: Mapping[str, str]) -> str:
+    """What is known of one method on one data set: the papers' value, and ours of each record."""
+    paper = NOT_AVAILABLE
+    for row in rows[rows["paper"].notna()].head(1).itertuples():
+        spread = "" if pd.isna(row.paper_std) else f" ± {row.paper_std:.2f}"
+        paper = f"{row.paper:.2f}{spread}<sup>{sources[row.source]}</sup>"
+    ours = [_ours(row) for row in rows[rows["ours"].notna()].to_dict("records")] or [NOT_AVAILABLE]
+    return "".join([paper, *(f'<br><span class="ours">ours {said}</span>' for said in ours)])
+
+
+def _ours(row: Mapping[str, object]) -> str:
+    value = f"{row['ours']:.2f}"
+    said = f"{f'<b>{value}</b>' if row['tied'] else value} ({row['low']:.2f} to {row['high']:.2f})"
+    if row["note"]:
+        return f"{said}, no verdict: it {html.escape(str(row['note']))}"
+    if row["verdict"] == NOT_AVAILABLE:
+        return said
+    return f"{said}, {row['difference']:+.2f}: {row['verdict']}".replace("-", "−")
+
+
+def _papers(ours: str, names: Mapping[str, str]) -> str:
+    """The papers' name of something of ours; ours where they have none."""
+    return {value: key for key, value in names.items()}.get(ours, ours)
