@@ -27,7 +27,7 @@ class Change:
 
     Attributes:
         component: what is tested.
-        change: what was done to it.
+        change: what became of the method, in few words.
         variant: the method that results; one that begins with a colon carries settings of the full method, and ``*``
             stands for any text.
         of: the full methods that it is a change of.
@@ -46,26 +46,24 @@ class Change:
 
 LGCAS = ("lgca", "lgca-equal")
 CHANGES = (
-    Change("crops", "away: the whole picture instead", "cupl-weighted"),
-    Change("crops and text weights", "away: the whole picture, all sentences alike", "cupl"),
-    Change("crops and sentences", "away: the whole picture, a plain prompt", "clip"),
-    Change("crop weights", "away: all crops alike", ":image_temperature=0"),
-    Change("text weights", "away: all sentences alike", ":text_temperature=0"),
-    Change(
-        "crop and text weights", "away: all crops and all sentences alike", ":image_temperature=0:text_temperature=0"
-    ),
-    Change("expansion", "away: the small first crops alone", ":steps=0:start=*", LGCAS),
-    Change("expansion", "only its last step is scored", ":lam=last", LGCAS),
-    Change("expansion", "later steps weigh less, as their boxes are fewer", ":lam=geometric", LGCAS),
-    Change("whole image", "added as one more term", ":whole_image=true", LGCAS),
-    Change("crop size", "LGCA's small first crops instead", "lgca-equal:steps=0:start=*", ("wca",)),
-    Change("expansion", "added, from small first crops: LGCA, equal crops", "lgca", ("wca",)),
-    Change("expansion", "added, from small first crops: LGCA, equal passes", "lgca-equal", ("wca",)),
+    Change("crops", "no crops: the whole picture", "cupl-weighted"),
+    Change("crops, text weights", "no crops, no text weights", "cupl"),
+    Change("crops, sentences", "no crops, a plain prompt", "clip"),
+    Change("crop weights", "no crop weights", ":image_temperature=0"),
+    Change("text weights", "no text weights", ":text_temperature=0"),
+    Change("crop weights, text weights", "no weights at all", ":image_temperature=0:text_temperature=0"),
+    Change("expansion", "no expansion: first crops only", ":steps=0:start=*", LGCAS),
+    Change("expansion", "the last step alone", ":lam=last", LGCAS),
+    Change("expansion", "steps weighed by their boxes", ":lam=geometric", LGCAS),
+    Change("whole image", "whole image added", ":whole_image=true", LGCAS),
+    Change("crop size", "small crops, as LGCA's first", "lgca-equal:steps=0:start=*", ("wca",)),
+    Change("expansion", "LGCA with as many first crops", "lgca", ("wca",)),
+    Change("expansion", "LGCA with as many passes", "lgca-equal", ("wca",)),
 )
 """Every change that is looked for in a record, in the order of the table."""
 
 
-def parts(record: Record, predictions: pd.DataFrame) -> pd.DataFrame:
+def parts(record: Record, predictions: pd.DataFrame, full: Sequence[str] = FULL) -> pd.DataFrame:
     """Component by component: what each of :data:`CHANGES` that the record holds does to its full method.
 
     Columns: ``full``, the method that is changed; ``component`` and ``change``, empty for the row of the full method
@@ -74,20 +72,22 @@ def parts(record: Record, predictions: pd.DataFrame) -> pd.DataFrame:
     ``difference`` to the full method and what follows as :func:`~lgca_core.results.compare` has it, ``p_holm``
     over all rows.
 
+    Args:
+        full: the methods whose parts are taken away.
+
     Raises:
-        LgcaError: the record holds no full method with a change of it.
+        LgcaError: the record does not hold one of them, or no change of it.
     """
     hits = correctness(predictions)
     rows: list[Row] = []
-    for full in (method for method in FULL if method in hits):
-        variants = [(change, change.found(full, hits)) for change in CHANGES if full in change.of]
-        found = [(full, change.component, change.change, method) for change, method in variants if method is not None]
-        if found:
-            rows += [(full, "", "", full), *found]
-    if not rows:
-        raise LgcaError("the record holds no method together with a change of it: see lgca_core.ablation.CHANGES")
+    for whole in full:
+        variants = [(change, change.found(whole, hits)) for change in CHANGES if whole in change.of]
+        found = [(whole, change.component, change.change, method) for change, method in variants if method is not None]
+        if whole not in hits or not found:
+            raise LgcaError(f"the record holds no ablation of {whole!r}; it has {', '.join(hits)}")
+        rows += [(whole, "", "", whole), *found]
     frame = _compared(record, hits, rows)
-    marks = {full: tied({method: hits[method] for method in own}) for full, own in frame.groupby("full")["method"]}
+    marks = {whole: tied({method: hits[method] for method in own}) for whole, own in frame.groupby("full")["method"]}
     frame["tied"] = [marks[row.full][row.method] for row in frame.itertuples()]
     return _corrected(frame)
 

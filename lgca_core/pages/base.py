@@ -66,8 +66,9 @@ def name(method: str) -> str:
 
 
 def signed(share: float) -> str:
-    """A difference of shares in points, with a true minus sign."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+    """A difference of shares in points, with a true minus sign; what rounds to zero has none."""
+    text = f"{100 * share:+.1f}".replace("-", "−")
+    return "0.0" if text in ("+0.0", "−0.0") else text
 
 
 def gain(row: pd.Series) -> str:
@@ -86,10 +87,12 @@ def bold(column: pd.Series, where: NDArray[np.bool_]) -> list[str]:
     return ["font-weight: 700" if marked else "" for marked in where]
 
 
-def simple_table(table: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> Styler:
-    """A tidy frame as a page's table, without its index."""
+def simple_table(
+    table: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None, *, compact: bool = False
+) -> Styler:
+    """A tidy frame as a page's table, without its index; `compact` where there are many columns."""
     return (
-        table.style.set_table_attributes('class="dataframe"')
+        table.style.set_table_attributes(f'class="dataframe{" compact" if compact else ""}"')
         .hide(axis="index")
         .format(dict(formats or {}))
         .set_caption(caption)

@@ -7,24 +7,22 @@ from pandas.io.formats.style import Styler
 
 from lgca_core.ablation import SETTINGS
 from lgca_core.pages.base import bold, gain, name, p_value, simple_table
-from lgca_core.pages.differences import sentences
+from lgca_core.pages.differences import outcomes
 
 
-def labelled(parts: pd.DataFrame) -> pd.DataFrame:
-    """`ablation.parts` as figures and sentences take it: its comparisons, with names for people."""
+def changed(parts: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons of `ablation.parts`, as figures and sentences take them: ``full`` by its name on a page."""
     rows = parts[parts["method"] != parts["full"]]
-    label = [f"{row.component}, {row.change}" for row in rows.itertuples()]
-    return rows.assign(full=rows["full"].map(name), label=label).reset_index(drop=True)
+    return rows.assign(full=rows["full"].map(name)).reset_index(drop=True)
 
 
-def parts_table(parts: pd.DataFrame, full: str, caption: str) -> Styler:
+def parts_table(parts: pd.DataFrame, full: str) -> Styler:
     """The rows of `ablation.parts` that belong to one full method; the best and those tied with it in bold."""
     rows = parts[parts["full"] == full].reset_index(drop=True)
-    own = rows["method"] == full
     shown = _against(rows)
-    shown.insert(0, "component", rows["component"].mask(own, f"{name(full)}: the full method"))
-    shown.insert(1, "change", rows["change"].mask(own, "–"))
-    return simple_table(shown, caption).apply(bold, where=rows["tied"].to_numpy(), subset=["top-1, %"])
+    shown.insert(0, name(full), rows["change"].mask(rows["method"] == full, "in full"))
+    caption = f"{name(full)}: one part changed at a time; differences to it in full"
+    return simple_table(shown, caption, compact=True).apply(bold, where=rows["tied"].to_numpy(), subset=["top-1, %"])
 
 
 def choices_table(choices: pd.DataFrame, caption: str) -> Styler:
@@ -38,7 +36,7 @@ def choices_table(choices: pd.DataFrame, caption: str) -> Styler:
     shown = _against(choices)
     shown.insert(0, "question", question)
     shown.insert(1, "setting", setting)
-    return simple_table(shown, caption)
+    return simple_table(shown, caption, compact=True)
 
 
 def anchor(setting: str) -> str:
@@ -47,13 +45,19 @@ def anchor(setting: str) -> str:
 
 
 def verdict(parts: pd.DataFrame) -> str:
-    """Which components matter, a paragraph of Markdown a full method, whichever way it came out."""
-    rows = labelled(parts)
+    """Which components matter, a list in Markdown a full method, whichever way it came out."""
+    rows = changed(parts)
     top1 = parts.loc[parts["method"] == parts["full"]].set_index("full")["top1"]
     return "\n\n".join(
-        f"**{name(full)}**, {100 * share:.1f}&nbsp;% in full. {sentences(rows[rows['full'] == name(full)], 'label')}"
+        f"**{name(full)}**, {100 * share:.1f}&nbsp;% in full:\n\n{outcomes(rows[rows['full'] == name(full)], 'change')}"
         for full, share in top1.items()
     )
+
+
+def choices_verdict(choices: pd.DataFrame) -> str:
+    """Which of our choices matter, a list in Markdown, whichever way it came out."""
+    label = [f"`{component}`, {change}" for component, change in choices[["component", "change"]].values]
+    return outcomes(choices.assign(label=label), "label")
 
 
 def _against(rows: pd.DataFrame) -> pd.DataFrame:

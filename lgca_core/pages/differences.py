@@ -27,27 +27,25 @@ def _by_interval(frame: pd.DataFrame) -> pd.Series:
     return (frame["difference_low"] > 0) | (frame["difference_high"] < 0)
 
 
-def sentences(frame: pd.DataFrame, label: str) -> str:
-    """What the rows of `results.compare` show, whichever way it came out: Markdown, a sentence a kind of outcome.
+def outcomes(frame: pd.DataFrame, label: str) -> str:
+    """What the rows of `results.compare` show, whichever way it came out: a list in Markdown, a line a kind of outcome.
 
     Args:
         label: column that names a row in running text.
     """
     sure, either = holds(frame), _by_test(frame) | _by_interval(frame)
     kinds = {
-        "Lower, after Holm's correction too": sure & (frame["difference"] < 0),
-        "Higher, after Holm's correction too": sure & (frame["difference"] > 0),
-        "Open, as one of the two measures (interval and corrected test) tells it from zero and the other does not": (
-            either & ~sure
-        ),
-        "Not told from zero by either": ~either,
+        "Lower": sure & (frame["difference"] < 0),
+        "Higher": sure & (frame["difference"] > 0),
+        "Open (interval and corrected test do not agree)": either & ~sure,
+        "Not told from zero": ~either,
     }
     said = []
     for kind, rows in kinds.items():
         if rows.any():
             told = "; ".join(f"{row[label]} {gain(row)}" for _, row in frame[rows].iterrows())
-            said.append(f"*{kind}:* {told}.")
-    return " ".join(said)
+            said.append(f"- **{kind}:** {told}.")
+    return "\n".join(said)
 
 
 def forest(frame: pd.DataFrame, group: str, label: str, xlabel: str, titles: bool = True) -> Figure:

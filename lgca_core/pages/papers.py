@@ -34,11 +34,14 @@ def beside(folder: Path | str, datasets: Sequence[str]) -> pd.DataFrame:
     return frame[frame["dataset"].isin(datasets)].reset_index(drop=True)
 
 
-def trained(datasets: Sequence[str]) -> pd.DataFrame:
-    """What is published on these data sets of methods that are not run here, in the form of :func:`beside`."""
+def with_trained(frame: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFrame:
+    """:func:`beside`, and behind it what is published on these data sets of methods that are not run here.
+
+    Such a method has the papers' name.
+    """
     table = published.table()
     rows = table[table["method"].isin(list(published.NOT_RUN))]
-    frame = pd.DataFrame(
+    further = pd.DataFrame(
         {
             "dataset": rows["dataset"].map(published.DATASETS),
             "encoder": rows["backbone"].map(published.ENCODERS),
@@ -50,7 +53,17 @@ def trained(datasets: Sequence[str]) -> pd.DataFrame:
             "source": rows["source"],
         }
     )
-    return frame[frame["dataset"].isin(datasets)].reindex(columns=list(published.COLUMNS)).reset_index(drop=True)
+    further = further[further["dataset"].isin(datasets)].reindex(columns=list(published.COLUMNS))
+    return pd.concat([frame, further.astype(frame.dtypes)], ignore_index=True)
+
+
+def tolerance(of: published.Tolerance = published.TOLERANCE) -> str:
+    """What `within` means, in a sentence."""
+    return (
+        f"*Within* means within a tolerance that was fixed before any full run: {of.points:g} points; for a method "
+        f"that draws at random, {of.stds:g} published standard deviations on top, or {of.unpublished:g} points where "
+        "none is published."
+    )
 
 
 def tables(frame: pd.DataFrame, caption: str, reference: Sequence[str] = ()) -> HTML:
@@ -85,7 +98,7 @@ def _table(rows: pd.DataFrame, datasets: Sequence[str], caption: str) -> str:
         f'{name(method)} <span class="quiet">trained</span>' if method in published.NOT_RUN else name(method)
         for method in rows["method"].unique()
     ]
-    table = simple_table(pd.DataFrame({"method": methods, **columns}), caption)
+    table = simple_table(pd.DataFrame({"method": methods, **columns}), caption, compact=True)
     told = "".join(f"<li><sup>{letter}</sup> {html.escape(source)}</li>" for source, letter in sources.items())
     return f'{table.to_html()}<ul class="sources">{told}</ul>'
 
