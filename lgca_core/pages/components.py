@@ -56,7 +56,7 @@ def verdict(parts: pd.DataFrame) -> str:
 
 def choices_verdict(choices: pd.DataFrame) -> str:
     """Which of our choices matter, a list in Markdown, whichever way it came out."""
-    label = [f"`{component}`, {change}" for component, change in choices[["component", "change"]].values]
+    label = [f"`{component}` {change}" for component, change in choices[["component", "change"]].values]
     return outcomes(choices.assign(label=label), "label")
 
 

@@ -43,7 +43,7 @@ def outcomes(frame: pd.DataFrame, label: str) -> str:
     said = []
     for kind, rows in kinds.items():
         if rows.any():
-            told = "; ".join(f"{row[label]} {gain(row)}" for _, row in frame[rows].iterrows())
+            told = "; ".join(f"{row[label]}, {gain(row)}" for _, row in frame[rows].iterrows())
             said.append(f"- **{kind}:** {told}.")
     return "\n".join(said)
 

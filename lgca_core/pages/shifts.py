@@ -149,7 +149,7 @@ def samples(manifests: Mapping[str, Manifest], each: int = 4) -> Figure:
             ax.imshow(open_picture(path), interpolation="lanczos")
             ax.set(xticks=[], yticks=[])
             ax.set_frame_on(False)
-        row[0].set_ylabel("\n".join(textwrap.wrap(label, 14)))
+        row[0].set_ylabel("\n".join(textwrap.wrap(label, 14)), fontsize="small")
     for ax, of in zip(axes[0], chosen):
         ax.set_title("\n".join(textwrap.wrap(of, 14)), fontsize="x-small")
     return figure
