@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lgca_core.aviary.painter import Scene
+    from lgca_core.aviary.painter import Painting, Scene
 
 VERSION = "2"
 """Changes whenever a picture or a sentence of a split would change."""
@@ -54,12 +54,17 @@ def materialise(name: str, root: Path) -> None:
     """Paint the split `name` into `root/<class name>/<number>.png`."""
     from PIL import Image
 
+    for path, painting in paintings(name):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(painting.image).save(root / path)
+
+
+def paintings(name: str) -> Iterator[tuple[str, Painting]]:
+    """(path within the data set, painting) of every picture of a split, in order."""
     from lgca_core.aviary.painter import paint
 
     for class_name, number, scene in scenes(name):
-        folder = root / class_name
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(paint(scene).image).save(folder / f"{number:03d}.png")
+        yield f"{class_name}/{number:03d}.png", paint(scene)
 
 
 def descriptions(name: str = "aviary") -> dict[str, list[str]]:
