@@ -277,7 +277,7 @@ def spread_verdict(summary: pd.DataFrame, method: str, seeds: int) -> str:
     row = summary.set_index("method").loc[method]
     return (
         f"This record has {seeds} crop pool{'s' if seeds > 1 else ''}, and its intervals cover the choice of pictures, "
-        f"not the draw of crops; over {row['seeds']} pools {name(method)} has a standard deviation of "
+        f"not the draw of crops; over {row['seeds']:.0f} pools {name(method)} has a standard deviation of "
         f"{100 * row['std']:.1f} points, so the draw alone can make a difference of that size."
     )
 
