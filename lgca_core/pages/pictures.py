@@ -26,7 +26,7 @@ from lgca_core.pages.base import simple_table, subplots
 if TYPE_CHECKING:
     from lgca_core.lgca import Step, Trace
 
-_BOX_COLOURS = "viridis"
+BOX_COLOURS = "viridis"
 
 
 def boxes_on(ax: Axes, picture: Image.Image, boxes: Tensor, weights: Tensor | None = None, title: str = "") -> None:
@@ -37,7 +37,7 @@ def boxes_on(ax: Axes, picture: Image.Image, boxes: Tensor, weights: Tensor | No
     shares = np.ones(len(boxes)) if weights is None else weights.cpu().numpy() / max(float(weights.max()), 1e-12)
     for i in np.argsort(shares):
         top, left, height, width = boxes[i].tolist()
-        style = {"edgecolor": plt.get_cmap(_BOX_COLOURS)(shares[i]), "linewidth": 0.6 + 1.8 * shares[i], "fill": False}
+        style = {"edgecolor": plt.get_cmap(BOX_COLOURS)(shares[i]), "linewidth": 0.6 + 1.8 * shares[i], "fill": False}
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, alpha=0.35 + 0.65 * shares[i], **style))
 
 
@@ -59,13 +59,20 @@ def crop_grid(
 
 def expansion(picture: Image.Image, trace: Trace, columns: int = 2) -> Figure:
     """One panel a step of the first picture of a trace: its boxes, coloured by their share of the step's weight."""
-    rows = -(-len(trace.steps) // columns)
-    figure, axes = subplots(rows, columns, figsize=(3.4 * columns, 3.6 * rows), squeeze=False, layout="constrained")
+    return panels(picture, [(step.boxes[0], step.weights[0]) for step in trace.steps], columns)
+
+
+def panels(
+    picture: Image.Image, steps: Sequence[tuple[Tensor, Tensor]], columns: int = 2, size: float = 3.4
+) -> Figure:
+    """The same from each step's boxes (n_t, 4) and weights (n_t,); a panel is `size` inches wide."""
+    rows = -(-len(steps) // columns)
+    figure, axes = subplots(rows, columns, figsize=(size * columns, (size + 0.2) * rows), squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set_axis_off()
-    for t, (ax, step) in enumerate(zip(axes.flat, trace.steps)):
-        boxes_on(ax, picture, step.boxes[0], step.weights[0], f"step {t}: {step.boxes.shape[1]} boxes")
-    scale = ScalarMappable(Normalize(0, 1), _BOX_COLOURS)
+    for t, (ax, (boxes, weights)) in enumerate(zip(axes.flat, steps)):
+        boxes_on(ax, picture, boxes, weights, f"step {t}: {len(boxes)} boxes")
+    scale = ScalarMappable(Normalize(0, 1), BOX_COLOURS)
     figure.colorbar(
         scale, ax=axes, label="weight, as a share of the step's largest", shrink=0.6, location="bottom", aspect=40
     )
