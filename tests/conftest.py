@@ -1,4 +1,6 @@
-"""What every test has: a feature store of its own, not the user's; and which go first."""
+"""What every test has: a feature store of its own, not the user's; a browser for those that ask; and which go first."""
+
+import shutil
 
 import pytest
 
@@ -6,6 +8,20 @@ import pytest
 @pytest.fixture(autouse=True)
 def own_store(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LGCA_STORE", str(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no chromium and no google-chrome on this machine")
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=found, args=flags)
+        yield browser
+        browser.close()
 
 
 def pytest_collection_modifyitems(items):

@@ -1,7 +1,6 @@
 """How the built pages behave in a browser: offline, without complaint, on a phone and on a desk."""
 
 import http.server
-import shutil
 import threading
 from functools import partial
 from pathlib import Path
@@ -11,9 +10,7 @@ import pytest
 HTML = Path(__file__).parents[1] / "_build" / "html"
 PAGES = sorted(path.stem for path in HTML.glob("*.html")) or ["index"]  # a skip needs one to say why
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 built = pytest.mark.skipif(not (HTML / "index.html").exists(), reason="no built book: run `make book` first")
-browsed = pytest.mark.skipif(BROWSER is None, reason="no chromium and no google-chrome on this machine")
 
 
 class Silent(http.server.SimpleHTTPRequestHandler):
@@ -34,19 +31,7 @@ def addresses():
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=flags)
-        yield browser
-        browser.close()
-
-
 @built
-@browsed
 @pytest.mark.parametrize("width", [400, 1280])
 @pytest.mark.parametrize("page_name", PAGES)
 def test_a_page_reads_offline_without_complaint(addresses, chromium, page_name, width):
