@@ -85,6 +85,7 @@ def address(tmp_path_factory):
     (folder / "page.html").write_text(
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         '<title>Explorer</title><link rel="icon" href="data:,"><link rel="stylesheet" href="custom.css">'
+        "<style>html { --pst-color-primary: #06c }</style>"  # the theme's
         '<script src="explorer.js"></script>' + page.fragment(DATA).data,
         encoding="utf-8",
     )
@@ -170,8 +171,8 @@ def test_a_step_is_told_in_words(shown):
     shown.locator("input[type=range]").press("ArrowRight")
     assert said(shown) == (
         "Step 1 of 2: 2 boxes, sides 20 to 24 pixels, the heaviest with 75.0 % of the weight. This step alone says "
-        "heron (right), 0.1000 ahead of crane. LGCA, after 2 steps, says heron (right), 0.0500 ahead of crane. Kept, to "
-        "grow: 1 box."
+        "heron (right), 0.1000 ahead of crane. LGCA, after 2 steps, says heron (right), 0.0500 ahead of crane. Kept, "
+        "to grow: 1 box."
     )
     assert shown.locator("[role=status]").count() == 2
     assert shown.locator("input[type=range]").get_attribute("aria-valuetext") == "step 1 of 2"

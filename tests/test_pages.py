@@ -63,7 +63,6 @@ def test_a_page_reads_offline_without_complaint(addresses, chromium, page_name, 
 
 
 @built
-@browsed
 def test_search_finds_a_page(addresses, chromium):
     page = chromium.new_page()
     page.goto(f"{addresses['http']}/search.html?q=caspian", wait_until="networkidle")

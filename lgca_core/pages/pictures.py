@@ -62,12 +62,12 @@ def expansion(picture: Image.Image, trace: Trace, columns: int = 2) -> Figure:
     return panels(picture, [(step.boxes[0], step.weights[0]) for step in trace.steps], columns)
 
 
-def panels(
-    picture: Image.Image, steps: Sequence[tuple[Tensor, Tensor]], columns: int = 2, size: float = 3.4
-) -> Figure:
+def panels(picture: Image.Image, steps: Sequence[tuple[Tensor, Tensor]], columns: int = 2, size: float = 3.4) -> Figure:
     """The same from each step's boxes (n_t, 4) and weights (n_t,); a panel is `size` inches wide."""
     rows = -(-len(steps) // columns)
-    figure, axes = subplots(rows, columns, figsize=(size * columns, (size + 0.2) * rows), squeeze=False, layout="constrained")
+    figure, axes = subplots(
+        rows, columns, figsize=(size * columns, (size + 0.2) * rows), squeeze=False, layout="constrained"
+    )
     for ax in axes.flat:
         ax.set_axis_off()
     for t, (ax, (boxes, weights)) in enumerate(zip(axes.flat, steps)):
