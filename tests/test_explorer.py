@@ -156,11 +156,12 @@ def test_all_of_it_is_json_and_can_stand_in_a_page(world, shown):
     assert "<" not in odd.json() and json.loads(odd.json())["dataset"] == odd.dataset
     html = page.fragment(odd, "odd").data
     assert html.count("</script>") == 2 and 'id="odd"' in html
-    said = page.rule(shown)
-    for kind, count in shown.counts.items():
-        own = sum(picture.kind == kind for picture in shown.pictures)
-        assert f"{page.KIND_NAMES[kind]}, {count} of which {own} are shown" in said
-    assert "not the record's" not in said
+    assert "not the record's" not in page.rule(shown)
+    told = page.kinds(shown).set_index("who is right")
+    assert told["in the record"].sum() == 40 and told["shown"].sum() == 7
+    for picture in shown.pictures:
+        own = sum(other.kind == picture.kind for other in shown.pictures)
+        assert told.loc[page.KIND_NAMES[picture.kind], "shown"] == own
     assert f"WCA {shown.passes['wca']} encoder passes" in page.cost(shown)
     assert len(page.still(shown).axes) == 3 + 1 + 1  # three steps on a grid of four, and the colours
 

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 import torch
 from IPython.display import HTML
@@ -49,19 +50,23 @@ def fragment(exploration: Exploration, name: str = "explorer") -> HTML:
     )
 
 
-def rule(exploration: Exploration) -> str:
-    """Which pictures are shown and why, as Markdown."""
+def kinds(exploration: Exploration) -> pd.DataFrame:
+    """How many pictures of the record are of each kind, and how many of those are shown."""
     shown = [picture.kind for picture in exploration.pictures]
-    kinds = "; ".join(
-        f"{KIND_NAMES[kind]}, {count} of which {shown.count(kind)} are shown"
+    rows = [
+        {"who is right": KIND_NAMES[kind], "in the record": count, "shown": shown.count(kind)}
         for kind, count in exploration.counts.items()
-    )
+    ]
+    return pd.DataFrame(rows)
+
+
+def rule(exploration: Exploration) -> str:
+    """How the pictures were chosen, as Markdown."""
     said = (
-        f"Of the record's {sum(exploration.counts.values()):,} pictures, with seed {exploration.seed}: {kinds}. "
-        "As many are shown on which LGCA alone is right as on which WCA alone is, and the others in equal parts. Among "
-        "those of a kind the surest are taken, a class at a time: first the surest picture of each class, then the "
-        "second surest. A picture is as sure as the less sure of its two answers. The rule knows the record's answers "
-        "and margins, and nothing else."
+        "As many pictures are shown on which LGCA alone is right as on which WCA alone is, and the others in equal "
+        "parts. Among those of a kind the surest are taken, a class at a time: first the surest picture of each class, "
+        "then the second surest. A picture is as sure as the less sure of its two answers, by how far ahead the best "
+        f"class is. The rule knows the record's answers and margins with seed {exploration.seed}, and nothing else."
     )
     if not exploration.recorded:
         said += (
