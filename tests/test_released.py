@@ -1,0 +1,210 @@
+"""WCA as written against WCA as released, and the ways to resize: each number by hand, by formula or by simulation."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from stub_encoder import noise, rich, stub
+
+from lgca_core import released, resize_paths
+from lgca_core.catalogue import SOURCES
+from lgca_core.classifier import class_matrix, logits
+from lgca_core.datasets import folder
+from lgca_core.errors import LgcaError
+from lgca_core.resample import crops, open_picture
+from lgca_core.views import Views
+from lgca_core.wca import WCA
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    for label, name in enumerate(("green", "red", "blue")):
+        (tmp_path / name).mkdir()
+        for k in range(2):
+            noise(60 + 8 * k, 60, 10 * label + k).save(tmp_path / name / f"{k}.png")
+    return folder(tmp_path)
+
+
+def told(**methods):
+    """Predictions of (seeds, n) per method; every label is 0."""
+    rows = [
+        {"path": f"{i}", "image": "", "label": 0, "method": method, "seed": seed, "prediction": p, "margin": 0.1}
+        for method, answers in methods.items()
+        for seed, of_seed in enumerate(answers)
+        for i, p in enumerate(of_seed)
+    ]
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)  # no order is relied on
+
+
+# ---- from records
+
+
+def test_changes_are_counted_at_equal_seeds():
+    predictions = told(wca=[[0, 0, 1, 2], [0, 1, 1, 2]], other=[[0, 0, 2, 2], [0, 1, 1, 0]], one=[[1, 1, 1, 1]])
+    table = released.changes(predictions, [("other", "wca"), ("one", "wca")])
+    assert table["changed"].tolist() == [1, 3] and table["seeds"].tolist() == [2, 1]
+    assert table["pictures"].tolist() == [4, 4]
+    assert table["difference"].tolist() == pytest.approx([1 / 8, -3 / 8])  # a wrong for a wrong is a change too
+    assert table["difference_low"][0] <= 1 / 8 <= table["difference_high"][0]
+
+
+def test_methods_without_a_common_seed_are_refused():
+    predictions = told(wca=[[0, 1]], other=[[0, 1], [0, 0]])
+    with pytest.raises(LgcaError, match="no seed in common"):
+        released.changes(predictions.query("method == 'wca' or seed == 1"), [("other", "wca")])
+    with pytest.raises(LgcaError, match="one seed only"):
+        released.reseeded(predictions, "wca")
+
+
+def test_another_seed_alone():
+    row = released.reseeded(told(wca=[[0, 0, 1], [0, 1, 1], [1, 1, 1]]), "wca")
+    assert row["changed"] == pytest.approx((1 + 2 + 1) / 3) and row["seeds"] == 3
+    assert row["difference"] == pytest.approx(-1 / 3)
+
+
+# ---- the second normalisation
+
+
+def test_scaling_a_picture_changes_nothing_and_scaling_a_class_can():
+    vectors = torch.tensor([[0.3, 0.1], [0.1, 0.3], [0.2, 0.25]])
+    matrix = torch.tensor([[1.0, 0.0], [0.0, 0.5]])
+    table = released.renormalisation(vectors, matrix).set_index("scaled")
+    assert table["changed"].to_dict() == {"image vectors": 0, "class vectors": 1, "both": 1}
+    assert table.loc["class vectors", ["shortest", "longest"]].tolist() == [0.5, 1.0]
+    assert table.loc["image vectors", "longest"] == pytest.approx(math.hypot(0.2, 0.25))
+    assert math.isnan(table.loc["both", "longest"])
+
+
+def test_image_vectors_are_wca_s_own(manifest):
+    wca = WCA(n=5)
+    found = released.vectors_of(manifest.items, rich(), wca, seed=3, chunk=4)
+    item = manifest.items[5]
+    alone = wca.vectors(Views(rich(), [open_picture(item.path)]), [item.identity], 3)
+    assert found.shape == (6, 12) and torch.allclose(found[5], alone[0], atol=1e-6)
+
+
+# ---- the pool
+
+
+def test_the_pool_s_variance_is_that_of_simulated_crops():
+    n, pool = 12, 20
+    of = released.PoolVariance(n, pool)
+    rng = np.random.default_rng(0)
+    crops_of = rng.normal(size=(4000, pool))  # a pool a row
+    drawn = rng.integers(pool, size=(4000, 30, n))
+    means = np.take_along_axis(crops_of[:, None], drawn, axis=2).mean(axis=2)  # (pools, draws)
+    assert of.shown == pytest.approx(means.var(axis=1, ddof=1).mean(), rel=0.03)
+    assert of.hidden + of.shown == pytest.approx(means[:, 0].var(), rel=0.06)
+    assert of.hidden_share == pytest.approx(of.hidden / means[:, 0].var(), rel=0.06)
+    assert 1 / of.worth == pytest.approx(of.hidden + of.shown) and of.independent == 1 / n
+    assert of.distinct == pytest.approx(np.mean([len(set(row)) for row in drawn[:, 0]]), rel=0.01)
+    both = [np.isin(a, b).mean() for a, b in drawn[:, :2]]
+    assert of.shared == pytest.approx(np.mean(both), rel=0.03)
+
+
+def test_draws_from_a_pool_share_crops_and_independent_draws_do_not(manifest):
+    pooled = WCA(n=20, alpha=0.1, pool=25)
+    expected = released.PoolVariance(20, 25).shared
+    assert released.overlap(manifest.items[:1], pooled, 20) == pytest.approx(expected, abs=0.04)
+    assert released.overlap(manifest.items, WCA(n=20, alpha=0.1), 4) < 0.05
+
+
+def test_measured_variances_follow_the_law_of_total_variance(manifest):
+    encoder = rich()
+    matrix = class_matrix(encoder, [[name] for name in manifest.classes])
+    wca = WCA(n=6, alpha=0.3, pool=12, image_temperature=0)
+    found = released.pool_variances(manifest.items, encoder, matrix, wca, pools=40, draws=40).mean()
+    law = released.PoolVariance(6, 12)
+    assert found["shown"] / found["independent"] == pytest.approx(law.shown / law.independent, rel=0.15)
+    assert found["hidden"] / found["independent"] == pytest.approx(law.hidden / law.independent, rel=0.3)
+
+
+# ---- names that classes share
+
+
+def test_a_name_that_classes_share_is_a_ceiling():
+    shared = released.SharedNames(("arena", "bank", "arena", "arena", "vault"))
+    assert (shared.names, shared.sharing, shared.ceiling) == (3, 3, 0.6)
+    # The best that can be: every picture's own class scores highest, and of equal ones the first is taken.
+    matrix = F.normalize(torch.eye(3)[[0, 1, 0, 0, 2]], dim=-1)
+    predicted = logits(matrix, matrix).argmax(dim=1)
+    assert (predicted == torch.arange(5)).float().mean() == pytest.approx(shared.ceiling)
+
+
+def test_places365_has_the_published_number_of_names():
+    shared = released.SharedNames(SOURCES["places365"].classes)
+    assert (shared.names, len(shared.classes)) == (344, 365)
+    assert released.SharedNames(SOURCES["places365-distinct"].classes).ceiling == 1
+
+
+# ---- the resize path
+
+
+def test_the_first_path_is_the_reference_and_changes_nothing(manifest):
+    encoder = rich()
+    matrix = class_matrix(encoder, [[name] for name in manifest.classes])
+    wca = WCA(n=4)
+    measured = resize_paths.measure(manifest, manifest.items, encoder, matrix, wca=wca, seed=1, chunk=4)
+    reference = measured[measured["path"] == resize_paths.REFERENCE]
+    assert reference["levels"].max() == 0 and reference["least"].min() == pytest.approx(1, abs=1e-6)
+    views = Views(rich(), [open_picture(item.path) for item in manifest.items])
+    scores = logits(wca.vectors(views, [item.identity for item in manifest.items], 1), matrix)
+    assert reference["prediction"].tolist() == scores.argmax(dim=1).tolist()
+    assert measured.groupby("path").size().to_dict() == dict.fromkeys(resize_paths.PATHS, 6)
+
+    table = resize_paths.summary(measured).set_index("path")
+    off = table["levels"].to_dict()
+    near, box, floats, *coarse = (off[path] for path in list(resize_paths.PATHS)[1:])
+    assert 0 < near < 0.05 and near < min(box, floats)
+    assert max(near, floats) < min(coarse)
+    assert (table["largest"][1:] > 0).all() and (table["least"] <= table["cosine"] + 1e-6).all()
+
+
+def test_a_path_s_numbers_by_hand(manifest):
+    def brighter(picture, boxes, size):
+        return crops(picture, boxes, size).clamp(max=252) + 3
+
+    encoder = stub()
+    matrix = class_matrix(encoder, [[name] for name in manifest.classes])
+    items = manifest.items[:1]
+    paths = {"as is": crops, "brighter": brighter}
+    measured = resize_paths.measure(manifest, items, encoder, matrix, wca=WCA(n=3), paths=paths)
+    row = measured.iloc[1]
+    boxes = WCA(n=3).boxes(60, 60, 0, items[0].identity)
+    before = crops(open_picture(items[0].path), boxes, encoder.size).float()
+    after = before.clamp(max=252) + 3
+    assert row["levels"] == pytest.approx(float((after - before).abs().mean())) and row["largest"] == 3
+    a, b = (F.normalize(pixels.mean(dim=(2, 3)), dim=-1) for pixels in (before, after))
+    assert row["cosine"] == pytest.approx(float((a * b).sum(dim=1).mean()), abs=1e-6)
+
+
+def test_a_whole_picture_that_is_no_square_goes_by_the_reference(manifest):
+    encoder = stub()
+    tall = next(item for item in manifest.items if open_picture(item.path).height == 68)
+    picture = open_picture(tall.path)
+    assert picture.size == (60, 68)
+    for cut in resize_paths.PATHS.values():
+        box = torch.tensor([[0, 0, 68, 60]])
+        assert torch.equal(resize_paths._squares_only(cut, picture, box, 16), crops(picture, box, encoder.size))
+
+
+def test_changed_predictions_are_counted_against_the_first_path():
+    frame = pd.DataFrame(
+        {
+            "path": ["a"] * 4 + ["b"] * 4,
+            "picture": list("wxyz") * 2,
+            "label": [0, 0, 1, 1] * 2,
+            "prediction": [0, 1, 1, 0, 0, 0, 2, 2],
+            "levels": [0.0] * 4 + [1.0, 2, 3, 4],
+            "differ": 0.5,
+            "largest": [0] * 4 + [5, 9, 7, 8],
+            "cosine": 0.9,
+            "least": [1.0] * 4 + [0.5, 0.4, 0.6, 0.8],
+        }
+    )
+    row = resize_paths.summary(frame).set_index("path").loc["b"]
+    assert (row["changed"], row["difference"], row["levels"], row["largest"], row["least"]) == (3, 0, 2.5, 9, 0.4)
+    assert row["difference_low"] < 0 < row["difference_high"]
