@@ -24,6 +24,7 @@ from lgca_core.classifier import logits
 from lgca_core.datasets import Item
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
+from lgca_core.power import deviation_interval
 from lgca_core.resample import open_picture
 from lgca_core.views import Views
 from lgca_core.wca import WCA, cosine, encode_with_whole, weigh
@@ -58,7 +59,7 @@ def changes(predictions: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.D
 
 
 def reseeded(predictions: pd.DataFrame, method: str) -> pd.Series:
-    """What another seed alone changes: a row as of :func:`changes`, the second seed against the first.
+    """What another seed alone changes: a row as of :func:`changes` without p values, the second seed against the first.
 
     ``changed`` is the mean over all pairs of seeds, ``seeds`` how many there are.
 
@@ -69,10 +70,43 @@ def reseeded(predictions: pd.DataFrame, method: str) -> pd.Series:
     if len(answers) < 2:
         raise LgcaError(f"{method} has one seed only: evaluate it with --seeds 2 or more")
     first, second = (results.correctness(predictions)[method][k] for k in (0, 1))
-    row = results.compare({method: second, "first seed": first}, [(method, "first seed")]).iloc[0]
+    row = results.compare({method: second, "first seed": first}, [(method, "first seed")]).iloc[0].drop(["p", "p_holm"])
     values = answers.to_numpy()
     changed = np.mean([(values[a] != values[b]).sum() for a, b in combinations(range(len(values)), 2)])
     return pd.concat([row, pd.Series({"pictures": values.shape[1], "seeds": len(values), "changed": changed})])
+
+
+def deviations(predictions: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """How far accuracy moves with the seed, a row a method, in 0..1.
+
+    Columns: ``method``, ``seeds``, ``top1``; ``std`` over seeds, with its 95 % interval ``low`` to ``high``
+    (`power.deviation_interval`: of normal values); ``by_picture``, what it comes to where pictures flip independently
+    of each other, ``sqrt(sum_i s_i^2) / n`` with s_i the deviation of picture i over seeds: known far better, since
+    every picture adds to it.
+
+    Raises:
+        LgcaError: a method is not there or has one seed only.
+    """
+    hits = results.correctness(predictions)
+    rows = []
+    for method in methods:
+        if method not in hits or len(hits[method]) < 2:
+            raise LgcaError(f"{method} has no two seeds: evaluate it with --seeds 2 or more")
+        of_seeds = hits[method]
+        std = float(of_seeds.mean(axis=1).std(ddof=1))
+        low, high = deviation_interval(std, len(of_seeds))
+        rows.append(
+            {
+                "method": method,
+                "seeds": len(of_seeds),
+                "top1": of_seeds.mean(),
+                "std": std,
+                "low": low,
+                "high": high,
+                "by_picture": float(np.sqrt(of_seeds.var(axis=0, ddof=1).sum())) / of_seeds.shape[1],
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _answers(predictions: pd.DataFrame, method: str) -> pd.DataFrame:
@@ -236,6 +270,15 @@ def pool_variances(
                 }
             )
     return pd.DataFrame(rows)
+
+
+def relative(measured: pd.DataFrame, column: str, *, resamples: int = 10_000) -> tuple[float, float, float]:
+    """A column of :func:`pool_variances` over ``independent``, sums over pictures: the ratio and its 95 % bootstrap
+    interval over pictures (ratio, low, high)."""
+    above, below = measured[column].to_numpy(), measured["independent"].to_numpy()
+    again = np.random.default_rng(0).integers(len(measured), size=(resamples, len(measured)))
+    low, high = np.percentile(above[again].sum(axis=1) / below[again].sum(axis=1), [2.5, 97.5])
+    return float(above.sum() / below.sum()), float(low), float(high)
 
 
 def _margins(

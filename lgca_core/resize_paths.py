@@ -31,7 +31,7 @@ from lgca_core.wca import WCA
 Cut = Callable[[Image.Image, Tensor, int], Tensor]
 """RGB picture, boxes (n, 4) int64 of squares, size S -> (n, 3, S, S) uint8."""
 
-REFERENCE = "Pillow: crop, then resize"
+REFERENCE = "Pillow, crop and resize"
 
 
 def _pillow_box(picture: Image.Image, boxes: Tensor, size: int) -> Tensor:
@@ -75,17 +75,16 @@ def _levels(pixels: Tensor) -> Tensor:
 
 PATHS: dict[str, Cut] = {
     REFERENCE: crops,
-    "torchvision, uint8, anti-aliased bicubic": partial(
-        _torchvision, mode="bicubic", antialias=True, dtype=torch.uint8
-    ),
-    "Pillow: resize(box=...)": _pillow_box,
-    "torchvision, float, anti-aliased bicubic": partial(_torchvision, mode="bicubic", antialias=True),
-    "torchvision, float, anti-aliased bilinear": partial(_torchvision, mode="bilinear", antialias=True),
+    "torchvision, uint8": partial(_torchvision, mode="bicubic", antialias=True, dtype=torch.uint8),
+    "Pillow, resize(box=...)": _pillow_box,
+    "torchvision, float": partial(_torchvision, mode="bicubic", antialias=True),
+    "torchvision, bilinear": partial(_torchvision, mode="bilinear", antialias=True),
     "roi_align": _roi_align,
-    "bilinear, no anti-aliasing": partial(_torchvision, mode="bilinear", antialias=False),
-    "bicubic, no anti-aliasing": partial(_torchvision, mode="bicubic", antialias=False),
+    "not anti-aliased, bilinear": partial(_torchvision, mode="bilinear", antialias=False),
+    "not anti-aliased, bicubic": partial(_torchvision, mode="bicubic", antialias=False),
 }
-"""Each way by its name; the first is the reference. The whole picture too goes its way where it is square."""
+"""Each way by its name, bicubic and anti-aliased unless that says otherwise; the first is the reference. The whole
+picture too goes its way where it is square."""
 
 
 class PathViews(Views):
