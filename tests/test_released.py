@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from stub_encoder import noise, rich, stub
 
-from lgca_core import released, resize_paths
+from lgca_core import published, released, resize_paths
 from lgca_core.catalogue import SOURCES
 from lgca_core.classifier import class_matrix, logits
 from lgca_core.datasets import folder
 from lgca_core.errors import LgcaError
+from lgca_core.pages import released as page
 from lgca_core.resample import crops, open_picture
 from lgca_core.views import Views
 from lgca_core.wca import WCA
@@ -208,3 +209,67 @@ def test_changed_predictions_are_counted_against_the_first_path():
     row = resize_paths.summary(frame).set_index("path").loc["b"]
     assert (row["changed"], row["difference"], row["levels"], row["largest"], row["least"]) == (3, 0, 2.5, 9, 0.4)
     assert row["difference_low"] < 0 < row["difference_high"]
+
+
+# ---- what the page says and draws
+
+
+def row(**changed):
+    base = {"seeds": 5, "pictures": 600, "changed": 60.0, "difference": 0.01, "p": 0.2}
+    return pd.Series(base | {"difference_low": -0.01, "difference_high": 0.03} | changed)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.001, 0.03, "gains accuracy"), (-0.03, -0.001, "costs accuracy"), (-0.01, 0.02, "no difference that shows")],
+)
+def test_a_sentence_follows_the_interval(low, high, verdict):
+    said = page.told(row(difference_low=low, difference_high=high, p=0.0001), "It", row(changed=20.0))
+    assert f"**{verdict}** (p < 0.001, uncorrected)" in said
+    assert "60 of 600 predictions (10.0%) (mean over 5 seeds), 3.0 times as many" in said
+
+
+def test_the_last_table_says_what_moved():
+    names = pd.Series({"difference": -0.058})
+    still = row(changed=0, difference=0.0, difference_low=0.0, difference_high=0.0, p=math.nan)
+    table = page.differences([("a", "x", row()), ("b", "y", still), ("c", "z", names), ("d", "w", row(p=0.01))])
+    assert table["p_holm"].tolist() == pytest.approx([0.2, math.nan, math.nan, 0.02], nan_ok=True)
+    html = page.differences_table(table).to_html()
+    assert "−5.8 at worst" in html and html.count("not available") == 1 and "60 of 600 (10.0%)" in html
+    assert "None of them moves accuracy" in page.differences_told(table)
+    clear = page.differences([("a", "x", row()), ("d", "w", row(difference_low=0.002))])
+    assert "**Accuracy moves, by its interval, with d**" in page.differences_told(clear)
+
+
+def test_deviations_are_told_apart_only_where_their_intervals_do_not_meet():
+    hits = told(wca=[[0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]], other=[[0, 1, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]])
+    table = released.deviations(hits, ["wca", "other"])
+    assert table["std"][0] == pytest.approx(np.std([0.75, 0.5, 1], ddof=1))
+    assert table["by_picture"][0] == pytest.approx(math.sqrt(2 / 3) / 4)  # two pictures flip once in three
+    assert "the intervals overlap" in page.deviations_told(table)
+    assert "does not meet it" in page.deviations_told(table.assign(low=[0.1, 0.5], high=[0.2, 0.6]))
+    with pytest.raises(LgcaError, match="no two seeds"):
+        released.deviations(hits.query("seed == 0"), ["wca"])
+
+
+def test_the_names_of_places365_in_words():
+    source = SOURCES["places365"]
+    said = page.names_told(released.SharedNames(source.classes), source, published.table())
+    assert "**344 names for 365 classes**: 40 classes share 19 names" in said
+    assert "all 2,100 of the 21 classes" in said and "above 94.25 %" in said
+
+
+def test_every_figure_of_the_page_draws(manifest):
+    predictions = told(wca=[[0, 1, 0], [0, 1, 1]], pooled=[[0, 1, 1], [0, 0, 0]])
+    of = released.PoolVariance(60, 100)
+    picture = open_picture(manifest.items[0].path)
+    drawn = [
+        page.deviations(released.deviations(predictions, ["wca", "pooled"])),
+        page.pool_error(page.pool_errors(of), of),
+        page.by_path(picture, torch.tensor([[5, 5, 40, 40]]), 16, resize_paths.PATHS),
+        page.differences_plot(page.differences([("a", "x", row()), ("b", "y", pd.Series({"difference": -0.1}))])),
+    ]
+    for figure in drawn:
+        assert all(ax.get_xlabel() or not ax.axison for ax in figure.axes)
+    titles = [ax.get_title() for ax in drawn[2].axes if ax.get_title()]
+    assert len(titles) == len(resize_paths.PATHS) and titles[0].endswith("the crop itself")

@@ -9,6 +9,7 @@ import pytest
 
 from lgca_core import published, results, significance
 from lgca_core.errors import LgcaError
+from lgca_core.pages import significance as page
 from lgca_core.power import power
 
 
@@ -114,7 +115,7 @@ def test_published_gaps_against_what_their_pictures_can_show():
     assert clear["gap"] == pytest.approx(0.0715) and clear["verdict"] == "exceeds" and clear["most"] > 0.12
     # A gap exceeds what can be found exactly where the discordance is below the most that it bears.
     assert ((table["most"].fillna(0) >= 0.12) == (table["verdict"] == "exceeds")).all()
-    assert clear["sampling"] == pytest.approx(math.sqrt(0.5691 * 0.4309 / 5794)) and clear["std"] == 0.0017
+    assert clear[["sampling", "std"]].tolist() == pytest.approx([math.sqrt(0.5691 * 0.4309 / 5794), 0.0017])
     with pytest.raises(LgcaError, match="both WCA and Nobody"):
         significance.published_gaps(0.1, baseline="Nobody")
 
@@ -123,3 +124,77 @@ def test_a_corrected_test_finds_less():
     table = significance.resolution({"small": 600, "large": 50_000}, {"low": 0.1, "high": 0.3}, 100)
     assert len(table) == 4 and (table["corrected"] > table["detectable"]).all()
     assert power(600, 0.1, table["corrected"][0], alpha=0.05 / 100) == pytest.approx(0.8, abs=0.005)
+
+
+# ---- what the page says and draws
+
+
+def test_a_matrix_shows_every_pair_below_the_diagonal(hits):
+    table = significance.all_pairs({"first": record(**hits)})
+    figure = page.matrix(table)
+    [ax] = figure.axes
+    grid = ax.images[0].get_array()
+    assert grid.shape == (3, 3) and grid.count() == 3 and grid.mask[np.triu_indices(3)].all()
+    assert ax.get_yticklabels()[0].get_text() == "a  1"  # the best first
+    shown = {(int(t.get_position()[0]), int(t.get_position()[1])): t.get_text() for t in ax.texts}
+    pair = table[(table["method"] == "a") & (table["baseline"] == "c")].iloc[0]
+    place = [t.get_text().split()[0] for t in ax.get_yticklabels()].index("c")
+    assert shown[0, place] == f"−{100 * pair['difference']:.1f}"
+    assert grid[place, 0] == sum(pair["p_holm"] < bound for bound in page.LEVELS)
+    assert page.key(table) == "" and "3 pairs of 3 methods, from a, the best" in page.matrix_alt(table)
+
+
+def test_a_matrix_of_many_methods_is_numbered_and_explained():
+    rng = np.random.default_rng(1)
+    many = {f"m{k}": rng.random((1, 60)) < 0.5 + k / 30 for k in range(10)}
+    many["lgca:steps=0:start=0.28444444444-0.512"] = np.zeros((1, 60), dtype=bool)
+    table = significance.all_pairs({"first": record(**many)})
+    [ax] = page.matrix(table).axes
+    assert not ax.texts and [t.get_text() for t in ax.get_yticklabels()] == [str(k) for k in range(1, 12)]
+    assert page.key(table).endswith("**11** LGCA, equal crops; steps=0; start=0.28-0.51")
+
+
+def test_sentences_follow_the_tests(hits):
+    records = {"first": record(**hits), "second": record(a=hits["a"], b=hits["b"])}
+    table = significance.all_pairs(records)
+    said = page.all_told(table)
+    once = table[~table["repeated"]]
+    assert "3 comparisons (1 more stand in two records" in said
+    assert f"**{(once['p_holm'] < 0.05).sum()} remain" in said and f"{(once['p'] < 0.05).sum()} do" in said
+    [line] = page.chosen_told(table, [("b", "a")]).split("\n")
+    best = table.iloc[0]
+    assert (
+        f"b less a on `first`: −{100 * best['difference']:.1f} points (−{100 * best['difference_high']:.1f} to" in line
+    )
+    assert line.endswith(": different." if best["p_holm"] < 0.05 else ": not told apart.")
+    assert page.every_pair(table).data.count("<tr>") == 5
+    assert "first" in page.by_record(table).to_html()
+
+
+def test_gaps_in_words_and_limits():
+    table = significance.published_gaps(0.12)
+    below = table[table["verdict"] == "below"]
+    said = page.gaps_told(table, 0.12)
+    assert f"**{len(table) - len(below)} of {len(table)} published gaps exceed it.**" in said
+    assert "OxfordPets with ViT-L/14" in said and "CUB with" not in said
+    assert "never found" in page.gaps_table(table.assign(most=math.nan)).to_html()
+    assert "times as large" in page.std_told(table)
+    limits = significance.resolution({"small": 600, "large": 50_000}, {"wca and cupl": 0.1}, 100)
+    told = page.resolution_told(limits, "small")
+    assert (
+        f"{100 * limits['detectable'][0]:.1f} points" in told and "between WCA and CuPL" in told and "`large`" in told
+    )
+
+
+def test_every_figure_of_the_page_draws(hits):
+    trained = {f"seed {k}": record(a=hits["a"], b=np.roll(hits["b"], k)) for k in range(3)}
+    differences = significance.by_training(trained, [("a", "b")])
+    spread = significance.spread_of_training(differences)
+    drawn = [
+        page.resolution(significance.resolution({"small": 600}, {"a and b": 0.2}, 10)),
+        page.gaps(significance.published_gaps(0.12), "WCA less CuPL"),
+        page.trainings(differences),
+    ]
+    assert all(ax.get_xlabel() for figure in drawn for ax in figure.axes)
+    assert "a less b" in page.training_table(spread).to_html()
+    assert "The sign is the same in all 3 for: a less b." in page.training_told(spread)

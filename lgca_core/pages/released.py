@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lgca_core.catalogue import Source
 from lgca_core.pages.base import gain, name, p_value, signed, simple_table, subplots
+from lgca_core.pages.significance import p_words
 from lgca_core.released import PoolVariance, SharedNames, relative
 from lgca_core.resize_paths import Cut
 from lgca_core.results import holm
@@ -39,7 +40,7 @@ def told(row: pd.Series, what: str, again: pd.Series) -> str:
     more = row["changed"] / row["pictures"] / (again["changed"] / again["pictures"])
     return (
         f"{what} changes {_changed(row)} ({seeds}), {more:.1f} times as many as another seed alone. Accuracy: "
-        f"{gain(row)} points, **{verdict}** (p = {p_value(row['p'])}, uncorrected)."
+        f"{gain(row)} points, **{verdict}** ({p_words(row['p'])}, uncorrected)."
     )
 
 
@@ -49,7 +50,7 @@ def _changed(row: pd.Series) -> str:
 
 def deviations(table: pd.DataFrame) -> Figure:
     """`released.deviations`: the deviation over seeds with its interval, and what the pictures' own flips give."""
-    figure, ax = subplots(figsize=(6.4, 0.62 * len(table) + 1.7), layout="constrained")
+    figure, ax = subplots(figsize=(5, 0.6 * len(table) + 1.7), layout="constrained")
     colour, other = sns.color_palette()[:2]
     order = table.iloc[::-1].reset_index(drop=True)
     for y, row in order.iterrows():
@@ -182,7 +183,7 @@ def pool_errors(of: PoolVariance, draws: int = 20) -> pd.DataFrame:
 
 def pool_error(errors: pd.DataFrame, of: PoolVariance) -> Figure:
     """:func:`pool_errors`, with the floor that no number of draws goes below."""
-    figure, ax = subplots(figsize=(6.4, 3.6), layout="constrained")
+    figure, ax = subplots(figsize=(5, 3.7), layout="constrained")
     sns.lineplot(errors, x="draws", y="error", hue="of", style="of", markers=True, linewidth=2, ax=ax)
     ax.axhline(np.sqrt(of.hidden), color="0.4", linestyle=":", linewidth=1.4, label="the pool's own error")
     ax.set(
@@ -198,24 +199,23 @@ def pool_error(errors: pd.DataFrame, of: PoolVariance) -> Figure:
 
 
 def by_path(picture: Image.Image, box: Tensor, size: int, paths: Mapping[str, Cut]) -> Figure:
-    """One box (1, 4) cut by each path, and how far each is from the first, on a common scale of levels."""
+    """One box (1, 4) cut by the first path, and how far the others are from it, on a common scale of levels."""
     cut = {path: way(picture, box, size)[0].permute(1, 2, 0).int().numpy() for path, way in paths.items()}
-    first = next(iter(cut.values()))
-    off = {path: np.abs(crop - first).mean(axis=2) for path, crop in cut.items()}
+    reference, *others = cut
+    off = {path: np.abs(cut[path] - cut[reference]).mean(axis=2) for path in others}  # (S, S), mean of the channels
     most = max(float(np.percentile(levels, 99)) for levels in off.values())
-    columns = 2
-    rows = -(-len(cut) // columns)
-    figure, axes = subplots(rows, 2 * columns, figsize=(7, 2.05 * rows), squeeze=False, layout="constrained")
+    rows = -(-len(cut) // 2)
+    figure, axes = subplots(rows, 2, figsize=(4.6, 2.25 * rows + 0.7), squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.set_axis_off()
-    pairs = axes.reshape(-1, 2)
-    for (left, right), (path, crop) in zip(pairs, cut.items()):
-        left.imshow(crop.astype(np.uint8), interpolation="nearest")
-        left.set_title(path, fontsize="small", loc="left")
-        shade = right.imshow(off[path], cmap="magma", vmin=0, vmax=most, interpolation="nearest")
-        right.set_title(f"off by {off[path].mean():.2f}", fontsize="small")
+    first, *panels = axes.flat
+    first.imshow(cut[reference].astype(np.uint8), interpolation="nearest")
+    first.set_title(f"{reference},\nthe crop itself", fontsize="small")
+    for ax, path in zip(panels, others):
+        shade = ax.imshow(off[path], cmap="magma", vmin=0, vmax=most, interpolation="nearest")
+        ax.set_title(f"{path},\noff by {off[path].mean():.2f}", fontsize="small")
     figure.colorbar(
-        shade, ax=axes, location="bottom", shrink=0.6, aspect=40, label="difference from the first, levels of 0 to 255"
+        shade, ax=axes, location="bottom", shrink=0.8, aspect=40, label="difference from the first, levels of 0 to 255"
     )
     return figure
 
@@ -337,7 +337,7 @@ def _points(row: pd.Series) -> str:
 def differences_plot(table: pd.DataFrame) -> Figure:
     """The differences that have an interval, around zero."""
     drawn = table[table["difference_low"].notna()].iloc[::-1].reset_index(drop=True)
-    figure, ax = subplots(figsize=(7, 0.42 * len(drawn) + 1.1), layout="constrained")
+    figure, ax = subplots(figsize=(5.6, 0.36 * len(drawn) + 1.2), layout="constrained")
     colour = sns.color_palette()[0]
     ax.axvline(0, color="0.3", linewidth=1)
     for y, row in drawn.iterrows():

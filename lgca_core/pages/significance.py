@@ -26,13 +26,19 @@ def label(method: str) -> str:
     return re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}", name(method))
 
 
+def p_words(p: float) -> str:
+    """A p value within a sentence: "p < 0.001"."""
+    return f"p {p_value(p)}" if p < LEVELS[-1] else f"p = {p_value(p)}"
+
+
 # ---- all comparisons -----------------------------------------------------------------------------------------
 
 
 def matrix(table: pd.DataFrame) -> Figure:
     """Every pair of one record of `significance.all_pairs`: which is better, and how clearly, Holm-corrected.
 
-    The methods by their accuracy, best first; a cell compares its row with its column.
+    The methods by their accuracy, best first; a cell compares its row with its column. Of more than :data:`FEW` methods
+    only the numbers are shown, for :func:`key` to explain.
     """
     methods = _by_accuracy(table)
     n = len(methods)
@@ -44,18 +50,21 @@ def matrix(table: pd.DataFrame) -> Figure:
         level = sum(row["p_holm"] < bound for bound in LEVELS)
         grid[max(i, j), min(i, j)] = level
         texts.append((min(i, j), max(i, j), signed(-abs(row["difference"])), level))
-    side = 0.62 if n <= FEW else 0.27
-    figure, ax = subplots(figsize=(2.7 + side * n, 1.3 + side * n), layout="constrained")
+    few = n <= FEW
+    side = 0.56 if few else 0.23
+    figure, ax = subplots(figsize=((2.2 if few else 0.7) + side * n, 1.2 + side * n), layout="constrained")
     blues = sns.color_palette("light:#0173b2", 6)
     shades = ["#eeeeee", blues[2], blues[4], blues[5]]
     norm = BoundaryNorm(np.arange(len(shades) + 1) - 0.5, len(shades))
     ax.imshow(np.ma.masked_invalid(grid), cmap=ListedColormap(shades), norm=norm)
-    if n <= FEW:
+    if few:
         for x, y, text, level in texts:
             ax.text(x, y, text, ha="center", va="center", fontsize="small", color="white" if level > 1 else "black")
-    small = "medium" if n <= FEW else "small"
-    ax.set_yticks(range(n), [f"{label(method)}  {k + 1}" for method, k in at.items()], fontsize=small)
-    ax.set_xticks(range(n), range(1, n + 1), fontsize=small)
+    numbers = range(1, n + 1)
+    ax.set_yticks(
+        range(n), [f"{label(m)}  {k}" for m, k in zip(methods, numbers)] if few else numbers, fontsize="small"
+    )
+    ax.set_xticks(range(n), numbers, fontsize="small")
     ax.set_xticks(np.arange(n + 1) - 0.5, minor=True)
     ax.set_yticks(np.arange(n + 1) - 0.5, minor=True)
     ax.grid(False)
@@ -67,6 +76,12 @@ def matrix(table: pd.DataFrame) -> Figure:
     handles = [Patch(color=shade, label=word) for shade, word in zip(shades, words)]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     return figure
+
+
+def key(table: pd.DataFrame) -> str:
+    """The numbered methods of a :func:`matrix` that has no room for their names, as Markdown; else nothing."""
+    methods = _by_accuracy(table)
+    return "" if len(methods) <= FEW else ", ".join(f"**{k}** {label(method)}" for k, method in enumerate(methods, 1))
 
 
 def _by_accuracy(table: pd.DataFrame) -> list[str]:
@@ -100,12 +115,15 @@ def by_record(table: pd.DataFrame) -> Styler:
                 "pairs": len(own),
                 "p < 0.05": int((own["p"] < LEVELS[0]).sum()),
                 "after Holm": int(found.sum()),
-                "least difference found": _points(own[found]["difference"].min()),
+                "least found": _points(own[found]["difference"].min()),
                 "largest not found": _points(own[~found]["difference"].max()),
-                "median discordance": f"{own['discordance'].median():.1%}",
+                "discordant": f"{own['discordance'].median():.1%}",
             }
         )
-    return simple_table(pd.DataFrame(rows), "All pairs of all records; differences in points of accuracy")
+    return simple_table(
+        pd.DataFrame(rows),
+        "All pairs of all records: the least difference found and the largest not found, in points; median discordance",
+    )
 
 
 def _points(share: float) -> str:
@@ -167,7 +185,7 @@ def resolution(table: pd.DataFrame) -> Figure:
     """`significance.resolution`: the smallest difference that is found, a row a data set, the smallest set first."""
     sets = table.drop_duplicates("dataset").sort_values("pictures", ascending=False)
     at = {dataset: y for y, dataset in enumerate(sets["dataset"])}
-    figure, ax = subplots(figsize=(7, 0.36 * len(sets) + 2.1), layout="constrained")
+    figure, ax = subplots(figsize=(5.6, 0.34 * len(sets) + 2.2), layout="constrained")
     for (of, own), colour in zip(table.groupby("of", sort=False), sns.color_palette()):
         y = own["dataset"].map(at)
         share = own["discordance"].iloc[0]
@@ -177,7 +195,7 @@ def resolution(table: pd.DataFrame) -> Figure:
         )
     ax.set_yticks(list(at.values()), [f"{d} ({n:,})" for d, n in zip(sets["dataset"], sets["pictures"])])
     ticks = [0.5, 1, 2, 3, 5, 10]
-    ax.set(xscale="log", xlabel="smallest difference found with 80 % power, points of accuracy")
+    ax.set(xscale="log", xlabel="smallest difference found 80 times in 100, points")
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
     figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize="small")
@@ -210,7 +228,7 @@ def resolution_told(table: pd.DataFrame, dataset: str) -> str:
 def gaps(table: pd.DataFrame, what: str) -> Figure:
     """`significance.published_gaps`: a dot a backbone, over the band that so many pictures cannot resolve."""
     sets = list(dict.fromkeys(table["dataset"]))[::-1]
-    figure, ax = subplots(figsize=(7, 0.42 * len(sets) + 1.9), layout="constrained")
+    figure, ax = subplots(figsize=(5.6, 0.38 * len(sets) + 1.9), layout="constrained")
     for y, dataset in enumerate(sets):
         edge = 100 * table[table["dataset"] == dataset]["detectable"].iloc[0]
         ax.barh(
@@ -238,10 +256,16 @@ def gaps_table(table: pd.DataFrame) -> Styler:
             "gap": [f"{100 * gap:+.2f}".replace("-", "−") for gap in table["gap"]],
             "least found": [f"{100 * least:.2f}" for least in table["detectable"]],
             "the gap": table["verdict"].map({"exceeds": "exceeds it", "below": "is below it"}),
-            "found up to a discordance of": ["never" if np.isnan(most) else f"{most:.0%}" for most in table["most"]],
+            "found up to a discordance of": [_most(most) for most in table["most"]],
         }
     )
     return simple_table(shown, "Published gaps in points, and what a paired test on so many pictures would find")
+
+
+def _most(discordance: float) -> str:
+    if np.isnan(discordance):
+        return "never found"
+    return "any" if discordance == 1 else f"{discordance:.0%}" if discordance >= 0.1 else f"{discordance:.1%}"
 
 
 def gaps_told(table: pd.DataFrame, discordance: float) -> str:
@@ -279,7 +303,7 @@ def trainings(table: pd.DataFrame) -> Figure:
     """`significance.by_training`: differences with their intervals over pictures, by pair and training."""
     pairs = list(dict.fromkeys(zip(table["method"], table["baseline"])))
     runs = list(dict.fromkeys(table["training"]))
-    figure, ax = subplots(figsize=(6.8, 0.3 * len(pairs) * (len(runs) + 1) + 1.3), layout="constrained")
+    figure, ax = subplots(figsize=(5.4, 0.26 * len(pairs) * (len(runs) + 1) + 1.4), layout="constrained")
     ax.axvline(0, color="0.3", linewidth=1)
     step = 0.8 / len(runs)
     for run, colour in zip(runs, sns.color_palette()):
@@ -293,9 +317,9 @@ def trainings(table: pd.DataFrame) -> Figure:
             ax.plot(ends, [height, height], color=colour, linewidth=2.2, solid_capstyle="round")
         ax.scatter(100 * own["difference"], y, color=colour, s=36, zorder=3, label=run)
     ax.set_yticks([-k for k in range(len(pairs))], [f"{name(a)}\nless {name(b)}" for a, b in pairs])
-    ax.set(xlabel="difference of accuracy, points (95 % interval over pictures)")
+    ax.set(xlabel="difference of accuracy, points\n(95 % interval over pictures)")
     ax.grid(axis="y", visible=False)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     return figure
 
 
@@ -318,12 +342,13 @@ def training_table(table: pd.DataFrame) -> Styler:
 def training_told(table: pd.DataFrame) -> str:
     """What the trainings say of every pair, in sentences."""
     trainings = table["trainings"].iloc[0]
-    within = table[(table["over_trainings"] <= table["over_pictures"])]
+    beyond = table[table["over_trainings"] > table["over_pictures"]]
     sure = table[table["same_sign"]]
     pairs = "; ".join(f"{name(row['method'])} less {name(row['baseline'])}" for row in sure.to_dict("records"))
     widest = (table["high"] / table["over_trainings"]).max()
     return (
-        f"With {trainings} trainings, {len(within)} of {len(table)} differences move no more between trainings than "
-        f"their error over pictures alone would make them. But {trainings} draws leave a ± open up to {widest:.1f} "
-        f"times itself, so that says little. The sign is the same in all {trainings} for: {pairs or 'none'}."
+        f"{len(beyond)} of {len(table)} differences move more from training to training than their error over pictures "
+        f"says, so a test on one encoder's answers is surer of itself than it should be of *encoders like it*. With "
+        f"{trainings} trainings that is a hint and no finding: the true ± may be up to {widest:.1f} times as large as "
+        f"it came out, or smaller. The sign is the same in all {trainings} for: {pairs or 'none'}."
     )
