@@ -88,7 +88,7 @@ picture too goes its way where it is square."""
 
 
 class PathViews(Views):
-    """`Views` whose boxes are cut by `cut`, on the CPU."""
+    """`Views` whose boxes are cut by `cut`, on the CPU: all else about them is the same."""
 
     def __init__(self, cut: Cut, encoder: Encoder, pictures: Sequence[Image.Image]) -> None:
         super().__init__(encoder, pictures)

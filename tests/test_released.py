@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from stub_encoder import noise, rich, stub
+from stub_encoder import noise, patches, rich, stub
 
 from lgca_core import published, released, resize_paths
 from lgca_core.catalogue import SOURCES
@@ -162,6 +162,17 @@ def test_the_first_path_is_the_reference_and_changes_nothing(manifest):
     assert 0 < near < 0.05 and near < min(box, floats)
     assert max(near, floats) < min(coarse)
     assert (table["largest"][1:] > 0).all() and (table["least"] <= table["cosine"] + 1e-6).all()
+
+
+@pytest.mark.parametrize("path", resize_paths.PATHS)
+def test_every_path_looks_at_its_box_and_no_other(path):
+    picture = patches(80, 60, ((10, 30, 24, 24), (200, 40, 90)), ((50, 2, 24, 24), (10, 220, 30)))
+    boxes = torch.tensor([[10, 30, 24, 24], [50, 2, 24, 24], [12, 31, 20, 20]])
+    cut = resize_paths.PATHS[path](picture, boxes, 16)
+    assert cut.shape == (3, 3, 16, 16) and cut.dtype == torch.uint8
+    inside = cut[:, :, 3:-3, 3:-3].float()  # at the edge some filters reach over it
+    colours = torch.tensor([[200, 40, 90], [10, 220, 30], [200, 40, 90]])
+    assert (inside - colours[:, :, None, None]).abs().max() <= 1
 
 
 def test_a_path_s_numbers_by_hand(manifest):

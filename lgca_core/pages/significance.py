@@ -236,8 +236,8 @@ def gaps(table: pd.DataFrame, what: str) -> Figure:
         )
     ax.axvline(0, color="0.3", linewidth=1)
     for (backbone, own), colour, marker in zip(table.groupby("backbone", sort=False), sns.color_palette(), "os^D"):
-        y = [sets.index(dataset) for dataset in own["dataset"]]
-        ax.scatter(100 * own["gap"], y, color=colour, marker=marker, s=42, zorder=3, label=backbone)
+        rows = [sets.index(dataset) for dataset in own["dataset"]]
+        ax.scatter(100 * own["gap"], rows, color=colour, marker=marker, s=42, zorder=3, label=backbone)
     counts = table.drop_duplicates("dataset").set_index("dataset")["pictures"]
     ax.set_yticks(range(len(sets)), [f"{dataset} ({counts[dataset]:,})" for dataset in sets])
     ax.set(xlabel=f"{what}, points, as published", ylim=(-0.6, len(sets) - 0.4))
@@ -346,9 +346,10 @@ def training_told(table: pd.DataFrame) -> str:
     sure = table[table["same_sign"]]
     pairs = "; ".join(f"{name(row['method'])} less {name(row['baseline'])}" for row in sure.to_dict("records"))
     widest = (table["high"] / table["over_trainings"]).max()
+    surer = ", so a test on one encoder's answers is surer of itself than it should be of *encoders like it*"
+    surer = surer if len(beyond) else ""
     return (
         f"{len(beyond)} of {len(table)} differences move more from training to training than their error over pictures "
-        f"says, so a test on one encoder's answers is surer of itself than it should be of *encoders like it*. With "
-        f"{trainings} trainings that is a hint and no finding: the true ± may be up to {widest:.1f} times as large as "
-        f"it came out, or smaller. The sign is the same in all {trainings} for: {pairs or 'none'}."
+        f"says{surer}. With {trainings} trainings that is a hint and no finding: the true ± may be up to {widest:.1f} "
+        f"times as large as it came out, or smaller. The sign is the same in all {trainings} for: {pairs or 'none'}."
     )
