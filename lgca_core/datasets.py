@@ -49,7 +49,7 @@ class Item:
 
     @property
     def identity(self) -> str:
-        """Keys the picture's boxes: the same picture gets the same boxes wherever it lies."""
+        """What keys the picture's boxes; the same picture gets the same boxes wherever it lies."""
         return self.sha256
 
 

@@ -397,8 +397,8 @@ def interval(correct: ArrayLike, *, level: float = 0.95, resamples: int = 10_000
         correct: 0/1, (n,) or (seeds, n); with several seeds a picture counts with its share of right answers.
 
     Returns:
-        (low, high), shares in 0..1. Percentile method: where every picture is right (or wrong) it has no
-        width.
+        (low, high), shares in 0..1. By the percentile method, so where every picture is right (or wrong) it has
+        no width.
     """
     return _bootstrap(_per_image(correct), level, resamples, seed)
 
