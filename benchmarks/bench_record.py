@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lgca_core import results
+from lgca_core.complexity import processor
 from lgca_core.errors import LgcaError
 
 
@@ -21,7 +22,7 @@ def begin(benchmark: str, device: torch.device) -> dict[str, Any]:
         "commit": commit,
         "dirty": dirty,
         "machine": {
-            "processor": _processor(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
@@ -29,16 +30,6 @@ def begin(benchmark: str, device: torch.device) -> dict[str, Any]:
         },
         "libraries": results.library_versions(),
     }
-
-
-def _processor() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 def write(record: dict[str, Any], folder: Path, of: str) -> Path:

@@ -1,31 +1,52 @@
-"""What LGCA costs: the theorem's count and bound, counted passes and FLOPs, measured time.
+"""What LGCA costs: the theorem's count and bound, counted passes and FLOPs, measured time and memory (floor 4).
 
 Theorem (arXiv 2511.00419's claim, with its constant): LGCA with N first boxes, T expansions and 0 < rho < 1 runs
 
     1 + sum_{t=0..T} ceil(rho^t N)  <=  1 + N / (1 - rho) + T
 
 encoder passes a picture, so O(N + T), and O(N) for any T up to N; WCA runs 1 + N.
+
+Axes: B pictures looked at together, N crops of a picture, T expansions, C classes, P sentences a class, D width.
+Measured tables are tidy: ``what`` was timed, against which ``symbol`` (an axis) and its ``value``, ``ms`` (median of
+the repeats), ``fastest`` and ``slowest`` in milliseconds. All that is compared takes turns, so that a machine that is
+busy for a while slows everything and not one thing; the first turn of each is not counted.
 """
 
+import ctypes
+import gc
 import math
+import os
+import platform
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from scipy.stats import linregress
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from lgca_core.classifier import class_matrix, logits
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA, exact_share
+from lgca_core.resample import open_picture
+from lgca_core.towers import image_tower
 from lgca_core.views import Views
 from lgca_core.wca import WCA
+
+Result = TypeVar("Result")
+
+
+# ---- passes ------------------------------------------------------------------------------------------------
 
 
 def passes(n: int, steps: int, rho: float) -> int:
@@ -41,6 +62,9 @@ def passes_bound(n: int, steps: int, rho: float) -> float:
     return float(1 + n / (1 - exact_share(rho)) + steps)
 
 
+# ---- floating-point operations -----------------------------------------------------------------------------
+
+
 def visual_flops(encoder: Encoder) -> int:
     """Floating-point operations of encoding one crop, a multiplication and an addition each counted as one.
 
@@ -50,6 +74,93 @@ def visual_flops(encoder: Encoder) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         encoder.image(crop)
     return counter.get_total_flops()
+
+
+def architecture(encoder: str) -> dict[str, Any]:
+    """open_clip's configuration of the encoder that ``"aviary"``, ``"NAME:TAG"`` or ``"NAME"`` means; reads no weights.
+
+    Raises:
+        LgcaError: there is no such architecture.
+    """
+    import open_clip
+
+    from lgca_core.aviary import encoder as aviary
+
+    aviary.register()
+    name = encoder.partition(":")[0]
+    config = open_clip.get_model_config(aviary.MODEL_NAME if name == "aviary" else name)
+    if config is None:
+        raise LgcaError(f"there is no architecture {name!r}: lgca encoders lists them")
+    return config
+
+
+def vit_flops(config: Mapping[str, Any]) -> int:
+    """The same of a plain ViT by a closed formula, from its `architecture`.
+
+    Of an input of side S and patches of side p there are L = 1 + (S / p)^2 tokens of width W. Patches cost
+    ``6 (L - 1) p^2 W``; each of K blocks but the last ``24 L W^2 + 4 L^2 W`` (queries, keys, values and the way out
+    8 L W^2, attention 4 L^2 W, the MLP of four times the width 16 L W^2); of the last only the class token is read, so
+    it costs ``4 L W^2`` for keys and values and ``20 W^2 + 4 L W`` for that token; the projection to D ``2 W D``.
+
+    Raises:
+        LgcaError: the image tower is no plain ViT.
+    """
+    vision = config["vision_cfg"]
+    if not isinstance(vision.get("layers"), int) or "patch_size" not in vision or vision.get("mlp_ratio", 4.0) != 4.0:
+        raise LgcaError(
+            "the formula is for a plain ViT, whose MLPs are four times as wide: this image tower is another"
+        )
+    w, k, p = vision["width"], vision["layers"], vision["patch_size"]
+    patches = (vision.get("image_size", 224) // p) ** 2
+    tokens = 1 + patches
+    blocks = (k - 1) * (24 * tokens * w**2 + 4 * tokens**2 * w)
+    last = 4 * tokens * w**2 + 20 * w**2 + 4 * tokens * w
+    return 6 * patches * p**2 * w + blocks + last + 2 * w * config["embed_dim"]
+
+
+def vit_flops_counted(config: Mapping[str, Any]) -> int:
+    """As `visual_flops`, of a model that is built without weights: torch follows the shapes and computes nothing."""
+    from open_clip.model import CLIP
+
+    parts = {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+    with torch.device("meta"):
+        model = CLIP(**parts, quick_gelu=config.get("quick_gelu", False)).eval()
+    side = config["vision_cfg"].get("image_size", 224)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        image_tower(model)(torch.empty(1, 3, side, side, device="meta"))
+    return counter.get_total_flops()
+
+
+def flops_table(encoders: Sequence[str]) -> pd.DataFrame:
+    """One row an encoder: encoder, tokens, layers, width, counted and formula (operations of one pass)."""
+    rows = []
+    for name in encoders:
+        config = architecture(name)
+        vision = config["vision_cfg"]
+        rows.append(
+            {
+                "encoder": name,
+                "tokens": 1 + (vision.get("image_size", 224) // vision["patch_size"]) ** 2,
+                "layers": vision["layers"],
+                "width": vision["width"],
+                "counted": vit_flops_counted(config),
+                "formula": vit_flops(config),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def scoring_flops(n: int, classes: int, sentences: int, width: int) -> tuple[int, int]:
+    """Of one picture: WCA's double sum, and the same factored (class vectors summed beforehand).
+
+    ``sum_i sum_j w_i v_cj <k_i, t_cj>`` takes N P C products of D numbers and weighs each;
+    ``< sum_i w_i k_i , z_c >`` takes N D to sum the crops and C D to compare.
+    """
+    products = n * classes * sentences
+    return products * (2 * width + 2), 2 * n * width + 2 * classes * width
+
+
+# ---- time --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -116,29 +227,177 @@ def _timings(
     seed: int,
     class_matrix: Tensor | None,
 ) -> list[Timing]:
-    if not pictures or repeats < 1:
-        raise LgcaError(f"timing needs pictures and repeats, got {len(pictures)} and {repeats}")
-    identities = [str(b) for b in range(len(pictures))]
-
-    def run(look: WCA | LGCA) -> tuple[float, float]:
-        before = encoder.image_passes
-        views = Views(encoder, pictures)  # a fresh one: it remembers what it encoded
-        start = time.perf_counter()
-        if isinstance(look, LGCA):
-            look.vectors(views, identities, seed, class_matrix)
-        else:
-            look.vectors(views, identities, seed)
-        if encoder.device.type == "cuda":
-            torch.cuda.synchronize(encoder.device)
-        seconds = time.perf_counter() - start
-        return seconds / len(pictures), (encoder.image_passes - before) / len(pictures)
-
-    rounds = [[run(look) for look in looks] for _ in range(1 + repeats)][1:]
+    """Seconds and passes a picture."""
+    jobs = [partial(_look, look, encoder, pictures, seed, class_matrix) for look in looks]
     timings = []
-    for turns in zip(*rounds, strict=True):
+    for turns in _in_turns(jobs, len(pictures), repeats):
         seconds, counted = zip(*turns, strict=True)
         timings.append(Timing(statistics.median(seconds), min(seconds), max(seconds), statistics.fmean(counted)))
     return timings
+
+
+def _look(
+    look: WCA | LGCA, encoder: Encoder, pictures: Sequence[Any], seed: int, class_matrix: Tensor | None = None
+) -> tuple[float, float]:
+    """Seconds and passes a picture of looking at all of them together."""
+    identities = [str(b) for b in range(len(pictures))]
+    before = encoder.image_passes
+    start = time.perf_counter()
+    views = Views(encoder, pictures)  # a fresh one: it remembers what it encoded
+    if isinstance(look, LGCA):
+        look.vectors(views, identities, seed, class_matrix)
+    else:
+        look.vectors(views, identities, seed)
+    if encoder.device.type == "cuda":
+        torch.cuda.synchronize(encoder.device)
+    seconds = time.perf_counter() - start
+    return seconds / len(pictures), (encoder.image_passes - before) / len(pictures)
+
+
+def _in_turns(jobs: Sequence[Callable[[], Result]], pictures: int, repeats: int) -> list[tuple[Result, ...]]:
+    """What each job returns, `repeats` times; a first turn of each is not counted."""
+    if pictures < 1 or repeats < 1:
+        raise LgcaError(f"timing needs pictures and repeats, got {pictures} and {repeats}")
+    rounds = [[job() for job in jobs] for _ in range(1 + repeats)][1:]
+    return list(zip(*rounds, strict=True))
+
+
+def with_crops(
+    encoder: Encoder, pictures: Sequence[Image.Image], values: Sequence[int], *, repeats: int = 5
+) -> pd.DataFrame:
+    """Milliseconds a picture against N, of WCA, of LGCA from N boxes, and of LGCA at no more passes than WCA from N."""
+    looks: dict[tuple[str, int], WCA | LGCA] = {}
+    for n in values:
+        wca = WCA(n=n)
+        looks["WCA", n] = wca
+        looks["LGCA, equal crops", n] = LGCA(n=n)
+        looks["LGCA, equal passes", n] = LGCA().at_passes(wca.passes())
+    return _against("N", looks, encoder, pictures, repeats)
+
+
+def with_steps(
+    encoder: Encoder, pictures: Sequence[Image.Image], values: Sequence[int], *, n: int = 60, repeats: int = 5
+) -> pd.DataFrame:
+    """Milliseconds a picture against T, of LGCA from N boxes."""
+    return _against("T", {(f"LGCA, N = {n}", t): LGCA(n=n, steps=t) for t in values}, encoder, pictures, repeats)
+
+
+def _against(
+    symbol: str,
+    looks: Mapping[tuple[str, int], WCA | LGCA],
+    encoder: Encoder,
+    pictures: Sequence[Image.Image],
+    repeats: int,
+) -> pd.DataFrame:
+    table = time_table(
+        {f"{what} {value}": look for (what, value), look in looks.items()}, encoder, pictures, repeats=repeats
+    )
+    kinds = pd.DataFrame(list(looks), columns=["what", "value"])
+    return pd.concat([kinds.assign(symbol=symbol), table.drop(columns="method")], axis="columns")
+
+
+def with_pictures(
+    encoder: Encoder, pictures: Sequence[Image.Image], values: Sequence[int], *, n: int = 15, repeats: int = 5
+) -> pd.DataFrame:
+    """Milliseconds in all against B, how many pictures are looked at together, of WCA and LGCA from N boxes.
+
+    Raises:
+        LgcaError: there are fewer pictures than the largest value.
+    """
+    if max(values) > len(pictures):
+        raise LgcaError(f"{max(values)} pictures are to be looked at together, but only {len(pictures)} are given")
+    asked = [(what, b) for b in values for what in ("WCA", "LGCA")]
+    looks: dict[str, WCA | LGCA] = {"WCA": WCA(n=n), "LGCA": LGCA(n=n)}
+    jobs = [partial(_look, looks[what], encoder, pictures[:b], 0) for what, b in asked]
+    turns = [[b * seconds for seconds, _ in of] for (_, b), of in zip(asked, _in_turns(jobs, len(pictures), repeats))]
+    return _measured([(f"{what}, N = {n}", "B", b) for what, b in asked], turns)
+
+
+@dataclass(frozen=True)
+class _Sentences:
+    """In an encoder's place: sentences that are encoded already."""
+
+    vectors: Tensor
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        return self.vectors
+
+
+def double_sum(k: Tensor, w: Tensor, t: Tensor, v: Tensor) -> Tensor:
+    """WCA's score as it is defined: crops k (N, D), weights w (N,), sentences t (C, P, D), weights v (C, P) -> (C,)."""
+    cosines = k @ t.flatten(0, 1).T  # (N, C P)
+    return ((w @ cosines).view(v.shape) * v).sum(dim=-1)
+
+
+def with_texts(
+    symbol: str,
+    values: Sequence[int],
+    *,
+    width: int,
+    fixed: int,
+    n: int = 60,
+    pictures: int = 2,
+    repeats: int = 5,
+    device: torch.device | str = "cpu",
+) -> pd.DataFrame:
+    """Milliseconds against P or C (`symbol`), the other one `fixed`, with sentences and crops that are encoded already.
+
+    Three things: the class matrix, of all classes; the score of a picture as the double sum over crops and sentences;
+    and the same score factored, one vector a picture against one a class. The vectors are random: only their number and
+    width tell on the time.
+
+    Raises:
+        LgcaError: `symbol` is another than "P" and "C".
+    """
+    if symbol not in ("P", "C"):
+        raise LgcaError(f"the texts of the classes have the axes 'P' and 'C', not {symbol!r}")
+    asked, jobs, shares = [], [], []
+    for value in values:
+        classes, sentences = (fixed, value) if symbol == "P" else (value, fixed)
+        for what, (job, of) in _text_jobs(classes, sentences, width, n, pictures, torch.device(device)).items():
+            asked.append((what, symbol, value))
+            jobs.append(partial(_seconds, job, torch.device(device)))
+            shares.append(of)
+    turns = [[seconds / of for seconds in own] for own, of in zip(_in_turns(jobs, pictures, repeats), shares)]
+    return _measured(asked, turns)
+
+
+def _text_jobs(
+    classes: int, sentences: int, width: int, n: int, pictures: int, device: torch.device
+) -> dict[str, tuple[Callable[[], object], int]]:
+    """What is timed, as it is called, and of how many pictures one call is."""
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> Tensor:
+        return F.normalize(torch.randn(*shape, width, generator=generator), dim=-1).to(device)
+
+    t, anchors, k = drawn(classes, sentences), drawn(classes), drawn(pictures, n)
+    encoded = cast(Encoder, _Sentences(torch.cat([t.flatten(0, 1), anchors])))
+    prompts, plain = [[""] * sentences] * classes, [""] * classes
+    v = torch.softmax((t * anchors[:, None]).sum(dim=-1), dim=-1)  # (C, P)
+    w = torch.full((pictures, n), 1 / n, device=device)
+    matrix = class_matrix(encoded, prompts, anchors=plain, renormalise=False)
+    return {
+        "class matrix": (lambda: class_matrix(encoded, prompts, anchors=plain, renormalise=False), 1),
+        "score, double sum": (lambda: [double_sum(k[b], w[b], t, v) for b in range(pictures)], pictures),
+        "score, factored": (lambda: logits((w[..., None] * k).sum(dim=1), matrix), pictures),
+    }
+
+
+def _seconds(job: Callable[[], object], device: torch.device) -> float:
+    start = time.perf_counter()
+    job()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _measured(asked: Sequence[tuple[str, str, int]], turns: Sequence[Sequence[float]]) -> pd.DataFrame:
+    """Seconds of each turn -> a row for each thing asked."""
+    frame = pd.DataFrame(asked, columns=["what", "symbol", "value"])
+    for column, of in (("ms", statistics.median), ("fastest", min), ("slowest", max)):
+        frame[column] = [1000 * of(own) for own in turns]
+    return frame
 
 
 def grid(n: Sequence[int], steps: Sequence[int]) -> dict[str, LGCA]:
@@ -160,10 +419,165 @@ def against_bound(table: pd.DataFrame, looks: Mapping[str, LGCA]) -> pd.DataFram
     )
 
 
-def exponents(table: pd.DataFrame, x: str, by: str, y: str = "ms") -> pd.DataFrame:
-    """Least-squares fit of ``y = a x^b`` in logarithms, for each value of `by`: columns `by`, exponent b, r2."""
+EXPECTED: dict[tuple[str, str], str] = {
+    ("class matrix", "P"): "1",
+    ("class matrix", "C"): "1",
+    ("score, double sum", "P"): "1",
+    ("score, double sum", "C"): "1",
+    ("score, factored", "P"): "0",
+    ("score, factored", "C"): "0 to 1",
+}
+"""Powers that follow from how a thing is computed; of what encodes crops, by axis alone, see `_expected`."""
+
+
+def _expected(what: str, symbol: str) -> str:
+    return EXPECTED.get((what, symbol), "towards 0" if symbol == "T" else "1")
+
+
+def exponents(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Least-squares fit of ``ms = a value^b`` in logarithms, for each thing and axis of tidy tables, without T = 0.
+
+    Columns: ``what``, ``symbol``, ``expected`` (b by theory), ``exponent`` (b), ``error`` (its standard error), ``r2``.
+    """
     rows = []
-    for key, part in table.groupby(by, sort=False):
-        fit = linregress(np.log(part[x].to_numpy(float)), np.log(part[y].to_numpy(float)))
-        rows.append({by: key, "exponent": fit.slope, "r2": fit.rvalue**2})
+    frame = pd.concat(tables, ignore_index=True)
+    positive = frame[frame["value"] > 0]
+    for (what, symbol), part in positive.groupby(["what", "symbol"], sort=False):
+        fit = linregress(np.log(part["value"].to_numpy(float)), np.log(part["ms"].to_numpy(float)))
+        rows.append(
+            {
+                "what": what,
+                "symbol": symbol,
+                "expected": _expected(str(what), str(symbol)),
+                "exponent": fit.slope,
+                "error": fit.stderr,
+                "r2": fit.rvalue**2,
+            }
+        )
     return pd.DataFrame(rows)
+
+
+# ---- memory ------------------------------------------------------------------------------------------------
+
+
+def memory_table(
+    encoder: Encoder, paths: Sequence[Path], symbol: str, values: Sequence[int], *, fixed: int
+) -> pd.DataFrame:
+    """How far memory grows while pictures are looked at as WCA does, against N or B; see :func:`peak_growth`.
+
+    Args:
+        paths: pictures, at least as many as are looked at together; each is decoded within what is measured.
+        symbol: "N" (then `fixed` pictures together) or "B" (then `fixed` crops of each).
+
+    Returns:
+        Columns: ``symbol``, ``value``, ``passes`` (of the B pictures), ``grown`` (bytes, NaN where they are not known),
+        ``held`` (bytes of the decoded pictures and of all vectors, by arithmetic).
+
+    Raises:
+        LgcaError: another symbol; too few pictures.
+    """
+    if symbol not in ("N", "B"):
+        raise LgcaError(f"memory is measured against 'N' or 'B', not {symbol!r}")
+    asked = [(value, fixed) if symbol == "N" else (fixed, value) for value in values]
+    if max(b for _, b in asked) > len(paths):
+        raise LgcaError(f"{max(b for _, b in asked)} pictures are to be looked at, but only {len(paths)} are given")
+    width = encoder.encode_texts([""]).shape[1]
+
+    def look(n: int, b: int) -> int:
+        pictures = [open_picture(path) for path in paths[:b]]
+        _look(WCA(n=n), encoder, pictures, 0)
+        return sum(picture.height * picture.width for picture in pictures)
+
+    look(2 * encoder.batch_size, 1)  # what is set aside once is there before
+    rows = []
+    for value, (n, b) in zip(values, asked):
+        pixels, grown = peak_growth(partial(look, n, b), encoder.device)
+        held = 3 * pixels + 4 * width * b * (1 + n)
+        rows.append({"symbol": symbol, "value": value, "passes": b * (1 + n), "grown": grown, "held": held})
+    return pd.DataFrame(rows)
+
+
+def peak_growth(job: Callable[[], Result], device: torch.device | str = "cpu") -> tuple[Result, float]:
+    """What a job returns, and by how many bytes memory was larger, at its largest, than before.
+
+    On a GPU the tensors on it. On a CPU the resident memory of this process: what was freed is handed back to the
+    system first, the system's record of the peak (``VmHWM``) is set back, and read again afterwards. Linux does that;
+    elsewhere the growth is NaN.
+    """
+    place = torch.device(device)
+    if place.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(place)
+        before = torch.cuda.memory_allocated(place)
+        result = job()
+        return result, float(torch.cuda.max_memory_allocated(place) - before)
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        _RESET.write_text("5")
+        before = _resident("VmRSS")
+    except (OSError, AttributeError):
+        return job(), math.nan
+    result = job()
+    return result, float(max(_resident("VmHWM") - before, 0))
+
+
+_RESET = Path("/proc/self/clear_refs")
+
+
+def _resident(field: str) -> int:
+    """``VmRSS``, the resident memory of this process, or ``VmHWM``, its peak: bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, amount = line.partition(":")
+        if name == field:
+            return 1024 * int(amount.split()[0])
+    raise OSError(f"the system does not tell {field}")
+
+
+# ---- what it comes to --------------------------------------------------------------------------------------
+
+
+def machine(device: torch.device | str = "cpu") -> str:
+    """Processor, or accelerator, and how many threads were used, in words."""
+    place = torch.device(device)
+    if place.type == "cuda":
+        return torch.cuda.get_device_name(place)
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    return (
+        f"{processor()}, {cores} core{'s' if cores > 1 else ''}, {threads} thread{'s' if threads > 1 else ''} of torch"
+    )
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def money(seconds: float, price_per_hour: float | None) -> float:
+    """What so many seconds cost on a machine of a price an hour, in its currency; NaN where no price is given.
+
+    Raises:
+        LgcaError: a negative price.
+    """
+    if price_per_hour is None:
+        return math.nan
+    if price_per_hour < 0:
+        raise LgcaError(f"a price an hour cannot be negative, got {price_per_hour}")
+    return seconds / 3600 * price_per_hour
+
+
+def thousand(frame: pd.DataFrame, n: int, price_per_hour: float | None = None) -> pd.DataFrame:
+    """Seconds and money for 1000 pictures, from what :func:`with_crops` measured at N.
+
+    Columns: ``what``, ``passes``, ``seconds``, ``fastest``, ``slowest``, ``money``.
+    """
+    rows = frame[frame["value"] == n]
+    if rows.empty:
+        raise LgcaError(f"nothing was timed with N = {n}: it was with {sorted(set(frame['value']))}")
+    # A millisecond a picture is a second a thousand.
+    told = rows[["what", "passes", "ms", "fastest", "slowest"]].rename(columns={"ms": "seconds"}).reset_index(drop=True)
+    return told.assign(money=[money(seconds, price_per_hour) for seconds in told["seconds"]])

@@ -3,20 +3,27 @@
 import math
 from fractions import Fraction
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_encoder import mean_colour, noise, stub
+from stub_encoder import mean_colour, noise, rich, stub
 
+from lgca_core import complexity, load_encoder
+from lgca_core.classifier import class_matrix, logits
 from lgca_core.complexity import (
     against_bound,
+    architecture,
+    double_sum,
     grid,
     passes,
     passes_bound,
     time_per_image,
     time_table,
     visual_flops,
+    vit_flops,
+    vit_flops_counted,
 )
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
@@ -99,3 +106,134 @@ def test_the_looks_take_turns():
 def test_timing_nothing_is_refused():
     with pytest.raises(LgcaError, match="got 0 and 5"):
         time_per_image(WCA(), stub(), [])
+
+
+# Operations
+
+
+@pytest.mark.parametrize("name", ["aviary", "ViT-B-32-quickgelu", "ViT-B-16-quickgelu:openai"])
+def test_the_closed_formula_counts_what_torch_counts(name):
+    assert vit_flops(architecture(name)) == vit_flops_counted(architecture(name))
+
+
+def test_what_runs_is_what_the_formula_says():
+    assert visual_flops(load_encoder("aviary", device="cpu")) == vit_flops(architecture("aviary"))
+
+
+def test_the_formula_knows_its_limits():
+    with pytest.raises(LgcaError, match="plain ViT"):
+        vit_flops(architecture("RN50-quickgelu"))
+    with pytest.raises(LgcaError, match="no architecture 'ViT-B-33'"):
+        architecture("ViT-B-33:openai")
+
+
+def test_operations_of_scoring_by_hand():
+    # 2 crops, 3 classes of 5 sentences, width 7: 30 products of 7 multiplications and additions, weighed and added.
+    assert complexity.scoring_flops(2, 3, 5, 7) == (30 * (14 + 2), 2 * 2 * 7 + 2 * 3 * 7)
+
+
+# Growth
+
+
+def test_the_double_sum_is_the_factored_score():
+    encoder = rich()
+    prompts = [["a", "b"], ["c", "d"], ["e", "f"]]
+    anchors = ["x", "y", "z"]
+    t = encoder.encode_texts([one for of in prompts for one in of]).view(3, 2, -1)
+    v = torch.softmax(math.e**2 * (t * encoder.encode_texts(anchors)[:, None]).sum(-1), dim=-1)
+    k = torch.nn.functional.normalize(torch.randn(4, 12, generator=torch.Generator().manual_seed(1)), dim=-1)
+    w = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    factored = logits((w[:, None] * k).sum(0)[None], class_matrix(encoder, prompts, anchors=anchors, renormalise=False))
+    torch.testing.assert_close(double_sum(k, w, t, v), factored[0], atol=1e-6, rtol=0)
+
+
+@pytest.fixture
+def second_a_pass(monkeypatch):
+    """An encoder that takes a second a crop, and a clock that shows it."""
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+
+    def image(pixels):
+        clock[0] += len(pixels)
+        return mean_colour(pixels)
+
+    return stub(image)
+
+
+def test_growth_is_that_of_the_passes(second_a_pass):
+    pictures = [noise(300, 400, seed) for seed in (1, 2, 3)]
+    crops = complexity.with_crops(second_a_pass, pictures[:1], [6, 12], repeats=1)
+    assert crops.what.tolist() == ["WCA", "LGCA, equal crops", "LGCA, equal passes"] * 2
+    equal = [LGCA().at_passes(budget).passes() for budget in (7, 13)]
+    assert crops.passes.tolist() == [7, passes(6, 3, 0.5), equal[0], 13, passes(12, 3, 0.5), equal[1]]
+    assert crops.ms.tolist() == [1000.0 * n for n in crops.counted]
+    steps = complexity.with_steps(second_a_pass, pictures[:1], [0, 2], n=4, repeats=1)
+    assert steps.ms.tolist() == [5000.0, 8000.0]
+    together = complexity.with_pictures(second_a_pass, pictures, [1, 3], n=2, repeats=1)
+    assert together.ms.tolist() == [3000.0, 1000.0 * passes(2, 3, 0.5), 9000.0, 3000.0 * passes(2, 3, 0.5)]
+    with pytest.raises(LgcaError, match="4 pictures are to be looked at together, but only 3"):
+        complexity.with_pictures(second_a_pass, pictures, [4])
+
+
+@pytest.mark.parametrize("symbol", ["P", "C"])
+def test_growth_with_texts_has_three_things_at_each_value(symbol):
+    table = complexity.with_texts(symbol, [2, 4], width=8, fixed=3, n=5, repeats=2)
+    assert table.what.tolist() == ["class matrix", "score, double sum", "score, factored"] * 2
+    assert table.value.tolist() == [2] * 3 + [4] * 3 and set(table.symbol) == {symbol}
+    assert (table.fastest <= table.ms).all() and (table.ms <= table.slowest).all() and (table.ms > 0).all()
+    with pytest.raises(LgcaError, match="not 'D'"):
+        complexity.with_texts("D", [1], width=8, fixed=3)
+
+
+def test_fitted_powers_are_those_of_the_curve():
+    value = pd.Series([0, 1, 2, 4, 8])
+    square = pd.DataFrame({"what": "class matrix", "symbol": "P", "value": value, "ms": 3.0 * value**2})
+    flat = pd.DataFrame({"what": "LGCA", "symbol": "T", "value": value, "ms": 5.0})
+    fitted = complexity.exponents([square, flat]).set_index("symbol")
+    assert fitted.exponent.to_dict() == pytest.approx({"P": 2, "T": 0})
+    assert fitted.error["P"] == pytest.approx(0, abs=1e-9)
+    assert fitted.expected.to_dict() == {"P": "1", "T": "towards 0"}
+
+
+# Memory and money
+
+
+def test_memory_that_a_job_takes_is_seen_and_what_it_frees_is_seen_again():
+    for _ in range(2):
+        result, grown = complexity.peak_growth(lambda: bytearray(b"x" * 50_000_000)[:1])
+        assert result == b"x"
+        assert math.isnan(grown) or 45e6 < grown < 250e6
+    _, little = complexity.peak_growth(lambda: None)
+    assert math.isnan(little) or little < 5e6
+
+
+def test_memory_elsewhere_is_not_known(monkeypatch, tmp_path):
+    monkeypatch.setattr(complexity, "_RESET", tmp_path / "absent" / "clear_refs")
+    result, grown = complexity.peak_growth(lambda: 7)
+    assert result == 7 and math.isnan(grown)
+
+
+def test_memory_table_says_what_must_be_held(tmp_path):
+    paths = [tmp_path / f"{seed}.png" for seed in range(2)]
+    for seed, path in enumerate(paths):
+        noise(30, 40, seed).save(path)
+    table = complexity.memory_table(rich(), paths, "B", [1, 2], fixed=5)
+    assert table.passes.tolist() == [6, 12]
+    assert table.held.tolist() == [3 * 1200 + 4 * 12 * 6, 2 * (3 * 1200 + 4 * 12 * 6)]
+    assert complexity.memory_table(rich(), paths, "N", [1, 3], fixed=2).passes.tolist() == [4, 8]
+    with pytest.raises(LgcaError, match="3 pictures are to be looked at, but only 2"):
+        complexity.memory_table(rich(), paths, "B", [3], fixed=1)
+    with pytest.raises(LgcaError, match="not 'T'"):
+        complexity.memory_table(rich(), paths, "T", [3], fixed=1)
+
+
+def test_a_thousand_pictures_take_as_many_seconds_as_one_takes_milliseconds(second_a_pass):
+    crops = complexity.with_crops(second_a_pass, [noise(300, 400)], [6], repeats=1)
+    told = complexity.thousand(crops, 6, price_per_hour=7.2)
+    assert told.seconds.tolist() == crops.ms.tolist()
+    assert told.money.tolist() == pytest.approx([seconds / 500 for seconds in told.seconds])
+    assert complexity.thousand(crops, 6).money.isna().all()
+    with pytest.raises(LgcaError, match="nothing was timed with N = 4"):
+        complexity.thousand(crops, 4)
+    with pytest.raises(LgcaError, match="cannot be negative"):
+        complexity.money(1, -1)
