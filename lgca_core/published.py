@@ -71,6 +71,9 @@ ARCHIVES: dict[str, str] = {
 }
 """sha256 of the archive that OpenAI published, by which an encoder loaded from a file of any name is known."""
 
+TERMS = "MIT: the LICENSE of github.com/openai/CLIP, whose code downloads these weights; it does not name the weights"
+"""Under which licence OpenAI's weights are."""
+
 METHODS: dict[str, str] = {
     "clip": "CLIP",
     "clip-e": "CLIP-E",

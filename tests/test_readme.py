@@ -1,12 +1,11 @@
 """What the README says about data sets and cost is what the code does."""
 
-import re
 from pathlib import Path
 
 import pytest
 from stub_encoder import noise, rich
 
-from lgca_core import datasets, evaluate
+from lgca_core import datasets, evaluate, reproduction
 from lgca_core.catalogue import SOURCES
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.methods import METHODS
@@ -14,19 +13,16 @@ from lgca_core.store import Store
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PASSES, STORED = (
-    int(number.replace(",", ""))
-    for number in re.search(r"\(([\d,]+) passes and ([\d,]+) stored crops a picture", README).groups()
-)
-CROP = 512 * 2 + 4 * 4  # bytes: features in float16, a box in int32
+PASSES, STORED = reproduction.PASSES_OF_ALL, reproduction.STORED_OF_ALL
+COSTS = reproduction.full().set_index("dataset")
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_table_of_costs(name):
-    source = SOURCES[name]
-    passes, features = source.images * PASSES, source.images * STORED * CROP
-    cells = [f"`{name}`", f"{source.images:,}", source.download, f"{passes / 1e6:.1f} M", f"{features / 1e9:.0f} GB"]
-    assert f"| {' | '.join([*cells, source.licence])} |" in README.splitlines()
+    row = COSTS.loc[name]
+    cells = [f"`{name}`", f"{row.pictures:,}", row.download, f"{row.passes / 1e6:.1f} M", f"{row.bytes / 1e9:.0f} GB"]
+    assert f"| {' | '.join([*cells, SOURCES[name].licence])} |" in README.splitlines()
+    assert f"({PASSES:,} passes and {STORED:,} stored crops a picture" in README
 
 
 def test_the_passes_of_a_picture(tmp_path):

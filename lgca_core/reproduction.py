@@ -1,0 +1,180 @@
+"""What it took, and what it would take, to run everything again: passes, seconds, bytes, hours (floor 4).
+
+What was run is read from records. What was not is told by formula as far as one goes, in passes and bytes; hours on a
+machine are passes divided by what a record measured on such a machine, and unknown (NaN) where there is none.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lgca_core import results
+from lgca_core.catalogue import SOURCES
+from lgca_core.complexity import money
+from lgca_core.errors import LgcaError
+from lgca_core.published import encoder_name
+from lgca_core.results import Record
+
+PAGES: dict[str, tuple[str, ...]] = {
+    "figure2": ("aviary",),
+    "table1": ("aviary",),
+    "table2": ("aviary", "aviary-night", "aviary-sketch", "aviary-clutter"),
+    "table3": ("aviary-ablation",),
+    "figure3": ("aviary-crops",),
+    "figure4": ("aviary-settings",),
+    "figure5": ("aviary", "aviary-ranges"),
+    "released": ("aviary", "aviary-ranges", "aviary-released"),
+    "significance": ("aviary", "aviary-night", "aviary-sketch", "aviary-clutter", "aviary-ablation"),
+}
+"""Which records of the embedded world each page of results reads, as the graph has it."""
+
+FULL: dict[str, str] = {
+    "table1": "make reproduce DATASETS=pets,dtd",
+    "table2": "make reproduce DATASETS=imagenet,imagenet-v2,imagenet-r,imagenet-sketch,imagenet-a",
+    "table3": "make reproduce DATASETS=pets SWEEPS=ablation",
+    "figure3": "make reproduce DATASETS=pets SWEEPS=crops",
+    "figure4": "make reproduce DATASETS=pets SWEEPS=settings",
+    "figure5": "make reproduce DATASETS=pets SWEEPS=ranges",
+    "released": "make reproduce DATASETS=pets SWEEPS=ranges,released",
+}
+"""How each page gets records of real data sets; any of `lgca datasets` may stand for those named."""
+
+PASSES_OF_ALL = 1020
+STORED_OF_ALL = 1155
+"""Encoder passes and stored crops a picture of all methods together, 60 crops, five seeds, no crop encoded twice: on a
+picture of usual size. Counted, not computed, since boxes that coincide are shared; a test counts them again."""
+
+
+def crop_bytes(width: int) -> int:
+    """Of a stored crop: its vector in float16, its box in four int32."""
+    return 2 * width + 4 * 4
+
+
+def records_in(folder: Path | str) -> dict[str, Record]:
+    """The records of a folder by their place in it, such as ``aviary`` or ``aviary-crops``; none where no folder is.
+
+    Raises:
+        LgcaError: a record that is damaged.
+    """
+    if not Path(folder).is_dir():
+        return {}
+    return {place.relative_to(folder).as_posix(): results.load(place)[0] for place in results.find(folder)}
+
+
+def rate(record: Record) -> float:
+    """Encoder passes a second of a whole evaluation, scoring and reading included; NaN where nothing was encoded.
+
+    Of a record whose crops were in the store in part this is less than the machine can do.
+    """
+    return record.image_passes / record.seconds if record.image_passes else math.nan
+
+
+def evaluations(records: Mapping[str, Record], price_per_hour: float | None = None) -> pd.DataFrame:
+    """What each record took: a row a record, in the order given.
+
+    Columns: ``record``; ``pictures``; ``runs`` (methods and seeds); ``alone``, the passes that they would take one by
+    one; ``passes``, what was encoded in that evaluation (crops that methods share once, crops of the store not at all);
+    ``seconds``; ``rate`` (passes a second, NaN where none was); ``memory`` (peak bytes of the process); ``money``.
+    """
+    columns = ["record", "pictures", "runs", "alone", "passes", "seconds", "rate", "memory", "money"]
+    rows = [
+        (
+            name,
+            record.dataset.count,
+            len(record.runs),
+            round(sum(run.passes_per_image * run.total for run in record.runs)),
+            record.image_passes,
+            record.seconds,
+            rate(record),
+            record.peak_memory,
+            money(record.seconds, price_per_hour),
+        )
+        for name, record in records.items()
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pages(records: Mapping[str, Record], reads: Mapping[str, Sequence[str]] = PAGES) -> pd.DataFrame:
+    """What the records behind each page took: page, records (names), passes, seconds; NaN where one is missing.
+
+    Records that several pages read are counted for each.
+    """
+    rows = []
+    for page, names in reads.items():
+        own = [records[name] for name in names if name in records]
+        whole = len(own) == len(names)
+        rows.append(
+            {
+                "page": page,
+                "records": ", ".join(names),
+                "passes": float(sum(record.image_passes for record in own)) if whole else math.nan,
+                "seconds": sum(record.seconds for record in own) if whole else math.nan,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def machines(records: Mapping[str, Record]) -> pd.DataFrame:
+    """On what the records were made: device, encoder, records (how many), rate (the highest; NaN where none is known).
+
+    The highest, because a store that held crops, or other work on the machine, can only lower what a record shows.
+    """
+    rows = [
+        {"device": record.device, "encoder": encoder_name(record.encoder), "record": name, "rate": rate(record)}
+        for name, record in records.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["device", "encoder", "record", "rate"])
+    grouped = frame.groupby(["device", "encoder"], sort=False, as_index=False)
+    return grouped.agg(records=("record", "count"), rate=("rate", "max"))
+
+
+def full(
+    passes_a_picture: int = PASSES_OF_ALL,
+    stored_a_picture: int = STORED_OF_ALL,
+    *,
+    width: int = 512,
+    passes_per_second: float = math.nan,
+    price_per_hour: float | None = None,
+) -> pd.DataFrame:
+    """What each published data set would take: a row each, by formula.
+
+    Columns: ``dataset``; ``pictures``; ``download`` (as rounded in the table); ``passes``; ``bytes`` of features in the
+    store; ``hours`` and ``money``, NaN where no rate, or no price, is known.
+
+    Args:
+        passes_a_picture, stored_a_picture: of what is to be run; all methods and five seeds by default.
+        width: of a vector. passes_per_second: measured, see :func:`rate`.
+
+    Raises:
+        LgcaError: a rate that is not above zero.
+    """
+    if passes_per_second <= 0:
+        raise LgcaError(f"passes a second must be above zero, got {passes_per_second}")
+    rows = []
+    for name, source in SOURCES.items():
+        passes = source.images * passes_a_picture
+        hours = passes / passes_per_second / 3600
+        rows.append(
+            {
+                "dataset": name,
+                "pictures": source.images,
+                "download": source.download,
+                "passes": passes,
+                "bytes": source.images * stored_a_picture * crop_bytes(width),
+                "hours": hours,
+                "money": money(3600 * hours, price_per_hour),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def rate_of(records: Mapping[str, Record], encoder: str) -> float:
+    """Passes a second of an encoder on a GPU, the highest that a record shows; NaN where there is none."""
+    found = [
+        rate(record)
+        for record in records.values()
+        if encoder_name(record.encoder) == encoder and record.device.startswith("cuda")
+    ]
+    return float(pd.Series(found, dtype=float).max())

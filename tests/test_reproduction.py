@@ -1,0 +1,110 @@
+"""What it took and would take: read from records, computed by formula, unknown where nobody measured."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+from stub_encoder import noise, rich
+
+from lgca_core import datasets, evaluate, reproduction, results
+from lgca_core.catalogue import SOURCES
+from lgca_core.class_prompts import ClassPrompts
+from lgca_core.errors import LgcaError
+from lgca_core.pages import costs
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two pictures evaluated, as the record `tiny` in a folder."""
+    root = tmp_path_factory.mktemp("tiny")
+    for name in ("blue", "red"):
+        (root / "pictures" / name).mkdir(parents=True)
+        noise(60, 80, seed=len(name)).save(root / "pictures" / name / "1.png")
+    manifest = datasets.folder(root / "pictures", name="tiny")
+    said = ClassPrompts.by_name(manifest.classes, descriptions={name: [f"a {name} one"] for name in manifest.classes})
+    record, predictions = evaluate.evaluate(manifest, rich(), ["clip", "wca"], said, seeds=(0, 1))
+    results.save(record, predictions, root / "records" / "tiny")
+    return root / "records"
+
+
+def like(record, **changes):
+    return record.model_copy(update=changes)
+
+
+def test_records_are_found_by_their_place(made):
+    assert list(reproduction.records_in(made)) == ["tiny"]
+    assert reproduction.records_in(made / "nowhere") == {}
+
+
+def test_an_evaluation_is_told_as_its_record_measured_it(made):
+    record = like(reproduction.records_in(made)["tiny"], seconds=7200.0, image_passes=36)
+    [row] = reproduction.evaluations({"tiny": record}, price_per_hour=3).to_dict("records")
+    assert row["alone"] == 2 * (1 + 61 + 61) and row["passes"] == 36 and row["runs"] == 3 and row["pictures"] == 2
+    assert row["rate"] == 36 / 7200 and row["money"] == 6
+    [stored] = reproduction.evaluations({"tiny": like(record, image_passes=0)}).to_dict("records")
+    assert math.isnan(stored["rate"]) and math.isnan(stored["money"])
+    assert (
+        "not available"
+        in costs.evaluations(reproduction.evaluations({"t": like(record, image_passes=0)}), None).to_html()
+    )
+
+
+def test_without_records_the_tables_are_empty():
+    table = reproduction.evaluations({})
+    assert table.empty and costs.evaluations(table, None).to_html()
+    assert reproduction.machines({}).empty and costs.machines(reproduction.machines({})).to_html()
+
+
+def test_a_page_adds_up_its_records_and_is_unknown_without_one(made):
+    record = like(reproduction.records_in(made)["tiny"], seconds=10.0, image_passes=5)
+    table = reproduction.pages({"a": record, "b": record}, {"one": ("a",), "two": ("a", "b"), "three": ("a", "c")})
+    assert table.passes.tolist()[:2] == [5, 10] and table.seconds.tolist()[:2] == [10, 20]
+    assert table.loc[2, ["passes", "seconds"]].isna().all()
+
+
+def test_a_machine_is_as_fast_as_its_fastest_record(made):
+    record = reproduction.records_in(made)["tiny"]
+    slow, fast = like(record, seconds=10.0, image_passes=5), like(record, seconds=10.0, image_passes=50)
+    [row] = reproduction.machines({"a": slow, "b": fast, "c": like(record, image_passes=0)}).to_dict("records")
+    assert row["rate"] == 5 and row["records"] == 3
+
+
+def test_hours_want_a_record_on_a_gpu_of_that_encoder(made):
+    record = like(reproduction.records_in(made)["tiny"], seconds=10.0, image_passes=50)
+    assert math.isnan(reproduction.rate_of({"a": record}, record.encoder.name))
+    gpu = like(record, device="cuda:0: a GPU")
+    assert reproduction.rate_of({"a": record, "b": gpu}, record.encoder.name) == 5
+    assert math.isnan(reproduction.rate_of({"b": gpu}, "another"))
+    assert reproduction.full()["hours"].isna().all() and reproduction.full()["money"].isna().all()
+
+
+def test_the_full_runs_by_formula():
+    table = reproduction.full(61, 61, width=512, passes_per_second=1000, price_per_hour=2).set_index("dataset")
+    row = table.loc["pets"]
+    assert list(table.index) == list(SOURCES)
+    assert row.passes == 3669 * 61 and row.bytes == 3669 * 61 * 1040
+    assert row.hours == pytest.approx(3669 * 61 / 3.6e6) and row.money == pytest.approx(2 * row.hours)
+    with pytest.raises(LgcaError, match="above zero, got 0"):
+        reproduction.full(passes_per_second=0)
+
+
+def test_the_pages_read_the_records_that_the_graph_gives_them():
+    text = (ROOT / "Snakefile").read_text(encoding="utf-8")
+    names: dict = {"EMBEDDED": {}}
+    for variable in ("SHIFTS", "READERS"):
+        [assignment] = re.findall(rf"^{variable} = (?:\[.*?\]$|\{{.*?^\}})", text, flags=re.MULTILINE | re.DOTALL)
+        exec(assignment, names)
+    readers = {page: tuple(embedded) for page, (embedded, _) in names["READERS"].items()}
+    assert {page: readers.get(page) for page in reproduction.PAGES} == reproduction.PAGES
+    assert readers.keys() - reproduction.PAGES.keys() <= {"reproduce", "cards"}
+
+
+def test_every_page_has_a_name_and_every_command_names_what_there_is():
+    assert costs.PAGE_NAMES.keys() == reproduction.PAGES.keys()
+    assert reproduction.FULL.keys() <= reproduction.PAGES.keys()
+    for command in reproduction.FULL.values():
+        [named] = re.findall(r"DATASETS=(\S+)", command)
+        assert set(named.split(",")) <= SOURCES.keys()
