@@ -29,9 +29,7 @@ def growth(frames: Sequence[pd.DataFrame], ylabel: str = "milliseconds a picture
 
     Linear panels begin at zero on both axes, so that what is in proportion is a straight line through the corner.
     """
-    figure, axes = subplots(
-        1, len(frames), figsize=(max(5.6, 3.7 * len(frames)), 3.6), squeeze=False, layout="constrained"
-    )
+    figure, axes = subplots(len(frames), 1, figsize=(5.6, 0.5 + 3.1 * len(frames)), squeeze=False, layout="constrained")
     kinds = list(dict.fromkeys(what for frame in frames for what in frame["what"]))
     looks = dict(zip(kinds, zip(sns.color_palette(), MARKERS)))
     shown = {}
@@ -48,8 +46,7 @@ def growth(frames: Sequence[pd.DataFrame], ylabel: str = "milliseconds a picture
             ax.minorticks_off()
         else:
             ax.set(xlim=(0, None), ylim=(0, None))
-        ax.set_xlabel(AXES[frame["symbol"].iloc[0]])
-    axes[0, 0].set_ylabel(ylabel)
+        ax.set(xlabel=AXES[frame["symbol"].iloc[0]], ylabel=ylabel)
     if len(kinds) > 1:
         figure.legend(shown.values(), shown, loc="outside lower center", ncols=len(kinds), frameon=False)
     return figure

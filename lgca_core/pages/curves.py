@@ -1,4 +1,4 @@
-"""Curves: scores and margins by step, costs as they grow."""
+"""Curves: scores and margins by step."""
 
 from __future__ import annotations
 
@@ -71,14 +71,3 @@ def turning(chains: pd.DataFrame) -> pd.DataFrame:
         {"lineages that are": kind, "count": int(own.sum()), "share of all": own.mean()} for kind, own in kinds.items()
     ]
     return pd.DataFrame(rows)
-
-
-def growth(frame: pd.DataFrame, x: str, y: str, xlabel: str, ylabel: str, hue: str | None = None) -> Figure:
-    """Measured points with lines, from zero on both axes, for how a cost grows."""
-    figure, ax = subplots(figsize=(7, 3.4), layout="constrained")
-    marks = {"marker": "o"} if hue is None else {"markers": True}
-    sns.lineplot(frame, x=x, y=y, hue=hue, style=hue, dashes=False, ax=ax, **marks)
-    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, None), ylim=(0, None))
-    if hue is not None:
-        ax.legend(title=None, frameon=False)
-    return figure
