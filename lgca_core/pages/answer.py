@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 
 def gains(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """LGCA less WCA of each set of predictions, as `results.compare_each` has them, with ``cost`` and ``pictures``.
+    """LGCA less WCA of each set of predictions: columns of `results.compare_each`, ``cost``, and ``pictures``.
+
+    The last has WCA's accuracy in brackets: at chance there is nothing to compare.
 
     Args:
         predictions: what a row is called -> predictions that hold `wca`, `lgca` and `lgca-equal`.
     """
-    hits = {label: correctness(frame) for label, frame in predictions.items()}
+    found = {label: correctness(frame) for label, frame in predictions.items()}
+    hits = {f"{label} ({100 * of['wca'].mean():.1f} %)": of for label, of in found.items()}
     table = compare_each(hits, [(method, "wca") for method in LGCAS], key="pictures")
     ordered = table.sort_values("method", key=lambda column: column.map(LGCAS.index), kind="stable")
     return ordered.assign(cost=ordered["method"].map(name)).reset_index(drop=True)
