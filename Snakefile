@@ -17,6 +17,7 @@ from shlex import quote
 import yaml
 
 sys.path.insert(0, str(Path.cwd()))  # this checkout's core, wherever it is installed from
+import lgca_core
 from lgca_core.dependencies import files, of_notebook
 
 METHODS = ["clip", "clip-e", "waffle", "cupl", "wca", "lgca", "lgca-equal"]
@@ -91,7 +92,7 @@ for setting in config:
     if setting not in ["profile", *SETTINGS[PROFILE]]:
         known = ", ".join(SETTINGS[PROFILE])
         sys.exit(f"error: --config has no {setting!r} under the profile {PROFILE}: it has {known}")
-PARTS = number("parts", 2 if PROFILE == "embedded" else 1)
+PARTS = number("parts", 1)
 GPUS = number("gpus", 0, least=0)
 ENCODERS = chosen("encoders", "ViT-B-32-quickgelu:openai")
 DATASETS = chosen("datasets", "pets,dtd")
@@ -99,9 +100,10 @@ DATASETS = chosen("datasets", "pets,dtd")
 # One record each: name -> options of `lgca evaluate`; a list becomes "a,b,c". Those of the embedded world are always
 # there to be made: a page whose full records are missing shows them.
 BASE = {"n": 30, "device": "cpu", "store": "_build/store"}  # half the papers' crops, for two cores
+OUT_OF_DISTRIBUTION = ["imagenet", "imagenet-v2", "imagenet-r", "imagenet-sketch", "imagenet-a"]
 SHIFTS = ["aviary-night", "aviary-sketch", "aviary-clutter"]
 EMBEDDED = {
-    "aviary": {"dataset": "aviary", "method": METHODS, "seeds": 5, **BASE},
+    "aviary": {"dataset": "aviary", "method": METHODS, "seeds": 5, "workers": 2, **BASE},
     **{
         name: {"dataset": name, "method": ["clip", "cupl", "wca", "lgca", "lgca-equal"], "seeds": 1, **BASE}
         for name in SHIFTS
@@ -112,8 +114,8 @@ EMBEDDED = {
     },
 }
 FULL = {}
-# These wait for those, whose crops they look at again.
-AFTER = {f"aviary-{sweep}": "aviary" for sweep in ("ablation", "crops", "settings")}
+# The one that takes longest comes first, and has both cores; others look at its crops again, and run side by side.
+AFTER = {name: "aviary" for name in EMBEDDED if name != "aviary"}
 
 if PROFILE == "full":
     SEEDS, CROPS = number("seeds", 5), number("crops", 60)
@@ -141,7 +143,7 @@ if PROFILE == "full":
     }
 
 # An evaluation in parts takes that many jobs before its own.
-PARTED = dict.fromkeys(FULL, PARTS) if PROFILE == "full" else {"aviary": PARTS}
+PARTED = dict.fromkeys(FULL or EMBEDDED, PARTS)
 EVALUATIONS = EMBEDDED | FULL
 WANTED = [f"results/{name}/record.json" for name in FULL] or [f"_build/records/{name}/record.json" for name in EMBEDDED]
 
@@ -150,24 +152,22 @@ WANTED = [f"results/{name}/record.json" for name in FULL] or [f"_build/records/{
 READERS = {
     "figure2": (["aviary"], ["{}"]),
     "table1": (["aviary"], ["{}"]),
-    "table2": (
-        ["aviary", *SHIFTS],
-        ["imagenet", "imagenet-v2", "imagenet-r", "imagenet-sketch", "imagenet-a"],
-    ),
-    "table3": (["aviary-ablation"], ["{}-ablation"]),
+    "table2": (["aviary", *SHIFTS], OUT_OF_DISTRIBUTION),
+    "table3": (["aviary-ablation", "aviary-settings"], ["{}-ablation", "{}-settings"]),
     "figure3": (["aviary-crops"], ["{}-crops"]),
-    "figure4": (["aviary-settings"], ["{}-settings"]),
+    "figure4": (["aviary", "aviary-settings"], ["{}", "{}-settings"]),
     "figure5": (["aviary", "aviary-ranges"], ["{}", "{}-ranges"]),
     "released": (["aviary", "aviary-ranges", "aviary-released"], ["{}", "{}-ranges", "{}-released"]),
-    "significance": (["aviary", *SHIFTS, "aviary-ablation"], ["{}"]),
-    "reproduce": (list(EMBEDDED), []),
+    "significance": (["aviary", *SHIFTS, "aviary-ablation"], ["{}", "{}-ablation"]),
+    "reproduce": (list(EMBEDDED), None),  # the embedded ones, whatever the profile
+    "cards": (["aviary", *SHIFTS], None),
 }
 
 
 def records_of(notebook):
     """The records that a notebook reads: full ones where all that it needs are made or there, else the embedded."""
     embedded, full = READERS.get(notebook, ([], []))
-    if PROFILE == "full":
+    if PROFILE == "full" and full is not None:
         names = dict.fromkeys(pattern.format(slug(dataset)) for pattern in full for dataset in DATASETS)
         found = [f"results/{slug(ENCODERS[0])}/{name}/record.json" for name in names]
         if all(record in WANTED or Path(record).is_file() for record in found):
@@ -177,12 +177,14 @@ def records_of(notebook):
 
 def parameters_of(notebook):
     """What a notebook is run with, beside its own defaults."""
-    if PROFILE == "embedded":
+    if PROFILE == "embedded" or READERS.get(notebook, ([], []))[1] is None:
         return {}
     if any(record not in WANTED and record.startswith("_build") for record in records_of(notebook)):
         return {"wanted": "full"}
     if notebook == "table1":
         return PARAMETERS | {"methods": chosen("methods", ",".join(METHODS)), "seeds": SEEDS}
+    if notebook == "table2":
+        return PARAMETERS | {"datasets": OUT_OF_DISTRIBUTION}
     if notebook == "figure1" and "cub" in DATASETS:
         return PARAMETERS | {"datasets": ["cub"], "of_class": "Caspian Tern", "every": 1}  # the paper's own
     return PARAMETERS
@@ -290,7 +292,7 @@ rule evaluate:
     output:
         record="_build/records/{name}/record.json",
         predictions="_build/records/{name}/predictions.parquet",
-    threads: lambda wildcards: 2 if wildcards.name in FULL else 1
+    threads: lambda wildcards: 2 if wildcards.name in FULL else EVALUATIONS[wildcards.name].get("workers", 1)
     resources:
         gpu=lambda wildcards: min(GPUS, 1) if wildcards.name in FULL else 0,
     log:
@@ -365,6 +367,8 @@ rule config:
         "{PYTHON} -m lgca_core.publish config {input.base} {output} {params.repository}"
 
 
+# The page of names is made of docstrings.
+PUBLIC = core(files(f"lgca_core.{module}" for module in set(lgca_core.MODULES.values())))
 PAGES = [
     rules.config.output,
     rules.mathjax.output,
@@ -377,6 +381,7 @@ rule html:
     # From an empty folder: a page that left the table of contents must not linger in the site.
     input:
         PAGES,
+        PUBLIC,
     output:
         "_build/html/index.html",
     shell:
@@ -388,6 +393,7 @@ rule strict:
     # The same pages in a folder of their own, every warning an error.
     input:
         PAGES,
+        PUBLIC,
     output:
         touch("_build/strict/passed"),
     shell:

@@ -43,15 +43,16 @@ _HOME = {
     "views": ("Views",),
     "wca": ("WCA",),
 }
-_MODULE = {name: module for module, names in _HOME.items() for name in names}
+MODULES = {name: module for module, names in _HOME.items() for name in names}
+"""Every public name, and the module it lives in."""
 
-__all__ = sorted(_MODULE)
+__all__ = sorted(MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE:
+    if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
+    return getattr(import_module(f"{__name__}.{MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

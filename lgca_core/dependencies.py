@@ -11,7 +11,7 @@ from pathlib import Path
 import grimp
 import nbformat
 
-from lgca_core import _MODULE as HOMES
+import lgca_core
 from lgca_core.errors import LgcaError
 
 PACKAGE = Path(__file__).parent
@@ -73,7 +73,7 @@ def _imported(tree: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lgca_core":
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                if node.module == "lgca_core" and alias.name in HOMES:
-                    yield f"lgca_core.{HOMES[alias.name]}"
+                if node.module == "lgca_core" and alias.name in lgca_core.MODULES:
+                    yield f"lgca_core.{lgca_core.MODULES[alias.name]}"
                 else:
                     yield inner if inner in _graph().modules else node.module

@@ -38,7 +38,7 @@ def test_a_plate_shows_its_figure_and_hands_out_the_data():
 def test_a_plate_of_pictures_shows_pixels_and_without_data_hands_out_none():
     held = files(base.plate(drawn(), "fig", "alt", pixels=True).data)
     assert set(held) == {"shown", "fig.svg"}
-    assert Image.open(BytesIO(held["shown"])).format == "PNG"
+    assert Image.open(BytesIO(held["shown"])).format == "WEBP"
 
 
 def test_a_plate_is_the_same_every_time():

@@ -94,7 +94,7 @@ def test_the_full_runs_by_formula():
 def test_the_pages_read_the_records_that_the_graph_gives_them():
     text = (ROOT / "Snakefile").read_text(encoding="utf-8")
     names: dict = {"EMBEDDED": {}}
-    for variable in ("SHIFTS", "READERS"):
+    for variable in ("OUT_OF_DISTRIBUTION", "SHIFTS", "READERS"):
         [assignment] = re.findall(rf"^{variable} = (?:\[.*?\]$|\{{.*?^\}})", text, flags=re.MULTILINE | re.DOTALL)
         exec(assignment, names)
     readers = {page: tuple(embedded) for page, (embedded, _) in names["READERS"].items()}

@@ -106,10 +106,10 @@ def plate(figure: Figure, title: str, alt: str, data: pd.DataFrame | None = None
         title: what the downloaded files are called, such as "figure3".
         alt: the figure in words, for those who do not see it.
         data: what is drawn, in tidy form.
-        pixels: shown as PNG, for pictures; curves are shown as SVG.
+        pixels: shown as WebP, for pictures; curves are shown as SVG.
     """
     vector = _rendered(figure, "svg", metadata={"Date": None})
-    shown = _data_uri("image/png", _rendered(figure, "png", dpi=160)) if pixels else _data_uri("image/svg+xml", vector)
+    shown = _data_uri("image/webp", _pixels(figure)) if pixels else _data_uri("image/svg+xml", vector)
     files = {"svg": _data_uri("image/svg+xml", vector)}
     if data is not None:
         files["csv"] = _data_uri("text/csv", data.to_csv(index=False).encode())
@@ -128,6 +128,10 @@ def _rendered(figure: Figure, kind: str, **settings: Any) -> bytes:
     with plt.rc_context({"svg.hashsalt": "lgca"}):  # or its marks are named at random
         figure.savefig(buffer, format=kind, **settings)
     return buffer.getvalue()
+
+
+def _pixels(figure: Figure) -> bytes:
+    return _rendered(figure, "webp", dpi=160, pil_kwargs={"quality": 88, "method": 6})
 
 
 def _data_uri(kind: str, content: bytes) -> str:
