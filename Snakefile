@@ -377,6 +377,13 @@ PAGES = [
 ]
 
 
+onstart:
+    # A page that is no more, or has become another kind of file, must not linger beside the others.
+    for path in Path("_build/executed").glob("*.*"):
+        if path.is_file() and path.as_posix() not in PAGES:
+            path.unlink()
+
+
 rule html:
     # From an empty folder: a page that left the table of contents must not linger in the site.
     input:

@@ -108,11 +108,11 @@ def plate(figure: Figure, title: str, alt: str, data: pd.DataFrame | None = None
         data: what is drawn, in tidy form.
         pixels: shown as WebP, for pictures; curves are shown as SVG.
     """
-    vector = _rendered(figure, "svg", metadata={"Date": None})
+    vector = _rendered(figure, "svg", metadata={"Date": None}, dpi=72)  # of pictures in it
     shown = _data_uri("image/webp", _pixels(figure)) if pixels else _data_uri("image/svg+xml", vector)
     files = {"svg": _data_uri("image/svg+xml", vector)}
     if data is not None:
-        files["csv"] = _data_uri("text/csv", data.to_csv(index=False).encode())
+        files["csv"] = _data_uri("text/csv", data.to_csv(index=False, float_format="%.6g").encode())
     links = " ".join(
         f'<a download="{html.escape(title)}.{kind}" href="{uri}">{kind.upper()}</a>' for kind, uri in files.items()
     )
