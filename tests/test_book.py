@@ -95,3 +95,12 @@ def test_conda_installs_the_same_pins():
 
 def test_every_method_has_a_name_on_the_pages():
     assert base.NAMES.keys() == METHODS.keys()
+
+
+def test_every_rule_of_the_style_sheet_is_closed():
+    """A merge can lose a brace, and with it every rule that follows."""
+    depth = 0
+    for line in (BOOK / "_static" / "custom.css").read_text(encoding="utf-8").splitlines():
+        assert not (line.startswith("/*") and depth), line
+        depth += line.count("{") - line.count("}")
+    assert depth == 0
