@@ -44,6 +44,23 @@ def boxes_of(trace: Trace, picture: int) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def scores_of(
+    trace: Trace, picture: int, matrix: Tensor, classes: Sequence[str], label: int, rivals: int = 4
+) -> pd.DataFrame:
+    """Scores <u_t, z_c> of one picture's true class and of its strongest rivals in the end: a row a class and step.
+
+    Columns: ``class``, ``true`` (whether it is the true one), ``step``, ``score`` (cosine units).
+    """
+    total = trace.vector[picture] @ matrix.T  # (C,)
+    others = [c for c in total.argsort(descending=True).tolist() if c != label][:rivals]
+    rows = [
+        {"class": classes[c], "true": c == label, "step": t, "score": float(step.vector[picture] @ matrix[c])}
+        for c in [label, *others]
+        for t, step in enumerate(trace.steps)
+    ]
+    return pd.DataFrame(rows)
+
+
 def searched(manifest: Manifest, every: int, of_class: str | None = None) -> tuple[Item, ...]:
     """Every so-manieth picture of a data set, or of one of its classes.
 

@@ -27,6 +27,7 @@ from lgca_core.complexity import (
 )
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
+from lgca_core.pages import costs
 from lgca_core.wca import WCA
 
 
@@ -181,6 +182,8 @@ def test_growth_with_texts_has_three_things_at_each_value(symbol):
     assert table.what.tolist() == ["class matrix", "score, double sum", "score, factored"] * 2
     assert table.value.tolist() == [2] * 3 + [4] * 3 and set(table.symbol) == {symbol}
     assert (table.fastest <= table.ms).all() and (table.ms <= table.slowest).all() and (table.ms > 0).all()
+    [ax] = costs.growth([table], "milliseconds", logarithmic=True).axes
+    assert ax.get_xlabel() and len(ax.get_legend_handles_labels()[1]) in (0, 3)
     with pytest.raises(LgcaError, match="not 'D'"):
         complexity.with_texts("D", [1], width=8, fixed=3)
 

@@ -5,7 +5,6 @@ import re
 from itertools import pairwise
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,11 +13,10 @@ from stub_encoder import noise, patches, rich, stub
 from lgca_core import results
 from lgca_core.boxes import iou
 from lgca_core.classifier import class_matrix
-from lgca_core.complexity import exponents
 from lgca_core.datasets import folder
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
-from lgca_core.lineage import ancestors, boxes_of, lineages, most_misleading, searched
+from lgca_core.lineage import ancestors, boxes_of, lineages, most_misleading, scores_of, searched
 from lgca_core.pages import accuracy, curves, pictures
 from lgca_core.resample import open_picture
 from lgca_core.spread import cosine_spread
@@ -93,14 +91,6 @@ def test_the_spread_of_cosines_by_hand(manifest):
     assert plain.loc["crop and whole picture", "standard deviation"] < crops["standard deviation"]
 
 
-def test_an_exponent_is_found():
-    n = np.array([1.0, 2, 4, 8])
-    frame = pd.DataFrame({"n": np.tile(n, 2), "ms": np.concatenate([3 * n, 5 * n**2]), "method": ["a"] * 4 + ["b"] * 4})
-    fitted = exponents(frame, x="n", by="method").set_index("method")
-    assert fitted["exponent"].to_dict() == pytest.approx({"a": 1, "b": 2})
-    assert (fitted["r2"] > 0.999).all()
-
-
 # --- what pages say
 
 
@@ -172,23 +162,34 @@ def test_every_figure_draws(manifest):
     picture = open_picture(manifest.items[1].path)
     trace = LGCA(n=8, steps=2).trace(Views(encoder, [picture]), ["a"], 0)
     chains = lineages(manifest, manifest.items, encoder, LGCA(n=8, steps=2), matrix, seed=0)
-    counted = pd.DataFrame({"n": [1, 2], "ms": [1.0, 2.0], "method": ["a", "a"]})
     drawn = [
         pictures.as_seen(picture, 16),
         pictures.expansion(picture, trace),
         pictures.heaviest_and_lightest(picture, trace.steps[0], each=3),
         pictures.heaviest_lineage(picture, trace),
-        curves.scores_by_step(trace, matrix, manifest.classes, 1),
+        curves.scores_by_step(scores_of(trace, 0, matrix, manifest.classes, 1)),
         accuracy.accuracy(table(difference=0.0)),
         pictures.lineage(picture, most_misleading(chains), "red"),
         curves.margins_by_step(chains),
-        curves.growth(counted, "n", "ms", "N", "ms", hue="method"),
     ]
     for figure in drawn:
         assert all(ax.get_xlabel() or not ax.axison for ax in figure.axes)  # axes have names, pictures have none
     assert not plt.get_fignums()  # or a notebook would show each twice
     html = pictures.verdicts({"LGCA": trace.vector[0]}, matrix, manifest.classes, 1).to_html()
     assert "yes" in html or "no" in html
+
+
+def test_scores_by_step_add_up_to_the_score_in_the_end():
+    encoder, classes = rich(), ["wren", "tern", "swan", "rook"]
+    matrix = class_matrix(encoder, [[name] for name in classes])
+    trace = LGCA(n=8, steps=2).trace(Views(encoder, [noise(60, 80, 1), noise(70, 70, 2)]), ["a", "b"], 0)
+    frame = scores_of(trace, 1, matrix, classes, 2, rivals=2)
+    final = (trace.vector[1] @ matrix.T).tolist()
+    strongest = sorted((0, 1, 3), key=lambda c: -final[c])[:2]
+    assert list(frame["class"].unique()) == [classes[c] for c in (2, *strongest)]
+    assert set(frame.loc[frame["true"], "class"]) == {"swan"}
+    for name, mean in frame.groupby("class")["score"].mean().items():
+        assert mean == pytest.approx(final[classes.index(name)], abs=1e-6)  # lambda is uniform
 
 
 def test_pictures_are_searched_in_one_class_or_in_all(manifest):

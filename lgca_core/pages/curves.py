@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import seaborn as sns
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from lgca_core.pages.base import subplots
 
 if TYPE_CHECKING:
-    from lgca_core.lgca import Trace
+    pass
 
 
-def scores_by_step(trace: Trace, matrix: Tensor, classes: Sequence[str], label: int, rivals: int = 4) -> Figure:
-    """Score <u_t, z_c> of the true class and its strongest rivals at each step, for a trace's first picture."""
-    scores = torch.stack([step.vector[0] @ matrix.T for step in trace.steps])  # (T + 1, C)
-    total = trace.vector[0] @ matrix.T
-    others = [c for c in total.argsort(descending=True).tolist() if c != label][:rivals]
+def scores_by_step(scores: pd.DataFrame) -> Figure:
+    """`lineage.scores_of` of one picture: a line a class, the true one thicker."""
     figure, ax = subplots(figsize=(7, 3.8), layout="constrained")
-    for c, colour in zip([label, *others], sns.color_palette()):
-        own = c == label
+    for (label, own), colour in zip(scores.groupby("class", sort=False), sns.color_palette()):
+        true = bool(own["true"].iloc[0])
         mark: dict[str, Any] = (
-            {"linewidth": 3.2, "marker": "o"} if own else {"linewidth": 1.4, "marker": "s", "markersize": 4}
+            {"linewidth": 3.2, "marker": "o"} if true else {"linewidth": 1.4, "marker": "s", "markersize": 4}
         )
-        ax.plot(scores[:, c].cpu(), color=colour, label=f"{classes[c]} (true)" if own else classes[c], **mark)
-    ax.set_xticks(range(len(scores)))
+        ax.plot(own["step"], own["score"], color=colour, label=f"{label} (true)" if true else label, **mark)
+    ax.set_xticks(sorted(scores["step"].unique()))
     ax.set(xlabel="expansion step t", ylabel="score of the step (cosine units)")
     figure.legend(fontsize="small", loc="outside lower center", ncols=2, frameon=False)
     return figure
