@@ -2,6 +2,7 @@
 
 import base64
 import re
+from datetime import UTC, datetime
 from io import BytesIO, StringIO
 
 import pandas as pd
@@ -10,6 +11,7 @@ from stub_encoder import noise, stub
 
 from lgca_core import datasets
 from lgca_core.pages import base
+from lgca_core.results import Dataset, EncoderInfo, Record
 
 
 def files(html: str) -> dict[str, bytes]:
@@ -58,3 +60,20 @@ def test_a_badge_says_what_stands_in_for_what(tmp_path):
     assert "embedded world" in plain and "1 pictures in 1 classes" in plain and "instead" not in plain
     stand_in = base.badge("embedded", manifest, wanted="full", how="make <it>").data
     assert "no record on real CLIP" in stand_in and "<code>make &lt;it&gt;</code>" in stand_in
+
+
+def record(name: str, commit: str = "a" * 40) -> Record:
+    return Record.model_construct(
+        utc=datetime(2026, 1, 2, tzinfo=UTC),
+        commit=commit,
+        dirty=False,
+        dataset=Dataset.model_construct(name=name, count=7, classes=["wren"]),
+        encoder=EncoderInfo.model_construct(name="small", precision="float32"),
+    )
+
+
+def test_a_badge_tells_records_of_one_run_together():
+    said = base.badge("full", record("day"), record("night"), record("old", "b" * 40)).data
+    assert said.count("aaaaaaaaaa") == said.count("bbbbbbbbbb") == 1
+    assert said.index("<code>day</code>") < said.index("<code>night</code>") < said.index("bbbbbbbbbb")
+    assert said.count("7 pictures in 1 classes") == 3

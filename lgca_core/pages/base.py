@@ -21,7 +21,7 @@ from pandas.io.formats.style import Styler
 if TYPE_CHECKING:
     from lgca_core.datasets import Manifest
     from lgca_core.encoder import Encoder
-    from lgca_core.results import Record
+    from lgca_core.results import Dataset, Record
 
 NAMES = {
     "clip": "CLIP",
@@ -152,9 +152,19 @@ def badge(
             results that are not there.
         how: the command that would make them.
     """
-    told = "; ".join(dict.fromkeys(_told(source) for source in sources))
+    from lgca_core.results import Record
+
+    records: dict[str, list[str]] = {}  # those of one day, commit and encoder are told together
+    told = []
+    for source in sources:
+        if isinstance(source, Record):
+            records.setdefault(_made(source), []).append(_pictures(source.dataset, source.dataset.count))
+        else:
+            told.append(_told(source))
+    for made, sets in records.items():
+        told.append(f"{made}: {', '.join(dict.fromkeys(sets))}")
     label = f'<span class="profile profile-{profile}">{PROFILES[profile]}</span>'
-    said = f'<p class="built">{label} {told}.</p>'
+    said = f'<p class="built">{label} {"; ".join(told)}.</p>'
     if wanted not in (None, profile):
         said += (
             f'<p class="built instead">There is no record on {PROFILES[str(wanted)]} for this page yet, so it shows '
@@ -163,18 +173,20 @@ def badge(
     return HTML(said)
 
 
-def _told(source: Record | Manifest | Encoder) -> str:
+def _told(source: Manifest | Encoder) -> str:
     from lgca_core.datasets import Manifest
-    from lgca_core.encoder import Encoder
 
     if isinstance(source, Manifest):
-        return f"data set <code>{source.name}</code>, {len(source.items)} pictures in {len(source.classes)} classes"
-    if isinstance(source, Encoder):
-        return f"encoder <code>{source.name}</code>, {source.precision}, on {source.device.type}"
-    commit = "outside a checkout" if source.commit is None else f"commit <code>{source.commit[:10]}</code>"
-    changed = ", with changes not yet committed" if source.dirty else ""
-    return (
-        f"record of {source.utc:%Y-%m-%d} ({commit}{changed}): data set <code>{source.dataset.name}</code>, "
-        f"{source.dataset.count:,} pictures in {len(source.dataset.classes):,} classes; encoder "
-        f"<code>{source.encoder.name}</code>, {source.encoder.precision}"
-    )
+        return _pictures(source, len(source.items))
+    return f"encoder <code>{source.name}</code>, {source.precision}, on {source.device.type}"
+
+
+def _made(record: Record) -> str:
+    commit = "outside a checkout" if record.commit is None else f"commit <code>{record.commit[:10]}</code>"
+    changed = ", with changes not yet committed" if record.dirty else ""
+    encoder = f"encoder <code>{record.encoder.name}</code>, {record.encoder.precision}"
+    return f"evaluated {record.utc:%Y-%m-%d} ({commit}{changed}) with {encoder}"
+
+
+def _pictures(of: Manifest | Dataset, count: int) -> str:
+    return f"<code>{of.name}</code>, {count:,} pictures in {len(of.classes):,} classes"
