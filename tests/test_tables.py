@@ -281,7 +281,7 @@ def test_pictures_of_the_same_classes_and_a_word_on_what_is_not_here(tmp_path):
     assert [ax.get_title() for ax in figure.axes[:2]] == ["owl", "wren"]
     assert [ax.get_ylabel() for ax in figure.axes[::2]] == ["plain", "dark"]
     html = shifts.pictures([str(tmp_path / "plain"), "cub"]).data
-    assert "data:image/png" in html and html.endswith("not shown: cub.</p>")
+    assert "data:image/webp" in html and html.endswith("not shown: cub.</p>")
     assert shifts.pictures(["cub"]).data.startswith("<p>")
 
 
