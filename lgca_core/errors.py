@@ -1,4 +1,7 @@
-"""The one exception that a user's input can cause (floor 0)."""
+"""The one exception that a user's input can cause, and what a command line makes of it (floor 0)."""
+
+import sys
+from collections.abc import Callable
 
 
 class LgcaError(Exception):
@@ -8,3 +11,13 @@ class LgcaError(Exception):
     prints ``error: <sentence>`` on stderr and exits with status 2. A mistake in the code itself stays an ordinary
     Python exception, with its traceback.
     """
+
+
+def exit_status(command: Callable[[], None]) -> int:
+    """Run a command: 0, or 2 after ``error: <sentence>`` on stderr where it raises an :class:`LgcaError`."""
+    try:
+        command()
+    except LgcaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

@@ -23,7 +23,7 @@ from typing import Any
 
 import nbformat
 
-from lgca_core.errors import LgcaError
+from lgca_core.errors import LgcaError, exit_status
 
 # The kernel's own noise, silenced at its source: progress bars, the debugger's remark about frozen modules.
 QUIET = {
@@ -156,12 +156,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("target", type=Path)
     parser.add_argument("-p", dest="values", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     options = parser.parse_args(arguments)
-    try:
-        run(options.source, options.target, {name: _value(text) for name, text in options.values})
-    except LgcaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    values = {name: _value(text) for name, text in options.values}
+    return exit_status(lambda: run(options.source, options.target, values))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Without a repository the configuration is as it is, and the book has no launch b
 
 import argparse
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import nbformat
 import yaml
 from nbformat.v4 import new_code_cell
 
-from lgca_core.errors import LgcaError
+from lgca_core.errors import LgcaError, exit_status
 
 BRANCH = "notebooks"
 """Holds the executed notebooks, each with a cell that sets it up, and the records that they read."""
@@ -54,6 +53,18 @@ def launchable(notebook: nbformat.NotebookNode, repository: str) -> nbformat.Not
     return nbformat.from_dict(notebook | {"cells": [cell, *notebook.cells]})
 
 
+def _write_configuration(source: Path, target: Path, repository: str | None) -> None:
+    made = configuration(yaml.safe_load(source.read_text(encoding="utf-8")), repository)
+    target.write_text(yaml.safe_dump(made, sort_keys=False), encoding="utf-8")
+
+
+def _write_notebooks(source: Path, target: Path, repository: str | None) -> None:
+    if repository is None:
+        raise LgcaError("notebooks are published from a repository: give --repository")
+    for path in sorted(source.glob("*.ipynb")):
+        nbformat.write(launchable(nbformat.read(path, as_version=4), repository), target / path.name)
+
+
 def _checked(repository: str) -> str:
     address = repository.removesuffix("/").removesuffix(".git")
     if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", address):
@@ -69,21 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("target", type=Path, help="where to write it, or the folder for the notebooks")
     parser.add_argument("--repository", metavar="URL", help="of the book on GitHub")
     options = parser.parse_args(arguments)
-    try:
-        if options.what == "config":
-            base = yaml.safe_load(options.source.read_text(encoding="utf-8"))
-            made = configuration(base, options.repository)
-            options.target.write_text(yaml.safe_dump(made, sort_keys=False), encoding="utf-8")
-            return 0
-        if options.repository is None:
-            raise LgcaError("notebooks are published from a repository: give --repository")
-        for path in sorted(options.source.glob("*.ipynb")):
-            notebook = launchable(nbformat.read(path, as_version=4), options.repository)
-            nbformat.write(notebook, options.target / path.name)
-    except LgcaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    write = _write_configuration if options.what == "config" else _write_notebooks
+    return exit_status(lambda: write(options.source, options.target, options.repository))
 
 
 if __name__ == "__main__":

@@ -150,6 +150,18 @@ def test_sweeps_are_evaluated_after_what_they_share_crops_with(finished):
     assert "_build/records/a-b/pets/record.json" in needed["a-b/pets-crops"]
 
 
+def test_an_evaluation_that_others_wait_for_does_not_rerun_them(finished):
+    before = (finished / "Snakefile").read_text(encoding="utf-8")
+    changed = before.replace('"seeds": 5, "workers": 2', '"seeds": 4, "workers": 2')
+    assert changed != before
+    (finished / "Snakefile").write_text(changed, encoding="utf-8")
+    try:
+        jobs = [job.fields["wildcards"] for job in plan(finished, CHOICE) if job.rule == "evaluate"]
+    finally:
+        (finished / "Snakefile").write_text(before, encoding="utf-8")
+    assert jobs == ["name=aviary"]
+
+
 def test_a_page_without_its_full_records_shows_the_embedded_world(planned):
     """Of the data sets that Table 2 is about none is asked for."""
     jobs = {job.fields["wildcards"]: job for job in planned if job.rule == "notebook"}
