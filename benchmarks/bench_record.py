@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from lgca_core import results
-from lgca_core.complexity import processor
 from lgca_core.errors import LgcaError
+from lgca_core.machine import processor
 
 
 def begin(benchmark: str, device: torch.device) -> dict[str, Any]:

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from lgca_core.boxes import draw_squares, expand, iou, whole
     from lgca_core.class_prompts import ClassPrompts, prompts_of_dataset
     from lgca_core.classifier import class_matrix, logits
-    from lgca_core.complexity import passes, passes_bound, time_per_image, visual_flops
+    from lgca_core.complexity import passes, passes_bound, time_per_image
     from lgca_core.datasets import DATASETS, Item, Manifest, folder, open_dataset
     from lgca_core.encoder import Encoder, list_encoders, load_encoder
     from lgca_core.errors import LgcaError
+    from lgca_core.flops import visual_flops
     from lgca_core.lgca import LGCA, Step, Trace
     from lgca_core.lineage import lineages, most_misleading
     from lgca_core.methods import METHODS, Method
@@ -29,10 +30,11 @@ _HOME = {
     "boxes": ("draw_squares", "expand", "iou", "whole"),
     "class_prompts": ("ClassPrompts", "prompts_of_dataset"),
     "classifier": ("class_matrix", "logits"),
-    "complexity": ("passes", "passes_bound", "time_per_image", "visual_flops"),
+    "complexity": ("passes", "passes_bound", "time_per_image"),
     "datasets": ("DATASETS", "Item", "Manifest", "folder", "open_dataset"),
     "encoder": ("Encoder", "list_encoders", "load_encoder"),
     "errors": ("LgcaError",),
+    "flops": ("visual_flops",),
     "lgca": ("LGCA", "Step", "Trace"),
     "lineage": ("lineages", "most_misleading"),
     "methods": ("METHODS", "Method"),

@@ -1,4 +1,4 @@
-"""What LGCA costs: the theorem's count and bound, counted passes and FLOPs, measured time and memory (floor 4).
+"""What LGCA costs: the theorem's count and bound, counted passes, measured time and memory (floor 4).
 
 Theorem (arXiv 2511.00419's claim, with its constant): LGCA with N first boxes, T expansions and 0 < rho < 1 runs
 
@@ -12,11 +12,7 @@ the repeats), ``fastest`` and ``slowest`` in milliseconds. All that is compared 
 busy for a while slows everything and not one thing; the first turn of each is not counted.
 """
 
-import ctypes
-import gc
 import math
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,14 +28,13 @@ import torch.nn.functional as F
 from PIL import Image
 from scipy.stats import linregress
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from lgca_core.classifier import class_matrix, logits
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA, exact_share
+from lgca_core.machine import money, peak_growth
 from lgca_core.resample import open_picture
-from lgca_core.towers import image_tower
 from lgca_core.views import Views
 from lgca_core.wca import WCA
 
@@ -60,104 +55,6 @@ def passes_bound(n: int, steps: int, rho: float) -> float:
         return math.inf
     # Exact until here: the nearest float to a number that is not below an integer is not below it either.
     return float(1 + n / (1 - exact_share(rho)) + steps)
-
-
-# ---- floating-point operations -----------------------------------------------------------------------------
-
-
-def visual_flops(encoder: Encoder) -> int:
-    """Floating-point operations of encoding one crop, a multiplication and an addition each counted as one.
-
-    Counted by ``torch.utils.flop_counter`` on what is run: matrix products, convolutions and attention.
-    """
-    crop = torch.zeros(1, 3, encoder.size, encoder.size, device=encoder.device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        encoder.image(crop)
-    return counter.get_total_flops()
-
-
-def architecture(encoder: str) -> dict[str, Any]:
-    """open_clip's configuration of the encoder that ``"aviary"``, ``"NAME:TAG"`` or ``"NAME"`` means; reads no weights.
-
-    Raises:
-        LgcaError: there is no such architecture.
-    """
-    import open_clip
-
-    from lgca_core.aviary import encoder as aviary
-
-    aviary.register()
-    name = encoder.partition(":")[0]
-    config = open_clip.get_model_config(aviary.MODEL_NAME if name == "aviary" else name)
-    if config is None:
-        raise LgcaError(f"there is no architecture {name!r}: lgca encoders lists them")
-    return config
-
-
-def vit_flops(config: Mapping[str, Any]) -> int:
-    """The same of a plain ViT by a closed formula, from its `architecture`.
-
-    Of an input of side S and patches of side p there are L = 1 + (S / p)^2 tokens of width W. Patches cost
-    ``6 (L - 1) p^2 W``; each of K blocks but the last ``24 L W^2 + 4 L^2 W`` (queries, keys, values and the way out
-    8 L W^2, attention 4 L^2 W, the MLP of four times the width 16 L W^2); of the last only the class token is read, so
-    it costs ``4 L W^2`` for keys and values and ``20 W^2 + 4 L W`` for that token; the projection to D ``2 W D``.
-
-    Raises:
-        LgcaError: the image tower is no plain ViT.
-    """
-    vision = config["vision_cfg"]
-    if not isinstance(vision.get("layers"), int) or "patch_size" not in vision or vision.get("mlp_ratio", 4.0) != 4.0:
-        raise LgcaError(
-            "the formula is for a plain ViT, whose MLPs are four times as wide: this image tower is another"
-        )
-    w, k, p = vision["width"], vision["layers"], vision["patch_size"]
-    patches = (vision.get("image_size", 224) // p) ** 2
-    tokens = 1 + patches
-    blocks = (k - 1) * (24 * tokens * w**2 + 4 * tokens**2 * w)
-    last = 4 * tokens * w**2 + 20 * w**2 + 4 * tokens * w
-    return 6 * patches * p**2 * w + blocks + last + 2 * w * config["embed_dim"]
-
-
-def vit_flops_counted(config: Mapping[str, Any]) -> int:
-    """As `visual_flops`, of a model that is built without weights: torch follows the shapes and computes nothing."""
-    from open_clip.model import CLIP
-
-    parts = {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
-    with torch.device("meta"):
-        model = CLIP(**parts, quick_gelu=config.get("quick_gelu", False)).eval()
-    side = config["vision_cfg"].get("image_size", 224)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        image_tower(model)(torch.empty(1, 3, side, side, device="meta"))
-    return counter.get_total_flops()
-
-
-def flops_table(encoders: Sequence[str]) -> pd.DataFrame:
-    """One row an encoder: encoder, tokens, layers, width, counted and formula (operations of one pass)."""
-    rows = []
-    for name in encoders:
-        config = architecture(name)
-        vision = config["vision_cfg"]
-        rows.append(
-            {
-                "encoder": name,
-                "tokens": 1 + (vision.get("image_size", 224) // vision["patch_size"]) ** 2,
-                "layers": vision["layers"],
-                "width": vision["width"],
-                "counted": vit_flops_counted(config),
-                "formula": vit_flops(config),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def scoring_flops(n: int, classes: int, sentences: int, width: int) -> tuple[int, int]:
-    """Of one picture: WCA's double sum, and the same factored (class vectors summed beforehand).
-
-    ``sum_i sum_j w_i v_cj <k_i, t_cj>`` takes N P C products of D numbers and weighs each;
-    ``< sum_i w_i k_i , z_c >`` takes N D to sum the crops and C D to compare.
-    """
-    products = n * classes * sentences
-    return products * (2 * width + 2), 2 * n * width + 2 * classes * width
 
 
 # ---- time --------------------------------------------------------------------------------------------------
@@ -497,77 +394,7 @@ def memory_table(
     return pd.DataFrame(rows)
 
 
-def peak_growth(job: Callable[[], Result], device: torch.device | str = "cpu") -> tuple[Result, float]:
-    """What a job returns, and by how many bytes memory was larger, at its largest, than before.
-
-    On a GPU the tensors on it. On a CPU the resident memory of this process: what was freed is handed back to the
-    system first, the system's record of the peak (``VmHWM``) is set back, and read again afterwards. Linux does that;
-    elsewhere the growth is NaN.
-    """
-    place = torch.device(device)
-    if place.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(place)
-        before = torch.cuda.memory_allocated(place)
-        result = job()
-        return result, float(torch.cuda.max_memory_allocated(place) - before)
-    gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        _RESET.write_text("5")
-        before = _resident("VmRSS")
-    except (OSError, AttributeError):
-        return job(), math.nan
-    result = job()
-    return result, float(max(_resident("VmHWM") - before, 0))
-
-
-_RESET = Path("/proc/self/clear_refs")
-
-
-def _resident(field: str) -> int:
-    """``VmRSS``, the resident memory of this process, or ``VmHWM``, its peak: bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        name, _, amount = line.partition(":")
-        if name == field:
-            return 1024 * int(amount.split()[0])
-    raise OSError(f"the system does not tell {field}")
-
-
 # ---- what it comes to --------------------------------------------------------------------------------------
-
-
-def machine(device: torch.device | str = "cpu") -> str:
-    """Processor, or accelerator, and how many threads were used, in words."""
-    place = torch.device(device)
-    if place.type == "cuda":
-        return torch.cuda.get_device_name(place)
-    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
-    return (
-        f"{processor()}, {cores} core{'s' if cores > 1 else ''}, {threads} thread{'s' if threads > 1 else ''} of torch"
-    )
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
-
-
-def money(seconds: float, price_per_hour: float | None) -> float:
-    """What so many seconds cost on a machine of a price an hour, in its currency; NaN where no price is given.
-
-    Raises:
-        LgcaError: a negative price.
-    """
-    if price_per_hour is None:
-        return math.nan
-    if price_per_hour < 0:
-        raise LgcaError(f"a price an hour cannot be negative, got {price_per_hour}")
-    return seconds / 3600 * price_per_hour
 
 
 def thousand(frame: pd.DataFrame, n: int, price_per_hour: float | None = None) -> pd.DataFrame:

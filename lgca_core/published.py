@@ -310,11 +310,8 @@ def _unlike(record: Record, method: str) -> str:
     if dataset.name not in PICTURES or method not in METHODS:
         return ""
     own = record.parameters.get("own_prompts")
-    if isinstance(own, list) and own:
-        from lgca_core import methods  # heavy, and seldom asked
-
-        if methods.METHODS[method].prompts in own:
-            return "was made with prompts of its own"
+    if isinstance(own, list) and any(run.method == method and run.config.get("prompts") in own for run in record.runs):
+        return "was made with prompts of its own"
     read, all_of_them = dataset.count - len(record.skipped), PICTURES[dataset.name]
     if read != all_of_them:
         return f"scored {read} pictures, not the split's {all_of_them}"

@@ -12,8 +12,8 @@ import pandas as pd
 
 from lgca_core import results
 from lgca_core.catalogue import SOURCES
-from lgca_core.complexity import money
 from lgca_core.errors import LgcaError
+from lgca_core.machine import money
 from lgca_core.published import encoder_name
 from lgca_core.results import Record
 

@@ -1,13 +1,14 @@
 """The page of cards: nothing of the tables is missing, and what is not known is said to be so."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from lgca_core import load_encoder
 from lgca_core.aviary import splits
 from lgca_core.catalogue import SOURCES
-from lgca_core.datasets import DATASETS
+from lgca_core.datasets import DATASETS, Manifest
 from lgca_core.pages import cards
 from lgca_core.prompt_files import FILES, FOLDERS
 from lgca_core.published import ARCHIVES, ENCODERS
@@ -15,8 +16,8 @@ from lgca_core.published import ARCHIVES, ENCODERS
 
 @pytest.fixture(scope="module")
 def page():
-    """The three lists of the page, without any record."""
-    lists = (cards.data_sets({}), cards.prompt_sets(None), cards.encoders(load_encoder("aviary", device="cpu")))
+    """The three lists of the page, without any manifest."""
+    lists = (cards.data_sets([]), cards.prompt_sets(), cards.encoders(load_encoder("aviary", device="cpu")))
     return "".join(cards.show(of).data for of in lists)
 
 
@@ -57,15 +58,12 @@ def test_a_card_says_what_is_special_and_what_is_not_known(page):
     distinct = re.findall(r'id="data-places365-distinct".*?</section>', page)[0]
     assert "distinct names" not in distinct.split("<dt>Classes</dt>")[1].split("<dt>")[0]
     assert SOURCES["places365-distinct"].note in distinct
-    assert page.count("no record of it is here") == len(DATASETS)
+    assert page.count("its pictures were not at hand") == len(DATASETS)
     cub = re.findall(r'id="data-cub".*?</section>', page)[0]
     assert "none stated" in cub
 
 
-def test_a_manifest_s_hash_comes_from_a_record_of_its_data_set():
-    class Known:
-        class dataset:
-            name, manifest_sha256 = "pets", "ab" * 32
-
-    told = cards.show(cards.data_sets({"whatever": Known})).data
-    assert told.count("ab" * 32) == 1 and "ab" * 32 in re.findall(r'id="data-pets".*?</section>', told)[0]
+def test_the_hash_of_a_manifest_stands_on_the_card_of_its_data_set():
+    manifest = Manifest("pets", "test", Path("pets"), ("cat", "dog"), ())
+    told = cards.show(cards.data_sets([manifest])).data
+    assert told.count(manifest.sha256) == 1 and manifest.sha256 in re.findall(r'id="data-pets".*?</section>', told)[0]

@@ -18,9 +18,9 @@ from open_clip import pretrained
 from open_clip.model import build_model_from_openai_state_dict
 from stub_encoder import mean_colour, stub
 
-from lgca_core.complexity import visual_flops
 from lgca_core.encoder import Encoder, list_encoders, load_encoder
 from lgca_core.errors import LgcaError
+from lgca_core.flops import visual_flops
 from lgca_core.towers import image_tower, text_tower
 
 CONFIG = {

@@ -47,7 +47,7 @@ def make(
     runs, frames = [], []
     for method, by_seed in correct.items():
         for seed, hits in enumerate(by_seed):
-            settings = config if config is not None else asdict(WCA())
+            settings = {"prompts": METHODS[method].prompts, **(asdict(WCA()) if config is None else config)}
             runs.append(
                 results.Run(method=method, seed=seed, config=settings, correct=hits, total=read, passes_per_image=61)
             )

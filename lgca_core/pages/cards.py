@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from IPython.display import HTML
 
-from lgca_core.complexity import architecture
-from lgca_core.datasets import DATASETS, Entry
+from lgca_core.datasets import DATASETS, Entry, Manifest
 from lgca_core.encoder import Encoder
 from lgca_core.fetch import Archive
+from lgca_core.flops import architecture
 from lgca_core.prompt_files import ALIASES, FILES, FOLDERS, LICENCE, PromptFile
+from lgca_core.prompts import digest
 from lgca_core.published import ARCHIVES, ENCODERS, TERMS
-from lgca_core.results import Record
 
 UNKNOWN = "not available"
 
@@ -50,10 +50,10 @@ def _card(card: Card) -> str:
 # ---- data sets ---------------------------------------------------------------------------------------------
 
 
-def data_sets(records: Mapping[str, Record]) -> list[Card]:
-    """A card for each data set of the table; `records`, by any name, know the manifests of what was evaluated."""
-    manifests = {record.dataset.name: record.dataset.manifest_sha256 for record in records.values()}
-    return [_data_set(name, entry, manifests.get(name)) for name, entry in DATASETS.items()]
+def data_sets(manifests: Iterable[Manifest]) -> list[Card]:
+    """A card for each data set of the table; the hash of a manifest is told of those that are given."""
+    hashes = {manifest.name: manifest.sha256 for manifest in manifests}
+    return [_data_set(name, entry, hashes.get(name)) for name, entry in DATASETS.items()]
 
 
 def _data_set(name: str, entry: Entry, manifest: str | None) -> Card:
@@ -84,7 +84,7 @@ def _data_set(name: str, entry: Entry, manifest: str | None) -> Card:
             ("Where from", "painted by this package (<code>lgca_core.aviary</code>) when it is first asked for")
         )
         rows.append(("Prompts", '<a href="#prompts-aviary">of the embedded world</a>'))
-    rows.append(("Manifest", _code(f"sha256:{manifest}") if manifest else f"{UNKNOWN}: no record of it is here"))
+    rows.append(("Manifest", _code(f"sha256:{manifest}") if manifest else f"{UNKNOWN}: its pictures were not at hand"))
     return Card(f"<code>{name}</code>", f"data-{name}", tuple(rows))
 
 
@@ -103,13 +103,13 @@ def _archive(archive: Archive) -> str:
 # ---- prompts -----------------------------------------------------------------------------------------------
 
 
-def prompt_sets(embedded: Record | None) -> list[Card]:
+def prompt_sets() -> list[Card]:
     """A card for each folder of the published prompts, with every file in it; then the embedded world's."""
     folders: dict[str, list[PromptFile]] = {}
     for file in FILES.values():
         folders.setdefault(file.path.split("/")[1], []).append(file)
     read = {folder for folder in FOLDERS.values()}
-    return [*(_prompt_set(folder, files, folder in read) for folder, files in folders.items()), _own_prompts(embedded)]
+    return [*(_prompt_set(folder, files, folder in read) for folder, files in folders.items()), _own_prompts()]
 
 
 def _prompt_set(folder: str, files: Sequence[PromptFile], read: bool) -> Card:
@@ -142,7 +142,7 @@ def _prompt_file(file: PromptFile, read: bool) -> str:
     )
 
 
-def _own_prompts(record: Record | None) -> Card:
+def _own_prompts() -> Card:
     from lgca_core.aviary import splits
 
     sentences = splits.descriptions()
@@ -152,10 +152,7 @@ def _own_prompts(record: Record | None) -> Card:
         ("Where from", "<code>lgca_core/aviary/language.py</code>, fixed with the species"),
         ("Licence", "MIT, as this package"),
         ("Sentences", f"{' or '.join(map(str, counts))} for each of {len(sentences)} classes of the test species"),
-        (
-            "Hash",
-            _code(f"sha256:{record.prompts_sha256}") + ", of all that was read for the record" if record else UNKNOWN,
-        ),
+        ("Hash", _code(f"sha256:{digest({'descriptions': list(sentences.values())})}")),
     )
     return Card("Prompts of the embedded world", "prompts-aviary", rows)
 

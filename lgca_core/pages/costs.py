@@ -96,7 +96,7 @@ def thousand(table: pd.DataFrame, price_per_hour: float | None) -> Styler:
 
 
 def operations(table: pd.DataFrame) -> Styler:
-    """`complexity.flops_table` as a page shows it, in GFLOP."""
+    """`flops.flops_table` as a page shows it, in GFLOP."""
     told = pd.DataFrame(
         {
             "encoder": table["encoder"],

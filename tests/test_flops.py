@@ -1,0 +1,35 @@
+"""FLOPs: what runs, against the formula and against counts by hand."""
+
+import pytest
+import torch
+from stub_encoder import stub
+
+from lgca_core import load_encoder
+from lgca_core.errors import LgcaError
+from lgca_core.flops import architecture, scoring_flops, visual_flops, vit_flops, vit_flops_counted
+
+
+def test_flops_of_a_matrix_product():
+    weight = torch.randn(3 * 16 * 16, 10)
+    assert visual_flops(stub(lambda x: x.flatten(1) @ weight)) == 2 * 3 * 16 * 16 * 10
+
+
+@pytest.mark.parametrize("name", ["aviary", "ViT-B-32-quickgelu", "ViT-B-16-quickgelu:openai"])
+def test_the_closed_formula_counts_what_torch_counts(name):
+    assert vit_flops(architecture(name)) == vit_flops_counted(architecture(name))
+
+
+def test_what_runs_is_what_the_formula_says():
+    assert visual_flops(load_encoder("aviary", device="cpu")) == vit_flops(architecture("aviary"))
+
+
+def test_the_formula_knows_its_limits():
+    with pytest.raises(LgcaError, match="plain ViT"):
+        vit_flops(architecture("RN50-quickgelu"))
+    with pytest.raises(LgcaError, match="no architecture 'ViT-B-33'"):
+        architecture("ViT-B-33:openai")
+
+
+def test_operations_of_scoring_by_hand():
+    # 2 crops, 3 classes of 5 sentences, width 7: 30 products of 7 multiplications and additions, weighed and added.
+    assert scoring_flops(2, 3, 5, 7) == (30 * (14 + 2), 2 * 2 * 7 + 2 * 3 * 7)

@@ -1,0 +1,35 @@
+"""What is told of the machine, and the memory that a job takes on it."""
+
+import math
+
+import pytest
+
+from lgca_core import machine
+from lgca_core.errors import LgcaError
+
+
+def test_memory_that_a_job_takes_is_seen_and_what_it_frees_is_seen_again():
+    for _ in range(2):
+        result, grown = machine.peak_growth(lambda: bytearray(b"x" * 50_000_000)[:1])
+        assert result == b"x"
+        assert math.isnan(grown) or 45e6 < grown < 250e6
+    _, little = machine.peak_growth(lambda: None)
+    assert math.isnan(little) or little < 5e6
+
+
+def test_memory_elsewhere_is_not_known(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "_RESET", tmp_path / "absent" / "clear_refs")
+    result, grown = machine.peak_growth(lambda: 7)
+    assert result == 7 and math.isnan(grown)
+
+
+def test_money_is_hours_times_a_price():
+    assert machine.money(7200, 1.5) == 3.0
+    assert math.isnan(machine.money(7200, None))
+    with pytest.raises(LgcaError, match="negative"):
+        machine.money(1, -1)
+
+
+def test_the_processor_has_a_name_and_is_told_with_its_threads():
+    assert machine.processor()
+    assert machine.described("cpu").startswith(machine.processor()) and "of torch" in machine.described("cpu")
