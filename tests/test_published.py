@@ -47,7 +47,10 @@ def make(
     runs, frames = [], []
     for method, by_seed in correct.items():
         for seed, hits in enumerate(by_seed):
-            settings = {"prompts": METHODS[method].prompts, **(asdict(WCA()) if config is None else config)}
+            settings = {
+                "prompts": METHODS.get(method, METHODS["clip"]).prompts,
+                **(asdict(WCA()) if config is None else config),
+            }
             runs.append(
                 results.Run(method=method, seed=seed, config=settings, correct=hits, total=read, passes_per_image=61)
             )
