@@ -25,7 +25,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.towers import image_tower, text_tower
 
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Activation = Literal["gelu", "quick_gelu"]
 
 OPEN_CLIP_PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -142,14 +142,17 @@ def load_encoder(
     safetensors, a state dict saved by torch (read with ``weights_only``), or OpenAI's TorchScript archive.
 
     Mean, deviation and input side come from open_clip's preprocessing configuration. ``batch_size`` defaults to
-    32 on a CPU and 512 on a GPU.
+    32 on a CPU and 512 on a GPU. ``precision="auto"`` is the fast one: float16 on a GPU, bfloat16 on a CPU that
+    multiplies matrices of it (AMX), else float32; the encoder's ``precision`` says which it was.
 
     Raises LgcaError for an unknown name or tag, a missing file, weights of another architecture or activation, a
     model that wants another resize than bicubic of the shorter side, no network, or no such device.
     """
     place = _device(device)
+    if precision == "auto":
+        precision = _fast_precision(place)
     if precision not in OPEN_CLIP_PRECISION:
-        raise LgcaError(f"precision must be one of {', '.join(OPEN_CLIP_PRECISION)}, got {precision!r}")
+        raise LgcaError(f"precision must be one of auto, {', '.join(OPEN_CLIP_PRECISION)}, got {precision!r}")
     with _quiet():
         name, source, label = _resolve(spec)
         config = _config(name)
@@ -216,6 +219,14 @@ def _device(device: str) -> torch.device:
     if device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())  # by number: threads have a current device of their own
+
+
+def _fast_precision(device: torch.device) -> Precision:
+    if device.type == "cuda":
+        return "float16"
+    # Without such units bfloat16 is no faster, or slower.
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return "bfloat16" if amx() else "float32"
 
 
 def _resolve(spec: str | None) -> tuple[str, str, str]:

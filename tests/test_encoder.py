@@ -387,6 +387,12 @@ def test_a_tag_s_weights_are_those_downloaded(monkeypatch, file, model, pixels):
     assert close(replaced, model, pixels)
 
 
+@pytest.mark.parametrize(("amx", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_the_fast_precision_of_a_processor_is_the_one_it_multiplies_in(monkeypatch, file, amx, precision):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert load_encoder(f"tiny-test-quickgelu:{file}", device="cpu", precision="auto").precision == precision
+
+
 def test_device_and_precision_are_checked(monkeypatch, file):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     spec = f"tiny-test-quickgelu:{file}"

@@ -40,8 +40,14 @@ EncoderSpec = Annotated[
 ]
 DeviceName = Literal["auto", "cpu", "cuda"]
 Device = Annotated[DeviceName, typer.Option(rich_help_panel="Encoder", help="Where the encoder runs.")]
-PrecisionName = Literal["float32", "bfloat16", "float16"]
-Precision = Annotated[PrecisionName, typer.Option(rich_help_panel="Encoder", help="Of the encoder.")]
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+Precision = Annotated[
+    PrecisionName,
+    typer.Option(
+        rich_help_panel="Encoder",
+        help="Of the encoder. auto is the fast one: float16 on a GPU, bfloat16 on a CPU with AMX, else float32.",
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option(min=1, rich_help_panel="Encoder", help="Crops or sentences a pass."),
