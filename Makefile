@@ -5,6 +5,8 @@
 #              (GPUS=, PARTS=, METHODS=, SEEDS=, CROPS=; SWEEPS=ablation,crops,settings,ranges,released for the pages
 #              beside Table 1; CLUSTER=profiles/slurm spreads it over a cluster)
 # make test    run the test suite (TESTS="tests/test_boxes.py -k edge": a part of it)
+# make bench   time files-to-logits beside the encoder alone and the peers' loop, class matrices, memory and growth,
+#              and write records to results/bench/
 # make lint    ruff, mypy, and the schema of the GitHub workflows
 # make lock    resolve requirements.lock anew from pyproject.toml (needs uv)
 # make clean   remove what `make book` built
@@ -31,7 +33,7 @@ CHOSEN = profile=full datasets=$(DATASETS) encoders=$(ENCODERS) gpus=$(GPUS) par
 	$(if $(SWEEPS),sweeps=$(SWEEPS)) $(if $(REPOSITORY),repository=$(REPOSITORY))
 ONCE := --nolock --rerun-incomplete --max-checksum-file-size 100000000
 
-.PHONY: book reproduce test lint lock clean setup
+.PHONY: book reproduce test bench lint lock clean setup
 
 book: $(READY)
 	@.venv/bin/snakemake book $(if $(STRICT),strict) --cores $(JOBS) --quiet all $(ONCE) \
@@ -47,6 +49,14 @@ reproduce: $(READY)
 
 test: $(READY)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+bench: $(READY)
+	@.venv/bin/lgca bench
+	@.venv/bin/lgca bench --precision auto
+	@.venv/bin/lgca bench --precision auto --encoder ViT-B-32-quickgelu $(if $(filter 0,$(GPUS)),--pictures 4 --repeats 3)
+	@.venv/bin/python benchmarks/class_matrix.py
+	@.venv/bin/python benchmarks/growth.py --precision auto
+	@.venv/bin/python benchmarks/store_memory.py
 
 lint: $(READY)
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

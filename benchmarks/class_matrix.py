@@ -20,24 +20,21 @@ record is written to ``results/bench/``.
 import argparse
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import bench_record
 import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
-from lgca_core.aviary.encoder import MODEL_NAME, WEIGHTS
+from lgca_core import bench_record
+from lgca_core.aviary.encoder import MODEL_NAME
+from lgca_core.bench import models
 from lgca_core.classifier import class_matrix
-from lgca_core.encoder import Encoder, load_encoder
 from lgca_core.errors import LgcaError
 from lgca_core.prompts import WORDS
 
@@ -55,27 +52,11 @@ def sentences(classes: int, mean: int, seed: int) -> Prompts:
         words = np.clip(rng.lognormal(np.log(14), 0.4), 4, 45).round().astype(int)
         return f"The {name}: {' '.join(rng.choice(WORDS, size=words))}."
 
-    made = [[sentence(name) for _ in range(n)] for name, n in zip(open_clip.IMAGENET_CLASSNAMES, counts)]
+    known = open_clip.IMAGENET_CLASSNAMES
+    names = [known[k % len(known)] + (f" {k // len(known) + 1}" if k >= len(known) else "") for k in range(classes)]
+    made = [[sentence(name) for _ in range(n)] for name, n in zip(names, counts)]
     assert len({text for of_class in made for text in of_class}) == classes * mean
     return made
-
-
-@contextmanager
-def encoders(name: str, device: Any) -> Iterator[tuple[Encoder, Any, Callable[[list[str]], Tensor]]]:
-    """Our encoder, open_clip's model with the same weights, and its tokenizer."""
-    with tempfile.TemporaryDirectory() as folder:
-        if name == "aviary":
-            encoder, file = load_encoder("aviary", device=device), WEIGHTS
-            name = MODEL_NAME
-        else:
-            if name not in open_clip.list_models():
-                raise LgcaError(f"open_clip has no architecture {name!r}: give one, without a tag, or aviary")
-            torch.manual_seed(0)
-            file = Path(folder) / "random.safetensors"
-            save_file(open_clip.create_model(name, load_weights=False).state_dict(), file)
-            encoder = load_encoder(f"{name}:{file}", device=device)
-        model = open_clip.create_model(name, pretrained=str(file), device=encoder.device).eval()
-    yield encoder, model, open_clip.get_tokenizer(name)
 
 
 def class_by_class(model: Any, tokenizer: Callable[[list[str]], Tensor], prompts: Prompts) -> Tensor:
@@ -115,7 +96,8 @@ def benchmark(
 ) -> dict[str, Any]:
     """One run: what was timed, on what, and the ratio."""
     prompts = sentences(classes, mean, seed)
-    with encoders(name, device) as (encoder, model, tokenizer):
+    with models(name, device) as (encoder, model):
+        tokenizer = open_clip.get_tokenizer(MODEL_NAME if name == "aviary" else name)
         if batch_size is not None:
             encoder.batch_size = batch_size
         arms: dict[str, Callable[[Prompts], Tensor]] = {

@@ -19,11 +19,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import bench_record
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lgca_core import bench_record
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.datasets import Item, Manifest
 from lgca_core.encoder import Encoder

@@ -148,7 +148,7 @@ def load_encoder(
     Raises LgcaError for an unknown name or tag, a missing file, weights of another architecture or activation, a
     model that wants another resize than bicubic of the shorter side, no network, or no such device.
     """
-    place = _device(device)
+    place = pick_device(device)
     if precision == "auto":
         precision = _fast_precision(place)
     if precision not in OPEN_CLIP_PRECISION:
@@ -211,7 +211,8 @@ def list_encoders() -> list[dict[str, str]]:
     return rows
 
 
-def _device(device: str) -> torch.device:
+def pick_device(device: str) -> torch.device:
+    """The device of a name; ``auto`` is a GPU where there is one. Raises LgcaError where there is no such device."""
     if device not in ("auto", "cpu", "cuda"):
         raise LgcaError(f"device must be one of auto, cpu, cuda, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():

@@ -28,21 +28,19 @@ from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.features import Reader, sentence_vectors
 from lgca_core.lgca import LGCA
+from lgca_core.looking import looked_at
 from lgca_core.methods import Scorer, Settings, Texts, check_methods, find, plain
 from lgca_core.plans import ahead
-from lgca_core.resample import RESIZE, open_picture
+from lgca_core.provenance import code_version, library_versions, utc_now
+from lgca_core.resample import RESIZE
 from lgca_core.results import (
     COLUMNS,
     Dataset,
     EncoderInfo,
     Record,
     Run,
-    code_version,
-    library_versions,
-    utc_now,
 )
 from lgca_core.store import Store
-from lgca_core.views import Views
 from lgca_core.wca import WCA
 
 Progress = Callable[[int, int], None]
@@ -372,9 +370,8 @@ def classify(
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise LgcaError(f"at least two different classes are needed, not {list(classes)}")
     [job], _ = _jobs(encoder, prompts, [method], [seed], Settings(wca or WCA(), lgca or LGCA()))
-    for path in pictures:
-        views = Views(encoder, [open_picture(path)])
-        scores, _ = job.answers(job.scorer.scores(views, [file_hash(path)]))  # (1, C)
+    for [at], views in looked_at(encoder, pictures, chunk=1):
+        scores, _ = job.answers(job.scorer.scores(views, [file_hash(pictures[at])]))  # (1, C)
         order = scores[0].argsort(descending=True, stable=True).tolist()
         yield [(classes[c], float(scores[0, c])) for c in order]
 

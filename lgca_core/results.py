@@ -9,11 +9,8 @@ import hashlib
 import math
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib import metadata
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -314,52 +311,6 @@ def _check(record: Record, predictions: pd.DataFrame) -> None:
         raise ValueError(f"labels and predictions must lie in 0..{last}, found {values.min()}..{values.max()}")
     if predictions.duplicated(["path", "method", "seed"]).any():
         raise ValueError("a picture occurs twice for one method and seed")
-
-
-# ---- provenance --------------------------------------------------------------------------------------------
-
-
-def code_version() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that this package runs from, and whether the package differs from it.
-
-    ``(None, None)`` when the package does not lie in a git checkout that tracks it, as when it is installed.
-    Dirty means that a file of the package itself is changed, deleted or new; notes and results do not count.
-    """
-    package = Path(__file__).resolve().parent
-
-    def git(*words: str) -> str | None:
-        try:
-            command = ["git", "-C", str(package), *words]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:  # a venv inside somebody's checkout
-        return None, None
-    commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ".")
-    if commit is None or status is None:
-        return None, None
-    return commit, bool(status)
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of what a result can depend on, by distribution name; absent ones are left out."""
-    import platform
-
-    names = ("lgca-core", "torch", "torchvision", "open_clip_torch", "numpy", "pillow", "pandas", "scipy")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def utc_now() -> datetime:
-    """The present moment, UTC, in whole seconds."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 # ---- statistics (algorithms, section 5) --------------------------------------------------------------------

@@ -1,16 +1,20 @@
 """The benchmarks run, compare like with like, and leave a record: at a size that takes seconds and proves no speed."""
 
+import dataclasses
 import json
 import statistics
 from pathlib import Path
 
-import bench_record
 import class_matrix as script
+import growth
 import open_clip
+import precision
 import pytest
 import store_memory
 import torch
 
+from lgca_core import bench_record, load_encoder, open_dataset
+from lgca_core.bench import models, paint
 from lgca_core.errors import LgcaError
 
 
@@ -61,7 +65,8 @@ def test_class_matrix(tiny, encoder, tmp_path, capsys):
 
 def test_the_peers_loop_pads_to_the_full_context(tiny):
     """Else it would be another benchmark than the one that is reported."""
-    with script.encoders(tiny, "cpu") as (_, model, tokenizer):
+    tokenizer = open_clip.get_tokenizer(tiny)
+    with models(tiny, "cpu") as (_, model):
         seen = []
 
         def tokens(texts):
@@ -134,3 +139,53 @@ def test_store_memory(tmp_path, capsys):
     assert record["store_bytes"] > 300 * 61 * 8 * 2
     assert record["beyond_bytes"] >= 0 < record["seconds"]
     assert str(file) in capsys.readouterr().out
+
+
+# ---- growth ------------------------------------------------------------------------------------------------
+
+
+def test_growth_times_every_axis_and_fits_it(tmp_path, capsys):
+    growth.main(["--most", "10", "--repeats", "1", "--device", "cpu", "--out", str(tmp_path)])
+    [file] = tmp_path.iterdir()
+    record = json.loads(file.read_text())
+    rows = {(row["symbol"], row["value"]): row["ms"] for row in record["rows"]}
+    assert {symbol for symbol, _ in rows} == {"B", "T", "C", "P"}  # the least N is 15
+    assert all(ms > 0 for ms in rows.values())
+    assert {fit["symbol"] for fit in record["fitted"]} == {"T", "P"}  # a power wants two points
+    assert str(file) in capsys.readouterr().out
+
+
+def test_the_crops_and_pictures_timed_are_those_of_the_axis(tmp_path):
+    encoder = load_encoder("aviary", device="cpu")
+    files = paint(tmp_path, 2)
+    for symbol, value, passes in (("B", 3, 3 * 11), ("N", 4, 8 * 5), ("T", 1, 8 * 91)):
+        before = encoder.image_passes
+        growth.run_of(symbol, value, encoder, files, 128)()
+        assert encoder.image_passes - before == pytest.approx(passes, rel=0.05)  # boxes may coincide
+    before = encoder.text_passes
+    growth.run_of("C", 7, encoder, files, 128)()
+    assert encoder.text_passes - before == 7 * growth.FIXED["P"]
+
+
+# ---- precision ---------------------------------------------------------------------------------------------
+
+
+def test_flips_are_predictions_that_differ(monkeypatch):
+    whole = open_dataset("aviary")
+    few = dataclasses.replace(whole, items=whole.items[::40])
+    right = precision.evaluate
+
+    def flipped(manifest, encoder, *words, **more):
+        record, predictions = right(manifest, encoder, *words, **more)
+        if encoder.precision == "bfloat16":
+            first = (predictions["method"] == "wca") & (predictions["path"] == predictions["path"].iloc[0])
+            predictions.loc[first, "prediction"] = 39 - predictions.loc[first, "prediction"]
+        return record, predictions
+
+    plain = precision.benchmark(few, "cpu", "bfloat16", 5)
+    monkeypatch.setattr(precision, "evaluate", flipped)
+    turned = precision.benchmark(few, "cpu", "bfloat16", 5)
+    more = turned["flips_per_10000"]["wca"] - plain["flips_per_10000"]["wca"]
+    assert abs(more) == pytest.approx(10_000 / len(few.items))
+    assert turned["flips_per_10000"]["cupl"] == plain["flips_per_10000"]["cupl"]
+    assert plain["precision"] == "bfloat16" and plain["seconds"].keys() == {"float32", "bfloat16"}

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from lgca_core import datasets
 from lgca_core.catalogue import SOURCES
-from lgca_core.cli import app, options
+from lgca_core.cli import options
+from lgca_core.cli.commands import app
 from lgca_core.errors import LgcaError
 
 # One folder of published prompt files a data set, as WCA has them under prompts/, each with its classes.json.

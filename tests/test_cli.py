@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from lgca_core import datasets, results
-from lgca_core.cli import app, options
+from lgca_core.cli import options
+from lgca_core.cli.commands import app
 from lgca_core.cli.output import report
 from lgca_core.errors import LgcaError
 from lgca_core.methods import METHODS

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from lgca_core import datasets, fetch
 from lgca_core.catalogue import SOURCES
-from lgca_core.cli import app
+from lgca_core.cli.commands import app
 from lgca_core.errors import LgcaError
 
 BODY = bytes(range(256)) * 40  # 10,240 bytes

@@ -21,7 +21,8 @@ from lgca_core import datasets, evaluate, methods, plans
 from lgca_core.boxes import draw_squares, expand, whole
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.classifier import class_matrix, logits
-from lgca_core.cli import app, options
+from lgca_core.cli import options
+from lgca_core.cli.commands import app
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
 from lgca_core.methods import METHODS, Method, Settings, Texts, bifta, check_methods, find, guided_cropping, lazsl

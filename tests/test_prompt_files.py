@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from lgca_core import catalogue, datasets, prompt_files
 from lgca_core.class_prompts import prompts_of_dataset
-from lgca_core.cli import app
+from lgca_core.cli.commands import app
 from lgca_core.errors import LgcaError
 from lgca_core.prompt_files import PromptFile, load
 

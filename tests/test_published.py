@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lgca_core import published, results
-from lgca_core.cli import app
+from lgca_core.cli.commands import app
 from lgca_core.errors import LgcaError
 from lgca_core.methods import METHODS
 from lgca_core.wca import WCA

@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import os
-import subprocess
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -190,40 +189,6 @@ def test_record_refuses_contradictions(hits):
     record, _ = make(hits)
     with pytest.raises(ValidationError, match="twice"):
         results.Record(**{**dict(record), "runs": [record.runs[0], record.runs[0]]})
-
-
-# ---- provenance --------------------------------------------------------------------------------------------
-
-
-def test_code_version_follows_git(tmp_path, monkeypatch):
-    package = tmp_path / "repo" / "pkg"
-    package.mkdir(parents=True)
-    (package / "results.py").write_text("1")
-    monkeypatch.setattr(results, "__file__", str(package / "results.py"))
-    assert results.code_version() == (None, None)
-
-    def git(*words):
-        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-        done = subprocess.run(["git", "-C", str(tmp_path / "repo"), *who, *words], check=True, capture_output=True)
-        return done.stdout.decode().strip()
-
-    git("init", "-q")
-    git("commit", "-qm", "zero", "--allow-empty")
-    assert results.code_version() == (None, None)  # in a checkout that does not track it
-    git("add", ".")
-    git("commit", "-qm", "one")
-    head = git("rev-parse", "HEAD")
-    assert results.code_version() == (head, False)
-    (tmp_path / "repo" / "notes.txt").write_text("not the package")
-    assert results.code_version() == (head, False)
-    (package / "new.py").write_text("2")
-    assert results.code_version() == (head, True)
-
-
-def test_library_versions_name_what_counts():
-    found = results.library_versions()
-    assert {"python", "torch", "open_clip_torch", "numpy", "pillow"} <= found.keys()
-    assert results.utc_now().utcoffset() == timedelta(0)
 
 
 # ---- statistics --------------------------------------------------------------------------------------------

@@ -731,7 +731,7 @@ def test_rm_by_the_beginning_of_a_name(filled):
 def test_rm_asks(filled):
     from typer.testing import CliRunner
 
-    from lgca_core.cli import app
+    from lgca_core.cli.commands import app
 
     before = files(filled)
     for answer in ("n\n", "\n"):

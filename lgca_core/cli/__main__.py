@@ -1,5 +1,5 @@
 """``python -m lgca_core.cli``: ``lgca`` where its script is not installed."""
 
-from lgca_core.cli.base import main
+from lgca_core.cli import main
 
 main()

@@ -33,11 +33,6 @@ class _Group(TyperGroup):
 app = typer.Typer(cls=_Group, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
 
 
-def main() -> None:
-    """Entry point of the ``lgca`` script."""
-    app()
-
-
 @app.callback(invoke_without_command=True)
 def _top(
     context: typer.Context,
@@ -49,7 +44,7 @@ def _top(
     birds that comes along: try `lgca evaluate --dataset aviary`.
     """
     if version:
-        from lgca_core.results import library_versions
+        from lgca_core.provenance import library_versions
 
         print("lgca", library_versions().get("lgca-core", "(not installed)"))
     elif context.invoked_subcommand is None:

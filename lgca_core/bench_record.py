@@ -3,22 +3,23 @@
 import json
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lgca_core import results
 from lgca_core.errors import LgcaError
 from lgca_core.machine import processor
+from lgca_core.provenance import code_version, library_versions, utc_now
 
 
 def begin(benchmark: str, device: torch.device) -> dict[str, Any]:
     """What ran, when, and on what the figures depend."""
-    commit, dirty = results.code_version()
+    commit, dirty = code_version()
     return {
         "benchmark": benchmark,
-        "utc": results.utc_now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "utc": utc_now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": commit,
         "dirty": dirty,
         "machine": {
@@ -28,7 +29,7 @@ def begin(benchmark: str, device: torch.device) -> dict[str, Any]:
             "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
             "system": f"{platform.system()} {platform.machine()}",
         },
-        "libraries": results.library_versions(),
+        "libraries": library_versions(),
     }
 
 
@@ -48,3 +49,24 @@ def write(record: dict[str, Any], folder: Path, of: str) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     return file
+
+
+def read_all(folder: Path) -> list[dict[str, Any]]:
+    """The records of a folder, oldest first; none where no folder is.
+
+    Raises LgcaError for a file that is no such record.
+    """
+    found = []
+    for file in folder.glob("*.json"):
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            found.append((record["utc"], file.name, record))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LgcaError(f"{file}: not the record of a benchmark ({type(error).__name__})") from error
+    return [record for _, _, record in sorted(found, key=lambda known: known[:2])]
+
+
+def newest(records: Sequence[Mapping[str, Any]], **wanted: str) -> Mapping[str, Any] | None:
+    """The last of `records`, oldest first, whose fields are as wanted; None where there is none."""
+    like = [record for record in records if all(record.get(field) == value for field, value in wanted.items())]
+    return like[-1] if like else None

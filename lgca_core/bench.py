@@ -1,0 +1,299 @@
+"""How near the way from files to logits comes to the encoder's own speed, beside what peers do (floor 4).
+
+Every ratio is of medians of one run on one machine, whose arms take turns: a machine that is busy for a while slows
+them all. The weights of an architecture of open_clip are random: no time depends on them. Axes: B pictures, N crops of
+a picture, C classes, P sentences a class, S input side, D width.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.functional import InterpolationMode, resized_crop
+
+from lgca_core import bench_record
+from lgca_core.aviary.encoder import MODEL_NAME, WEIGHTS
+from lgca_core.classifier import logits
+from lgca_core.encoder import OPEN_CLIP_PRECISION, Device, Encoder, Precision, load_encoder, pick_device
+from lgca_core.errors import LgcaError
+from lgca_core.lgca import LGCA
+from lgca_core.looking import looked_at
+from lgca_core.resample import crops, crops_int32, open_picture, picture_tensor
+from lgca_core.wca import WCA, cosine, weigh
+
+SIZE = (375, 500)
+"""Height and width of the pictures: ImageNet's most common."""
+
+SEED = 0
+AGREE = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 3e-3}
+"""How far a cosine of ours may be from the peers' in each precision; their attention adds up in another order."""
+
+Report = Callable[[str], None]
+
+
+# ---- what is encoded, and by what --------------------------------------------------------------------------
+
+
+def paint(folder: Path, count: int, seed: int = SEED) -> list[Path]:
+    """JPEG files of `SIZE` with shapes and grain, about as large as photographs are (100 kB)."""
+    height, width = SIZE
+    files = []
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float64)
+        pixels = smooth + rng.normal(0, 14, smooth.shape)
+        files.append(folder / f"{number:05d}.jpg")
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(files[-1], quality=90)
+    return files
+
+
+@contextmanager
+def models(name: str, device: Device, precision: Precision = "float32") -> Iterator[tuple[Encoder, Any]]:
+    """Our encoder, and open_clip's own model with the same weights: the embedded ones, or random ones.
+
+    Raises:
+        LgcaError: there is no such architecture.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        if name == "aviary":
+            encoder, file = load_encoder("aviary", device=device, precision=precision), WEIGHTS
+            name = MODEL_NAME
+        else:
+            if name not in open_clip.list_models():
+                raise LgcaError(f"open_clip has no architecture {name!r}: give one, without a tag, or aviary")
+            torch.manual_seed(0)
+            file = Path(folder) / "random.safetensors"
+            save_file(open_clip.create_model(name, load_weights=False).state_dict(), file)
+            encoder = load_encoder(f"{name}:{file}", device=device, precision=precision)
+        model = open_clip.create_model(
+            name, pretrained=str(file), device=encoder.device, precision=OPEN_CLIP_PRECISION[encoder.precision]
+        ).eval()
+    yield encoder, model
+
+
+def timed(arms: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device, report: Report) -> dict[str, Any]:
+    """Seconds of every arm and turn; the first turn, which loads kernels and starts workers, is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    for turn in range(repeats + 1):
+        for name, run in arms.items():
+            start = _now(device)
+            run()
+            spent = _now(device) - start
+            report(f"{f'{turn} of {repeats}' if turn else 'warming up'}: {name}: {spent:.2f} s")
+            if turn:
+                seconds[name].append(spent)
+    return seconds
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+# ---- files to logits ---------------------------------------------------------------------------------------
+
+
+def files_to_logits(files: Sequence[Path], encoder: Encoder, look: WCA | LGCA, classes: Tensor) -> Tensor:
+    """Ours, as `lgca classify` does it for many pictures at once: (B, C) on the CPU."""
+    rows = [
+        logits(look.vectors(views, [files[at].name for at in part], SEED), classes)
+        for part, views in looked_at(encoder, files)
+    ]
+    return torch.cat(rows).cpu()
+
+
+class PeersPictures(Dataset[Tensor]):
+    """What peers' workers do: a picture and its crops, one at a time, by Pillow and torchvision, as float32."""
+
+    def __init__(self, files: Sequence[Path], look: WCA, encoder: Encoder) -> None:
+        self.files, self.look = files, look
+        self.transform = open_clip.image_transform(
+            encoder.size, is_train=False, mean=tuple(encoder.mean), std=tuple(encoder.std)
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """(1 + N, 3, S, S)"""
+        torch.set_num_threads(1)
+        picture = Image.open(self.files[index]).convert("RGB")
+        boxes = self.look.boxes(picture.height, picture.width, SEED, self.files[index].name).tolist()
+        cut = [picture.crop((left, top, left + w, top + h)) for top, left, h, w in boxes]
+        return torch.stack([self.transform(one) for one in [picture, *cut]])
+
+
+def peers_logits(loader: Iterator[Tensor] | DataLoader[Tensor], model: Any, look: WCA, classes: Tensor) -> Tensor:
+    """The peers' loop, restated: the crops of one picture a batch, through open_clip's own model: (B, C) on the CPU."""
+    weight = model.visual.conv1.weight
+    rows = []
+    with torch.inference_mode():
+        for pixels in loader:
+            k = F.normalize(model.encode_image(pixels.to(weight.device).to(weight.dtype)).float(), dim=-1)[None]
+            _, u = weigh(k[:, 1:], cosine(k[:, 1:], k[:, 0]), look.image_temperature)
+            rows.append(u @ classes.T)
+    return torch.cat(rows).cpu()
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run of :func:`pipeline` does: B pictures, N crops, C classes, turns, and the peers' worker processes."""
+
+    pictures: int = 32
+    n: int = 60
+    classes: int = 100
+    repeats: int = 5
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            least = 0 if name == "workers" else 2 if name == "classes" else 1
+            if value < least:
+                raise LgcaError(f"{name} must be at least {least}, got {value}")
+
+
+def pipeline(name: str, device: Device, precision: Precision, work: Work, report: Report = print) -> dict[str, Any]:
+    """WCA and LGCA from JPEG files to logits, beside the encoder alone and beside the peers' loop: the record.
+
+    Raises:
+        LgcaError: there is no such architecture or device; ours and the peers' logits are not the same.
+    """
+    look = WCA(n=work.n)
+    equal = LGCA(n=work.n).at_passes(look.passes())
+    with tempfile.TemporaryDirectory() as folder, models(name, device, precision) as (encoder, model):
+        files = paint(Path(folder), work.pictures)
+        generator = torch.Generator().manual_seed(SEED)
+        width = model.encode_image(_pixels(encoder, files[:1], look)[:1].to(model.visual.conv1.weight.dtype)).shape[1]
+        classes = F.normalize(torch.randn(work.classes, width, generator=generator), dim=-1).to(encoder.device)
+        blind = replace(encoder, image=lambda pixels: torch.ones(len(pixels), width, device=pixels.device))
+        pixels = _pixels(encoder, files, look)  # (a few batches, 3, S, S)
+        loader: DataLoader[Tensor] = DataLoader(
+            PeersPictures(files, look, encoder),
+            batch_size=None,
+            num_workers=work.workers,
+            persistent_workers=work.workers > 0,
+            multiprocessing_context="spawn" if work.workers else None,  # a fork of a process with threads can hang
+            pin_memory=encoder.device.type == "cuda",
+        )
+        passes = work.pictures * look.passes()
+        arms: dict[str, Callable[[], Any]] = {
+            "encoder alone": lambda: _encode(encoder, pixels, passes),
+            "wca": lambda: files_to_logits(files, encoder, look, classes),
+            "lgca at equal passes": lambda: files_to_logits(files, encoder, equal, classes),
+            "peers' wca": lambda: peers_logits(loader, model, look, classes),
+            "decode": lambda: [open_picture(path) for path in files],
+            "all but the encoder": lambda: files_to_logits(files, blind, look, classes),
+        }
+        apart = float((arms["wca"]() - arms["peers' wca"]()).abs().max())
+        if apart > AGREE[encoder.precision]:
+            raise LgcaError(f"ours and the peers' logits differ by {apart:.1e}: they do not compute the same")
+        seconds = timed(arms, work.repeats, encoder.device, report)
+        peaks = {str(n): _peak(encoder, files[:n], look, classes) for n in sorted({-(-len(files) // 2), len(files)})}
+    median = {arm: statistics.median(spent) for arm, spent in seconds.items()}
+    return bench_record.begin("pipeline", encoder.device) | {
+        "encoder": name,
+        "weights": "embedded" if name == "aviary" else "random",
+        "precision": encoder.precision,
+        "device": encoder.device.type,
+        "batch_size": encoder.batch_size,
+        "work": vars(work) | {"passes": passes, "passes_lgca": work.pictures * equal.passes()},
+        "seconds": seconds,
+        "median_seconds": median,
+        "crops_per_second": {"encoder alone": passes / median["encoder alone"], "wca": passes / median["wca"]},
+        "ratios": {
+            "share_of_encoder": median["encoder alone"] / median["wca"],
+            "times_peers": median["peers' wca"] / median["wca"],
+            "lgca_to_wca": median["wca"] / median["lgca at equal passes"],
+        },
+        "largest_difference": apart,
+        "peak_device_memory": peaks,
+    }
+
+
+def _peak(encoder: Encoder, files: Sequence[Path], look: WCA, classes: Tensor) -> int | None:
+    """Most bytes of a GPU's memory that were taken meanwhile; None on a CPU."""
+    if encoder.device.type != "cuda":
+        return None
+    torch.cuda.reset_peak_memory_stats(encoder.device)
+    files_to_logits(files, encoder, look, classes)
+    return torch.cuda.max_memory_allocated(encoder.device)
+
+
+def _pixels(encoder: Encoder, files: Sequence[Path], look: WCA) -> Tensor:
+    """A few batches of crops as the encoder takes them: (<= 4 batches, 3, S, S) float32 on its device."""
+    wanted = 4 * encoder.batch_size
+    found: list[Tensor] = []
+    for path in files:
+        if sum(len(cut) for cut in found) >= wanted:
+            break
+        picture = open_picture(path)
+        found.append(crops(picture, look.boxes(picture.height, picture.width, SEED, path.name), encoder.size))
+    mean, std = (torch.tensor(of).view(3, 1, 1) for of in (encoder.mean, encoder.std))
+    return ((torch.cat(found)[:wanted].float() / 255 - mean) / std).to(encoder.device)
+
+
+def _encode(encoder: Encoder, pixels: Tensor, passes: int) -> None:
+    """So many passes in full batches, over the same pixels again and again."""
+    with torch.inference_mode():
+        batches = pixels.split(encoder.batch_size)
+        done = number = 0
+        while done < passes:
+            batch = batches[number % len(batches)][: passes - done]
+            encoder.image(batch)
+            done, number = done + len(batch), number + 1
+
+
+# ---- resampling alone --------------------------------------------------------------------------------------
+
+
+def resampling(device: Device, pictures: int = 8, n: int = 60, size: int = 224, repeats: int = 5) -> dict[str, Any]:
+    """Crops cut all at once and bit for bit as Pillow does, beside torchvision's, one at a time: the record.
+
+    Raises:
+        LgcaError: there is no such device; the crops are not Pillow's.
+    """
+    place = pick_device(device)
+    look = WCA(n=n)
+    with tempfile.TemporaryDirectory() as folder:
+        files = paint(Path(folder), pictures)
+        opened = [open_picture(path) for path in files]
+    boxes = [look.boxes(picture.height, picture.width, SEED, path.name) for picture, path in zip(opened, files)]
+    there = [picture_tensor(picture).to(place) for picture in opened]
+
+    def ours() -> list[Tensor]:
+        return [crops_int32(picture, of, size) for picture, of in zip(there, boxes)]
+
+    def one_by_one() -> list[Tensor]:
+        return [
+            resized_crop(picture, top, left, height, width, [size, size], InterpolationMode.BICUBIC, antialias=True)
+            for picture, of in zip(there, boxes)
+            for top, left, height, width in of.tolist()
+        ]
+
+    if not all(torch.equal(cut.cpu(), crops(picture, of, size)) for cut, picture, of in zip(ours(), opened, boxes)):
+        raise LgcaError("the crops are not Pillow's: nothing is timed")
+    seconds = timed({"all at once": ours, "torchvision, one at a time": one_by_one}, repeats, place, lambda said: None)
+    median = {arm: statistics.median(spent) for arm, spent in seconds.items()}
+    return bench_record.begin("resample", place) | {
+        "device": place.type,
+        "work": {"pictures": pictures, "n": n, "size": size, "repeats": repeats},
+        "seconds": seconds,
+        "median_seconds": median,
+        "crops_per_second": {arm: pictures * n / spent for arm, spent in median.items()},
+        "ratios": {"times_torchvision": median["torchvision, one at a time"] / median["all at once"]},
+    }

@@ -1,0 +1,182 @@
+"""How near the way from files to logits comes to the encoder alone: the table of targets, stages, growth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from lgca_core.bench_record import newest
+from lgca_core.pages.base import subplots
+from lgca_core.pages.costs import AXES
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A row of the table: what is timed against what, which record tells it, and what was aimed at.
+
+    ``wanted`` are the fields of the record, ``value`` its figure, which should be at least (or at most) ``goal``.
+    """
+
+    what: str
+    against: str
+    wanted: Mapping[str, str]
+    value: Callable[[Record], float | None]
+    goal: float
+    form: str = "{:.2f}"
+    at_most: bool = False
+
+
+def _ratio(name: str) -> Callable[[Record], float | None]:
+    return lambda record: record["ratios"][name]
+
+
+def _memory_growth(record: Record) -> float | None:
+    few, many = record["peak_device_memory"].values()
+    return None if few is None else many / few
+
+
+GPU = {"benchmark": "pipeline", "encoder": "ViT-B-32-quickgelu", "device": "cuda"}
+TEXTS = {"benchmark": "class-matrix", "encoder": "aviary"}
+TARGETS = (
+    Target("files to WCA's logits, ViT-B/32, GPU", "the encoder alone", GPU, _ratio("share_of_encoder"), 0.85),
+    Target("the same", "the peers' loop", GPU, _ratio("times_peers"), 5, "{:.1f} ×"),
+    Target("LGCA at equal passes, GPU", "WCA", GPU, _ratio("lgca_to_wca"), 0.95),
+    Target(
+        "files to WCA's logits, embedded encoder, CPU",
+        "the peers' loop",
+        GPU | {"encoder": "aviary", "device": "cpu", "precision": "float32"},
+        _ratio("times_peers"),
+        2,
+        "{:.1f} ×",
+    ),
+    Target(
+        "files to WCA's logits, ViT-B/32, CPU",
+        "the encoder alone",
+        GPU | {"device": "cpu"},
+        _ratio("share_of_encoder"),
+        0.95,
+    ),
+    Target(
+        "class matrix, 1,000 classes of 50 sentences, GPU",
+        "a class at a time",
+        TEXTS | {"device": "cuda"},
+        lambda record: record["times_faster"]["class by class"],
+        5,
+        "{:.1f} ×",
+    ),
+    Target(
+        "the same, CPU",
+        "a class at a time",
+        TEXTS | {"device": "cpu"},
+        lambda record: record["times_faster"]["class by class"],
+        1.5,
+        "{:.1f} ×",
+    ),
+    Target(
+        "resampling alone, GPU, bit for bit",
+        "torchvision, a crop at a time",
+        {"benchmark": "resample", "device": "cuda"},
+        _ratio("times_torchvision"),
+        20,
+        "{:.1f} ×",
+    ),
+    Target("peak GPU memory, twice the pictures", "half of them", GPU, _memory_growth, 1.01, "{:.2f}", at_most=True),
+)
+
+
+def targets(records: Sequence[Record]) -> pd.DataFrame:
+    """A row a target: ``what``, ``against``, ``target``, ``measured``, ``reached``, ``machine``, ``utc``."""
+    rows = []
+    for target in TARGETS:
+        record = newest(records, **target.wanted)
+        value = None if record is None else target.value(record)
+        row = {
+            "what": target.what,
+            "against": target.against,
+            "target": f"{'at most' if target.at_most else 'at least'} {target.form.format(target.goal)}",
+            "measured": "not available",
+            "reached": "not available",
+            "machine": "",
+            "utc": "",
+        }
+        if record is not None and value is not None:
+            reached = value <= target.goal if target.at_most else value >= target.goal
+            row |= {
+                "measured": target.form.format(value),
+                "reached": "yes" if reached else "no",
+                "machine": f"{machine(record)}, {record.get('precision', 'integers')}",
+                "utc": record["utc"][:10],
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def machine(record: Record) -> str:
+    """The accelerator, or the processor and its cores."""
+    of = record["machine"]
+    return of["accelerator"] or f"{of['processor']}, {of['cores']} cores"
+
+
+def stages(records: Sequence[Record]) -> pd.DataFrame:
+    """Of the newest pipeline of each encoder, precision and device: ``run``, ``stage`` and ``ms`` a picture."""
+    names = {
+        "wca": "files to logits",
+        "encoder alone": "encoder alone",
+        "all but the encoder": "all but the encoder",
+        "decode": "of that, decoding",
+        "lgca at equal passes": "LGCA, files to logits",
+        "peers' wca": "the peers' loop",
+    }
+    last = {(r["encoder"], r["precision"], r["device"]): r for r in records if r["benchmark"] == "pipeline"}
+    return pd.DataFrame(
+        [
+            {
+                "run": f"{encoder}, {precision}, {device}",
+                "stage": names[arm],
+                "ms": 1000 * spent / record["work"]["pictures"],
+            }
+            for (encoder, precision, device), record in last.items()
+            for arm, spent in sorted(record["median_seconds"].items(), key=lambda known: list(names).index(known[0]))
+        ],
+        columns=["run", "stage", "ms"],
+    )
+
+
+def bars(frame: pd.DataFrame) -> Figure:
+    """`stages` as bars, a panel a run, each with its own scale."""
+    runs = list(dict.fromkeys(frame["run"]))
+    figure, axes = subplots(len(runs), 1, figsize=(5.6, 0.4 + 2.4 * len(runs)), squeeze=False, layout="constrained")
+    for ax, run in zip(axes.flat, runs):
+        part = frame[frame["run"] == run]
+        sns.barplot(part, x="ms", y="stage", ax=ax, color=sns.color_palette()[0])
+        ax.bar_label(ax.containers[0], fmt="%.1f", padding=3)
+        ax.margins(x=0.15)
+        ax.set(title=run, xlabel="milliseconds a picture", ylabel="")
+    return figure
+
+
+def growth(record: Record) -> Figure:
+    """Time against each axis of a growth record, both logarithmic; T, which has a zero, linear."""
+    rows = pd.DataFrame(record["rows"])
+    symbols = list(dict.fromkeys(rows["symbol"]))
+    figure, axes = subplots(
+        len(symbols), 1, figsize=(5.6, 0.4 + 2.3 * len(symbols)), squeeze=False, layout="constrained"
+    )
+    for ax, symbol in zip(axes.flat, symbols):
+        part = rows[rows["symbol"] == symbol]
+        ax.plot(part["value"], part["ms"] / 1000, marker="o", linewidth=1.6)
+        if symbol != "T":
+            ax.set(xscale="log", yscale="log")
+            ax.set_xticks(part["value"], [f"{value:,}" for value in part["value"]])
+            ax.minorticks_off()
+        else:
+            ax.set_ylim(0, None)
+        ax.set(title=part["what"].iloc[0], xlabel=AXES[symbol], ylabel="seconds")
+    return figure

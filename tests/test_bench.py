@@ -1,0 +1,121 @@
+"""`lgca bench`: like is compared with like, at a size that takes seconds and proves no speed; and it needs little."""
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from lgca_core import bench
+from lgca_core.cli.bench import main, told
+from lgca_core.errors import LgcaError
+from lgca_core.looking import looked_at
+from lgca_core.wca import WCA
+
+FEW = ["--pictures", "3", "--n", "4", "--classes", "5", "--repeats", "2", "--workers", "0", "--device", "cpu"]
+
+# What the book and the command's other parts want, and a machine for measuring need not have.
+ABSENT = ["typer", "rich", "pydantic", "scipy", "pyarrow", "seaborn", "matplotlib", "platformdirs", "filelock", "yaml"]
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench") / "deep"
+    main([*FEW, "--out", str(folder)])
+    [file] = folder.iterdir()
+    assert file.name.startswith("pipeline-aviary-float32-cpu-")
+    return json.loads(file.read_text())
+
+
+def test_ratios_are_those_of_the_medians(record):
+    median = {arm: statistics.median(spent) for arm, spent in record["seconds"].items()}
+    assert record["median_seconds"] == median and all(len(spent) == 2 for spent in record["seconds"].values())
+    assert record["ratios"] == {
+        "share_of_encoder": median["encoder alone"] / median["wca"],
+        "times_peers": median["peers' wca"] / median["wca"],
+        "lgca_to_wca": median["wca"] / median["lgca at equal passes"],
+    }
+    assert record["work"]["passes"] == 3 * 5 and record["work"]["passes_lgca"] <= 3 * 5
+    assert 0 <= record["largest_difference"] <= bench.AGREE["float32"]
+
+
+def test_a_record_is_told_with_a_bar_for_each_stage(record):
+    said = told(record)
+    assert f"{record['ratios']['share_of_encoder']:.2f} of the encoder" in said
+    assert record["machine"]["processor"] in said
+    bars = {line.split("  ")[0].strip(): line.count("█") for line in said.splitlines() if "█" in line}
+    assert bars.keys() == {"files to logits", "encode", "all but encode", "decode, one thread"}
+    assert bars["files to logits"] == 40
+
+
+def test_logits_that_differ_are_no_benchmark(monkeypatch):
+    right = bench.peers_logits
+    monkeypatch.setattr(bench, "peers_logits", lambda *arguments: right(*arguments) + 1e-3)
+    with pytest.raises(LgcaError, match=r"differ by 1\.0e-03"):
+        bench.pipeline("aviary", "cpu", "float32", bench.Work(1, 4, 2, 1, 0))
+
+
+def test_the_peers_encode_a_picture_a_batch_in_float32(tmp_path):
+    with bench.models("aviary", "cpu") as (encoder, model):
+        files = bench.paint(tmp_path, 2)
+        pictures = bench.PeersPictures(files, WCA(n=3), encoder)
+        assert [tuple(of.shape) for of in pictures] == [(4, 3, 64, 64)] * 2
+        assert pictures[0].dtype == torch.float32
+        [(_, views)] = looked_at(encoder, files[:1])
+        [ours] = views.encode([WCA(n=3).boxes(*views.sizes[0], 0, files[0].name)])
+        theirs = torch.nn.functional.normalize(model.encode_image(pictures[0]), dim=-1)[1:]
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_the_pictures_are_as_large_as_photographs(tmp_path):
+    [file] = bench.paint(tmp_path, 1)
+    with Image.open(file) as picture:
+        assert (picture.size, picture.format) == ((500, 375), "JPEG")
+    assert 50_000 < file.stat().st_size < 200_000
+
+
+def test_it_runs_where_little_is_installed(tmp_path):
+    code = (
+        "import sys\n"
+        f"class Absent:\n"
+        f"    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] in {ABSENT!r}: raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        f"sys.argv = ['lgca', 'bench', *{FEW!r}, '--out', {str(tmp_path / 'out')!r}]\n"
+        "import runpy; runpy.run_module('lgca_core.cli', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--encoder", "ViT-Z"], "no architecture 'ViT-Z'"),
+        (["--pictures", "0"], "pictures must be at least 1"),
+        (["--device", "cuda"], "no CUDA device"),
+    ],
+)
+def test_slips_get_one_sentence(words, message, tmp_path, capsys):
+    if "cuda" in words and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--out", str(tmp_path)])
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+def test_pictures_are_read_ahead_in_order_and_a_bad_one_is_told_at_its_turn(tmp_path):
+    files = bench.paint(tmp_path, 3)
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    with bench.models("aviary", "cpu") as (encoder, _):
+        looked = looked_at(encoder, [*files, tmp_path / "bad.jpg"], chunk=2)
+        assert list(next(looked)[0]) == [0, 1]
+        with pytest.raises(LgcaError, match=r"bad\.jpg"):
+            next(looked)
+        assert list(looked_at(encoder, [])) == []
