@@ -163,6 +163,7 @@ READERS = {
     "significance": (["aviary", *SHIFTS, "aviary-ablation"], ["{}", "{}-ablation"]),
     "reproduce": (list(EMBEDDED), None),  # the embedded ones, whatever the profile
     "cards": ([], None),  # the embedded data sets, likewise
+    "speed": ([], None),  # benchmarks of any encoder
 }
 
 

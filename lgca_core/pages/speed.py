@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from lgca_core.bench_record import newest
-from lgca_core.pages.base import subplots
+from lgca_core.pages.base import name, subplots
 from lgca_core.pages.costs import AXES
 
 Record = Mapping[str, Any]
@@ -180,3 +180,64 @@ def growth(record: Record) -> Figure:
             ax.set_ylim(0, None)
         ax.set(title=part["what"].iloc[0], xlabel=AXES[symbol], ylabel="seconds")
     return figure
+
+
+def growth_rows(record: Record) -> pd.DataFrame:
+    """The times of a growth record: ``what``, ``symbol``, ``value``, ``ms``."""
+    return pd.DataFrame(record["rows"])[["what", "symbol", "value", "ms"]]
+
+
+def fitted(record: Record) -> pd.DataFrame:
+    """The powers of a growth record, as `complexity.exponents` has them."""
+    return pd.DataFrame(record["fitted"])
+
+
+def growth_told(record: Record | None) -> str:
+    """Where and with what growth was timed."""
+    if record is None:
+        return "Growth is *not available*: no record of it is here."
+    fixed = ", ".join(f"{symbol} = {value}" for symbol, value in record["fixed"].items())
+    return (
+        f"Timed on {machine(record)}, with the embedded encoder in {record['precision']}; {fixed} where they do not "
+        "move, but N = 60 against $T$. A power below 1 means that a part of the time comes with every call, whatever "
+        "its size."
+    )
+
+
+def precisions(records: Sequence[Record]) -> pd.DataFrame:
+    """A row a method of the newest precision record of each device: what flips, and what accuracy does."""
+    last = {(r["precision"], r["device"]): r for r in records if r["benchmark"] == "precision"}
+    return pd.DataFrame(
+        [
+            {
+                "precision": f"{precision}, {device}",
+                "method": name(method),
+                "flips of 10,000": f"{flips:.0f}",
+                "accuracy, points": "{:+.1f} ({:+.1f} to {:+.1f})".format(
+                    record["accuracy_points"][method], *record["accuracy_interval"][method]
+                ),
+            }
+            for (precision, device), record in last.items()
+            for method, flips in record["flips_per_10000"].items()
+        ],
+        columns=["precision", "method", "flips of 10,000", "accuracy, points"],
+    )
+
+
+def precision_told(records: Sequence[Record]) -> str:
+    """How much faster the newest record of half the bits was."""
+    record = newest(records, benchmark="precision")
+    if record is None:
+        return "What half the bits cost is *not available*: no record of it is here."
+    return (
+        f"On {machine(record)} an evaluation of {record['pictures']:,} pictures with {record['n']} crops of each was "
+        f"{record['ratios']['times_float32']:.2f} times as fast in {record['precision']} as in float32."
+    )
+
+
+def told(records: Sequence[Record]) -> str:
+    """Which machines the records are of, and when they were made."""
+    if not records:
+        return "No benchmark has been recorded yet: `make bench` does it."
+    machines = dict.fromkeys(machine(record) for record in records)
+    return f"{len(records)} records, {records[0]['utc'][:10]} to {records[-1]['utc'][:10]}, of {'; '.join(machines)}."

@@ -1,0 +1,102 @@
+"""The page of speed: each target reads the record that it names, and what no record tells is said to be so."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from lgca_core import bench_record
+from lgca_core.errors import LgcaError
+from lgca_core.pages import speed
+
+MACHINE = {"accelerator": None, "processor": "Some Processor", "cores": 2, "threads": 2}
+
+
+def record(benchmark: str, utc: str = "2026-01-02T03:04:05Z", **fields) -> dict:
+    common = {"encoder": "aviary", "device": "cpu", "precision": "float32", "machine": MACHINE}
+    return {"benchmark": benchmark, "utc": utc} | common | fields
+
+
+def pipeline(share: float, utc: str = "2026-01-02T03:04:05Z", **fields) -> dict:
+    ratios = {"share_of_encoder": share, "times_peers": 2.5, "lgca_to_wca": 1.0}
+    seconds = {"wca": 4.0, "encoder alone": 4 * share, "decode": 0.2, "all but the encoder": 1.0}
+    more = {"lgca at equal passes": 4.0, "peers' wca": 10.0}
+    work, peaks = {"pictures": 8}, {"4": None, "8": None}
+    return record(
+        "pipeline",
+        utc,
+        ratios=ratios,
+        median_seconds=seconds | more,
+        work=work,
+        peak_device_memory=peaks,
+        **fields,
+    )
+
+
+def rows(records: list[dict]) -> pd.DataFrame:
+    return speed.targets(records).set_index("what")
+
+
+def test_without_records_nothing_is_available():
+    assert set(rows([]).measured) == set(rows([]).reached) == {"not available"}
+    assert "No benchmark" in speed.told([]) and "not available" in speed.growth_told(None)
+    assert "not available" in speed.precision_told([]) and len(speed.precisions([])) == len(speed.stages([])) == 0
+
+
+def test_the_newest_record_of_the_encoder_and_device_counts():
+    b32 = {"encoder": "ViT-B-32-quickgelu"}
+    found = rows([pipeline(0.5, "2026-01-01T00:00:00Z", **b32), pipeline(0.97, **b32), pipeline(0.1)])
+    cpu = found.loc["files to WCA's logits, ViT-B/32, CPU"]
+    assert (cpu.measured, cpu.reached, cpu.target) == ("0.97", "yes", "at least 0.95")
+    assert cpu.machine == "Some Processor, 2 cores, float32" and cpu.utc == "2026-01-02"
+    assert found.loc["files to WCA's logits, ViT-B/32, GPU"].measured == "not available"
+    assert rows([pipeline(0.5, **b32)]).loc["files to WCA's logits, ViT-B/32, CPU"].reached == "no"
+
+
+def test_a_goal_at_most_is_reached_from_below():
+    gpu = pipeline(0.9, encoder="ViT-B-32-quickgelu", device="cuda")
+    for many, reached in ((100, "yes"), (200, "no")):
+        grown = rows([gpu | {"peak_device_memory": {"4": 100, "8": many}}]).loc["peak GPU memory, twice the pictures"]
+        assert (grown.measured, grown.reached) == (f"{many / 100:.2f}", reached)
+
+
+def test_stages_are_milliseconds_a_picture_in_one_order():
+    frame = speed.stages([pipeline(0.5)])
+    assert frame.stage.tolist()[:2] == ["files to logits", "encoder alone"] and len(frame) == 6
+    assert frame.ms.tolist()[:2] == [500, 250]
+    [ax] = speed.bars(frame).axes
+    assert ax.get_title() == "aviary, float32, cpu" and ax.get_xlabel() == "milliseconds a picture"
+
+
+def test_precision_and_growth_are_told_with_their_figures():
+    flips = record(
+        "precision",
+        precision="bfloat16",
+        pictures=600,
+        n=30,
+        ratios={"times_float32": 1.5},
+        flips_per_10000={"wca": 33.3},
+        accuracy_points={"wca": -0.2},
+        accuracy_interval={"wca": [-0.5, 0.1]},
+    )
+    assert speed.precisions([flips]).iloc[0].tolist() == ["bfloat16, cpu", "WCA", "33", "-0.2 (-0.5 to +0.1)"]
+    assert "1.50 times as fast in bfloat16" in speed.precision_told([flips])
+    grown = record(
+        "growth",
+        fixed={"B": 8},
+        rows=[{"what": "WCA", "symbol": s, "value": v, "ms": 1.0 + v, "turns": []} for s in "BT" for v in (0, 1, 10)],
+        fitted=[],
+    )
+    axes = speed.growth(grown).axes
+    assert [ax.get_xscale() for ax in axes] == ["log", "linear"]
+    assert "B = 8" in speed.growth_told(grown)
+
+
+def test_records_are_read_oldest_first_and_others_are_refused(tmp_path):
+    for k, utc in enumerate(("2026-02-01T00:00:00Z", "2026-01-01T00:00:00Z")):
+        (tmp_path / f"{k}.json").write_text(json.dumps(record("growth", utc)))
+    assert [of["utc"][5:7] for of in bench_record.read_all(tmp_path)] == ["01", "02"]
+    assert bench_record.read_all(tmp_path / "absent") == []
+    (tmp_path / "bad.json").write_text("[]")
+    with pytest.raises(LgcaError, match=r"bad\.json: not the record"):
+        bench_record.read_all(tmp_path)
