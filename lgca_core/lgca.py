@@ -133,8 +133,8 @@ class LGCA:
     def at_passes(self, budget: int) -> "LGCA":
         """The same with the largest N whose passes do not exceed ``budget``. LgcaError where not even N = 1 fits."""
         for n in range(budget - 1, 0, -1):
-            if 1 + sum(kept(n, self.rho, t) for t in range(self.steps + 1)) <= budget:
-                return replace(self, n=n)
+            if (smaller := replace(self, n=n)).passes() <= budget:
+                return smaller
         raise LgcaError(f"{self.steps} steps take at least {self.steps + 2} passes a picture, not {budget}")
 
     def drawn(self, seed: int) -> Plan:
@@ -243,8 +243,9 @@ def kept(n: int, rho: float, t: int) -> int:
 
 
 def exact_share(rho: float) -> Fraction:
-    """The decimal or simple fraction that was meant: 0.1 is 1/10, 0.333... is 1/3."""
-    return Fraction(rho).limit_denominator(1_000_000)
+    """The decimal or simple fraction that was meant: 0.1 is 1/10, 0.333... is 1/3; never 0 or 1 for another number."""
+    simple = Fraction(rho).limit_denominator(1_000_000)
+    return simple if 0 < simple < 1 else Fraction(str(rho))
 
 
 def _rank(order: Tensor) -> Tensor:

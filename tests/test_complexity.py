@@ -42,6 +42,8 @@ def test_count_and_bound_of_the_theorem(n, steps, percent):
 def test_no_steps_is_wca_and_rho_of_one_has_no_bound():
     assert passes(60, 0, 0.5) == WCA(n=60).passes() == 61
     assert passes(60, 3, 1) == 241 and passes_bound(60, 3, 1) == math.inf
+    assert passes_bound(60, 3, 0.9999999) == pytest.approx(60e7 + 4)
+    assert passes(60, 3, 1e-7) == 64 <= passes_bound(60, 3, 1e-7)
 
 
 def test_counted_passes_stand_beside_formula_and_bound():

@@ -134,6 +134,8 @@ def test_a_picture_s_vector_does_not_depend_on_its_company():
         (60, 1, 5, 60),
         (60, 0.5, 0, 60),
         (1, 0.01, 9, 1),
+        (60, 1e-7, 1, 1),  # no share of nothing
+        (10**8, 0.9999999, 1, 99_999_990),  # nor of everything
     ],
 )
 def test_ceil_is_exact(n, rho, t, expected):
