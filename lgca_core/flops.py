@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lgca_core.encoder import Encoder
+from lgca_core.encoder import Encoder, _config
 from lgca_core.errors import LgcaError
 from lgca_core.towers import image_tower
 
@@ -30,18 +30,17 @@ def architecture(encoder: str) -> dict[str, Any]:
     """open_clip's configuration of the encoder that ``"aviary"``, ``"NAME:TAG"`` or ``"NAME"`` means; reads no weights.
 
     Raises:
-        LgcaError: there is no such architecture.
+        LgcaError: there is none of this name; near ones are named.
     """
-    import open_clip
-
     from lgca_core.aviary import encoder as aviary
 
     aviary.register()
-    name = encoder.partition(":")[0]
-    config = open_clip.get_model_config(aviary.MODEL_NAME if name == "aviary" else name)
-    if config is None:
-        raise LgcaError(f"there is no architecture {name!r}: lgca encoders lists them")
-    return config
+    name = encoder.partition(":")[0].replace("/", "-")  # OpenAI's spelling, ViT-B/32
+    return _config(aviary.MODEL_NAME if name == "aviary" else name)
+
+
+PLAIN: dict[str, Any] = {"attentional_pool": False, "pool_type": "tok", "output_tokens": False, "mlp_ratio": 4.0}
+"""What :func:`vit_flops` takes for granted of an image tower: open_clip's defaults."""
 
 
 def vit_flops(config: Mapping[str, Any]) -> int:
@@ -56,9 +55,11 @@ def vit_flops(config: Mapping[str, Any]) -> int:
         LgcaError: the image tower is no plain ViT.
     """
     vision = config["vision_cfg"]
-    if not isinstance(vision.get("layers"), int) or "patch_size" not in vision or vision.get("mlp_ratio", 4.0) != 4.0:
+    numbers = (vision.get("layers"), vision.get("patch_size"))
+    if not all(isinstance(n, int) for n in numbers) or any(vision.get(name, own) != own for name, own in PLAIN.items()):
         raise LgcaError(
-            "the formula is for a plain ViT, whose MLPs are four times as wide: this image tower is another"
+            "the formula is for a plain ViT, whose MLPs are four times as wide and whose class token alone is read: "
+            "this image tower is another"
         )
     w, k, p = vision["width"], vision["layers"], vision["patch_size"]
     patches = (vision.get("image_size", 224) // p) ** 2
@@ -72,9 +73,9 @@ def vit_flops_counted(config: Mapping[str, Any]) -> int:
     """As `visual_flops`, of a model that is built without weights: torch follows the shapes and computes nothing."""
     from open_clip.model import CLIP
 
-    parts = {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
-    with torch.device("meta"):
-        model = CLIP(**parts, quick_gelu=config.get("quick_gelu", False)).eval()
+    with torch.device("meta"):  # the text tower is not run: any will do
+        quick = config.get("quick_gelu", False)
+        model = CLIP(config["embed_dim"], config["vision_cfg"], text_cfg={}, quick_gelu=quick).eval()
     side = config["vision_cfg"].get("image_size", 224)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         image_tower(model)(torch.empty(1, 3, side, side, device="meta"))
@@ -82,10 +83,15 @@ def vit_flops_counted(config: Mapping[str, Any]) -> int:
 
 
 def flops_table(encoders: Sequence[str]) -> pd.DataFrame:
-    """One row an encoder: encoder, tokens, layers, width, counted and formula (operations of one pass)."""
+    """One row an encoder: encoder, tokens, layers, width, counted and formula (operations of one pass).
+
+    Raises:
+        LgcaError: there is no such encoder, or it is none of :func:`vit_flops`.
+    """
     rows = []
     for name in encoders:
         config = architecture(name)
+        formula = vit_flops(config)  # first: it refuses what the rest does not know
         vision = config["vision_cfg"]
         rows.append(
             {
@@ -94,7 +100,7 @@ def flops_table(encoders: Sequence[str]) -> pd.DataFrame:
                 "layers": vision["layers"],
                 "width": vision["width"],
                 "counted": vit_flops_counted(config),
-                "formula": vit_flops(config),
+                "formula": formula,
             }
         )
     return pd.DataFrame(rows)

@@ -6,7 +6,7 @@ from stub_encoder import stub
 
 from lgca_core import load_encoder
 from lgca_core.errors import LgcaError
-from lgca_core.flops import architecture, scoring_flops, visual_flops, vit_flops, vit_flops_counted
+from lgca_core.flops import architecture, flops_table, scoring_flops, visual_flops, vit_flops, vit_flops_counted
 
 
 def test_flops_of_a_matrix_product():
@@ -14,7 +14,7 @@ def test_flops_of_a_matrix_product():
     assert visual_flops(stub(lambda x: x.flatten(1) @ weight)) == 2 * 3 * 16 * 16 * 10
 
 
-@pytest.mark.parametrize("name", ["aviary", "ViT-B-32-quickgelu", "ViT-B-16-quickgelu:openai"])
+@pytest.mark.parametrize("name", ["aviary", "ViT-B-32-quickgelu", "ViT-B/16:openai", "xlm-roberta-base-ViT-B-32"])
 def test_the_closed_formula_counts_what_torch_counts(name):
     assert vit_flops(architecture(name)) == vit_flops_counted(architecture(name))
 
@@ -23,11 +23,15 @@ def test_what_runs_is_what_the_formula_says():
     assert visual_flops(load_encoder("aviary", device="cpu")) == vit_flops(architecture("aviary"))
 
 
-def test_the_formula_knows_its_limits():
+@pytest.mark.parametrize("name", ["RN50", "convnext_base", "coca_ViT-B-32", "coca_base", "ViT-L-14-CLIPA", "ViT-g-14"])
+def test_the_formula_knows_its_limits(name):
     with pytest.raises(LgcaError, match="plain ViT"):
-        vit_flops(architecture("RN50-quickgelu"))
-    with pytest.raises(LgcaError, match="no architecture 'ViT-B-33'"):
-        architecture("ViT-B-33:openai")
+        flops_table([name])
+
+
+def test_an_unknown_architecture_is_answered_with_near_ones():
+    with pytest.raises(LgcaError, match=r"no encoder 'ViT-B-33': did you mean .*ViT-B-32"):
+        architecture("ViT-B/33:openai")
 
 
 def test_operations_of_scoring_by_hand():
