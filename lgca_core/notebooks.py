@@ -127,7 +127,8 @@ def _problems(notebook: nbformat.NotebookNode) -> Iterator[str]:
     for index, cell in enumerate(notebook.cells, start=1):
         for output in cell.get("outputs", []):
             if output.output_type == "stream" and output.name == "stderr":
-                yield f"cell {index} wrote to stderr: {output.text.strip().splitlines()[0]}"
+                first = (output.text.strip().splitlines() or ["white space only"])[0]
+                yield f"cell {index} wrote to stderr: {first}"
             shown = "\n".join(_texts(output))
             for path in private:
                 if path in shown:

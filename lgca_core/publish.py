@@ -61,7 +61,12 @@ def _write_configuration(source: Path, target: Path, repository: str | None) -> 
 def _write_notebooks(source: Path, target: Path, repository: str | None) -> None:
     if repository is None:
         raise LgcaError("notebooks are published from a repository: give --repository")
-    for path in sorted(source.glob("*.ipynb")):
+    paths = sorted(source.glob("*.ipynb"))
+    if not paths:
+        raise LgcaError(f"{source} holds no notebooks: give the folder of the executed ones")
+    if not target.is_dir():
+        raise LgcaError(f"{target} is no folder: give the one that the notebooks go to")
+    for path in paths:
         nbformat.write(launchable(nbformat.read(path, as_version=4), repository), target / path.name)
 
 

@@ -62,6 +62,7 @@ def test_the_working_folder_and_the_python_are_the_notebooks_own(tmp_path, monke
         (["import os"], ["parameters"], [], "more than plain assignments: import os"),
         (["seeds = 5", "1 / 0"], ["parameters"], [], "cell 3 raised ZeroDivisionError"),
         (["seeds = 5", "import warnings\nwarnings.warn('oops')"], ["parameters"], [], "UserWarning: oops"),
+        (["seeds = 5", "import sys\nsys.stderr.write(' \\n')"], ["parameters"], [], "to stderr: white space only"),
         (["seeds = 5", "import sys\nsys.prefix + '/lib'"], ["parameters"], [], "cell 3 shows a path of this"),
     ],
 )

@@ -58,6 +58,18 @@ def test_notebooks_without_a_repository_are_refused(tmp_path, capsys):
     assert capsys.readouterr().err == "error: notebooks are published from a repository: give --repository\n"
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "said"), [("empty", "pages", "empty holds no notebooks"), ("pages", "absent", "absent is no")]
+)
+def test_folders_that_notebooks_cannot_come_from_or_go_to_are_refused(tmp_path, capsys, source, target, said):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "pages").mkdir()
+    nbformat.write(new_notebook(cells=[new_code_cell("1 + 1")]), tmp_path / "pages" / "page.ipynb")
+    words = ["notebooks", str(tmp_path / source), str(tmp_path / target), "--repository", REPOSITORY]
+    assert publish.main(words) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "absent").exists()
+
+
 def test_the_workflows_are_valid():
     files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
     tool = Path(sys.executable).with_name("check-jsonschema")
