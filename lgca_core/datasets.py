@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-import torch
-from torch import Tensor
 
 from lgca_core.catalogue import SOURCES, Copy, Source, compare
 from lgca_core.errors import LgcaError
@@ -77,14 +75,25 @@ class Manifest:
         rows = [[self.key(item), item.label, item.sha256] for item in self.items]
         return hashlib.sha256(json.dumps([self.classes, rows], ensure_ascii=False).encode()).hexdigest()
 
-    @property
-    def labels(self) -> Tensor:
-        """(n,) int64, in the order of ``items``."""
-        return torch.tensor([item.label for item in self.items], dtype=torch.int64)
-
     def key(self, item: Item) -> str:
         """Path relative to the root, with forward slashes."""
         return item.path.relative_to(self.root).as_posix()
+
+
+def searched(manifest: Manifest, every: int, of_class: str | None = None) -> tuple[Item, ...]:
+    """Every `every`-th picture of a data set, or of one of its classes, from the first on.
+
+    Raises:
+        LgcaError: it has no such class, or `every` is less than 1.
+    """
+    if every < 1:
+        raise LgcaError(f"pictures are taken one in so many: 1 for all of them, 2 for half, not {every}")
+    if of_class is None:
+        return manifest.items[::every]
+    if of_class not in manifest.classes:
+        raise LgcaError(f"{manifest.name} has no class {of_class!r}; it has {', '.join(manifest.classes[:3])}, ...")
+    label = manifest.classes.index(of_class)
+    return tuple(item for item in manifest.items if item.label == label)[::every]
 
 
 def folder(
@@ -271,15 +280,15 @@ class Entry:
     Attributes:
         summary: a line about it.
         open: gets its manifest.
-        descriptions: its own descriptions, if any.
         facts: counts, licence, place.
+        descriptions: its own descriptions, if any.
         source: of a published one: how to get it, its class names, and the published prompts that belong to it.
     """
 
     summary: str
     open: Callable[[], Manifest]
+    facts: Callable[[], Facts]
     descriptions: Callable[[], dict[str, list[str]]] | None = None
-    facts: Callable[[], Facts] | None = None
     source: Source | None = None
 
 
@@ -591,13 +600,13 @@ _AVIARY = {
 }
 
 DATASETS: dict[str, Entry] = {
-    name: Entry(summary, partial(_open_aviary, name), partial(_describe_aviary, name), partial(_aviary_facts, name))
+    name: Entry(summary, partial(_open_aviary, name), partial(_aviary_facts, name), partial(_describe_aviary, name))
     for name, summary in _AVIARY.items()
 } | {
     name: Entry(
         source.title,
         partial(open_dataset, name),
-        facts=partial(_published_facts, source),
+        partial(_published_facts, source),
         source=source,
     )
     for name, source in SOURCES.items()

@@ -15,7 +15,7 @@ from torch import Tensor
 from lgca_core import results
 from lgca_core.aviary.splits import SPLITS, paintings
 from lgca_core.boxes import iou
-from lgca_core.datasets import Manifest
+from lgca_core.datasets import Manifest, searched
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
@@ -118,13 +118,13 @@ def salient_boxes(
     ``inside`` (share of the bird's box that lies in it), ``area`` (share of the picture that it covers).
 
     Args:
-        truth: see :func:`true_boxes`. every: look at every so many-th picture of the manifest. seed: of the boxes.
+        truth: see :func:`true_boxes`. every: every `every`-th picture of the manifest is looked at. seed: of the boxes.
 
     Raises:
-        LgcaError: `lgca` needs classes to tell what is salient.
+        LgcaError: `lgca` needs classes to tell what is salient, or `every` is less than 1.
     """
     known = truth.set_index("path")[BOX]
-    items = [item for item in manifest.items[::every] if manifest.key(item) in known.index]
+    items = [item for item in searched(manifest, every) if manifest.key(item) in known.index]
     rows: list[dict[str, object]] = []
     for start in range(0, len(items), chunk):
         part = items[start : start + chunk]

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from lgca_core.datasets import Item, Manifest
 from lgca_core.encoder import Encoder
-from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA, Trace
 from lgca_core.resample import open_picture
 from lgca_core.views import Views
@@ -59,20 +58,6 @@ def scores_of(
         for t, step in enumerate(trace.steps)
     ]
     return pd.DataFrame(rows)
-
-
-def searched(manifest: Manifest, every: int, of_class: str | None = None) -> tuple[Item, ...]:
-    """Every so-manieth picture of a data set, or of one of its classes.
-
-    Raises:
-        LgcaError: it has no such class.
-    """
-    if of_class is None:
-        return tuple(manifest.items[::every])
-    if of_class not in manifest.classes:
-        raise LgcaError(f"{manifest.name} has no class {of_class!r}; it has {', '.join(manifest.classes[:3])}, ...")
-    label = manifest.classes.index(of_class)
-    return tuple(item for item in manifest.items if item.label == label)[::every]
 
 
 def lineages(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 
-from lgca_core.datasets import Manifest
+from lgca_core.datasets import Manifest, searched
 from lgca_core.encoder import Encoder
 from lgca_core.prompts import plain
 from lgca_core.resample import open_picture
@@ -35,6 +35,9 @@ def cosine_spread(
     Columns: ``cosine`` (which), ``mean``, ``standard deviation`` (within a class, within a picture; the mean over
     those), ``temperature``, ``temperature x deviation``. Every `every`-th picture is looked at, with the boxes of
     seed 0.
+
+    Raises:
+        LgcaError: `every` is less than 1.
     """
     wca = wca or WCA()
     of_sentences = []
@@ -42,7 +45,7 @@ def cosine_spread(
         vectors = encoder.encode_texts([anchor, *sentences])  # (1 + P, D)
         of_sentences.append(vectors[1:] @ vectors[0])  # (P,)
     of_crops: list[torch.Tensor] = []
-    items = manifest.items[::every]
+    items = searched(manifest, every)
     for start in range(0, len(items), chunk):
         part = items[start : start + chunk]
         views = Views(encoder, [open_picture(item.path) for item in part])

@@ -236,8 +236,16 @@ def test_skipped_pictures_are_listed(work, tiny):
     assert [skip.path for skip in results.load("run")[0].skipped] == ["red/cut.png", "red/words.jpg"]
 
 
+def toys() -> datasets.Manifest:
+    return datasets.folder("things", name="aviary-toys")
+
+
+def facts() -> datasets.Facts:
+    return datasets.Facts("all", 6, 3, "MIT", "none", Path("things"))
+
+
 def test_a_data_set_brings_its_own_descriptions(work, tiny, monkeypatch):
-    made = datasets.Entry("toys", lambda: datasets.folder("things", name="aviary-toys"), lambda: DESCRIPTIONS)
+    made = datasets.Entry("toys", toys, facts, lambda: DESCRIPTIONS)
     monkeypatch.setitem(datasets.DATASETS, "toys", made)
     status, out, err = lgca(*evaluate(tiny, "--dataset", "toys", "--method", "cupl,clip-e,waffle", "--out", "run"))
     assert (status, err) == (0, "")
@@ -256,7 +264,7 @@ def test_embedded_encoder_says_what_it_knows(work, tiny, monkeypatch):
     status, out, _ = lgca(*quick, *THINGS)
     assert status == 0
     assert "knows only the painted birds" in out
-    own = datasets.Entry("its own", lambda: datasets.folder("things", name="aviary-toys"), lambda: DESCRIPTIONS)
+    own = datasets.Entry("its own", toys, facts, lambda: DESCRIPTIONS)
     monkeypatch.setitem(datasets.DATASETS, "toys", own)
     assert "knows only" not in lgca(*quick, "--dataset", "toys")[1]
     assert "knows only" in lgca("classify", "things/red/0.png", "--classes", "red,blue", "--n", "4")[1]

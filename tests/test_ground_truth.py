@@ -154,6 +154,11 @@ def test_every_measure_draws(manifest, truth, measure):
     assert figure.axes[0].get_xticks().tolist() == [0, 1]
 
 
+def test_no_picture_at_all_is_refused(manifest, truth):
+    with pytest.raises(LgcaError, match=r"one in so many: .* not 0"):
+        ground_truth.salient_boxes(manifest, truth, rich(), LGCA(n=4, steps=0), every=0)
+
+
 def test_a_bird_that_cannot_be_seen_is_left_out(manifest, truth):
     hidden = truth.drop(index=0)
     salient = ground_truth.salient_boxes(manifest, hidden, rich(), LGCA(n=4, steps=0), every=20)

@@ -13,10 +13,10 @@ from stub_encoder import noise, patches, rich, stub
 from lgca_core import results
 from lgca_core.boxes import iou
 from lgca_core.classifier import class_matrix
-from lgca_core.datasets import folder
+from lgca_core.datasets import folder, searched
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
-from lgca_core.lineage import ancestors, boxes_of, lineages, most_misleading, scores_of, searched
+from lgca_core.lineage import ancestors, boxes_of, lineages, most_misleading, scores_of
 from lgca_core.pages import accuracy, curves, pictures
 from lgca_core.resample import open_picture
 from lgca_core.spread import cosine_spread
@@ -198,6 +198,14 @@ def test_pictures_are_searched_in_one_class_or_in_all(manifest):
     assert {item.label for item in found} == {1} and len(found) == sum(item.label == 1 for item in manifest.items)
     with pytest.raises(LgcaError, match="has no class 'swan'; it has"):
         searched(manifest, 1, "swan")
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_every_picture_is_the_least_that_can_be_looked_at(manifest, every):
+    with pytest.raises(LgcaError, match=f"one in so many: 1 for all of them, 2 for half, not {every}"):
+        searched(manifest, every)
+    with pytest.raises(LgcaError, match="one in so many"):
+        cosine_spread(manifest, rich(), [["red"], ["green"]], every=every)
 
 
 def test_boxes_of_a_picture_are_those_of_its_steps():

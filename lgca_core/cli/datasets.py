@@ -40,16 +40,16 @@ def datasets(context: typer.Context) -> None:
 
 
 def _row(name: str, entry: "Entry", wide: bool) -> dict[str, str]:
-    facts = entry.facts() if entry.facts else None
+    facts = entry.facts()
     return {
         "name": name,
         **({"what": entry.summary} if wide else {}),
-        "split": facts.split if facts else "",
-        "pictures": f"{facts.images:,}" if facts else "",
-        "classes": f"{facts.classes:,}" if facts else "",
-        "licence": facts.licence if facts else "",
-        "size": facts.size if facts else "",
-        "here": "yes" if facts and facts.present else "no",
+        "split": facts.split,
+        "pictures": f"{facts.images:,}",
+        "classes": f"{facts.classes:,}",
+        "licence": facts.licence,
+        "size": facts.size,
+        "here": "yes" if facts.present else "no",
     }
 
 

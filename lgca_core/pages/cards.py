@@ -59,18 +59,17 @@ def data_sets(manifests: Iterable[Manifest]) -> list[Card]:
 def _data_set(name: str, entry: Entry, manifest: str | None) -> Card:
     rows = [("What it is", html.escape(entry.summary))]
     source = entry.source
-    facts = entry.facts() if entry.facts else None
-    if facts:
-        rows.append(("Split", html.escape(facts.split)))
-        pictures, classes = f"{facts.images:,}", f"{facts.classes:,}"
-        if source:
-            each = f", {source.per_class} of each class" if source.per_class else ""
-            pictures += f"{each} (counted by: {html.escape(source.counted)})"
-            if (names := len(set(source.classes))) < facts.classes:
-                classes += f", with {names:,} distinct names"
-        rows += [("Pictures", pictures), ("Classes", classes)]
-        licence = html.escape(facts.licence) + (f". {html.escape(_sentence(source.terms))}" if source else "")
-        rows.append(("Licence", licence))
+    facts = entry.facts()
+    rows.append(("Split", html.escape(facts.split)))
+    pictures, classes = f"{facts.images:,}", f"{facts.classes:,}"
+    if source:
+        each = f", {source.per_class} of each class" if source.per_class else ""
+        pictures += f"{each} (counted by: {html.escape(source.counted)})"
+        if (names := len(set(source.classes))) < facts.classes:
+            classes += f", with {names:,} distinct names"
+    rows += [("Pictures", pictures), ("Classes", classes)]
+    licence = html.escape(facts.licence) + (f". {html.escape(_sentence(source.terms))}" if source else "")
+    rows.append(("Licence", licence))
     if source:
         rows.append(("Where from", _link(source.homepage)))
         rows += [(f"Archive {archive.name}", _archive(archive)) for archive in source.archives]
