@@ -5,17 +5,25 @@ Axes: C classes, P prompts of a class (ragged), M prompts of all classes, B imag
 
 from collections.abc import Sequence
 from math import e
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 
 
+class TextEncoder(Protocol):
+    """The text half of an encoder, or what stands in for it where sentences are encoded already."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Sentences -> unit vectors (n, D) float32, in their order."""
+        ...
+
+
 def class_matrix(
-    encoder: Encoder,
+    encoder: TextEncoder,
     prompts: Sequence[Sequence[str]],
     *,
     anchors: Sequence[str] | None = None,

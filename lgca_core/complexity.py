@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -269,7 +269,7 @@ def _text_jobs(
         return F.normalize(torch.randn(*shape, width, generator=generator), dim=-1).to(device)
 
     t, anchors, k = drawn(classes, sentences), drawn(classes), drawn(pictures, n)
-    encoded = cast(Encoder, _Sentences(torch.cat([t.flatten(0, 1), anchors])))
+    encoded = _Sentences(torch.cat([t.flatten(0, 1), anchors]))
     prompts, plain = [[""] * sentences] * classes, [""] * classes
     v = torch.softmax((t * anchors[:, None]).sum(dim=-1), dim=-1)  # (C, P)
     w = torch.full((pictures, n), 1 / n, device=device)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -140,8 +139,7 @@ def _jobs(
         lists = [encoded(tuple(dict.fromkeys(sentence for said, _ in distinct for sentence in said)))]
         if anchored:
             lists.append(encoded(tuple(dict.fromkeys(anchors))))
-        known = cast(Encoder, _Known(*lists))
-        of_distinct = Texts(known, [said for said, _ in distinct], [anchor for _, anchor in distinct])
+        of_distinct = Texts(_Known(*lists), [said for said, _ in distinct], [anchor for _, anchor in distinct])
         return of_distinct, torch.tensor([distinct[of] for of in of_class])
 
     jobs = []

@@ -7,17 +7,18 @@ comes out differently is an error. Axes: T + 1 steps, n_t boxes at step t, C cla
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
 
-from lgca_core.classifier import class_matrix
+from lgca_core import sweeps
+from lgca_core.classifier import TextEncoder, class_matrix
 from lgca_core.datasets import Item, Manifest
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
@@ -159,8 +160,8 @@ def explore(
         rivals: how many classes are shown beside the true one; more where more of them win somewhere.
 
     Raises:
-        LgcaError: the record is of other pictures, of another encoder, or of no such methods and seed; or the answers
-            are not those of the record.
+        LgcaError: the record is of other pictures, of another encoder, or of no such methods and seed; no picture is to
+            be shown; or the answers are not those of the record.
     """
     _check(record, manifest, encoder)
     wca, lgca = _settings(record, methods, seed)
@@ -174,10 +175,10 @@ def explore(
     by_key = {manifest.key(item): item for item in manifest.items}
     items = [by_key[key] for key in choose(verdicts, pictures)]
     if not items:
-        raise LgcaError(f"at least one picture must be shown, not {pictures}")
+        raise LgcaError("the record has no picture of the kinds to be shown: ask for more pictures")
 
     rounded = record.parameters.get("features") == "float16"
-    texts = cast(Encoder, _Rounded(encoder)) if rounded else encoder
+    texts: TextEncoder = _Rounded(encoder) if rounded else encoder
     matrix = class_matrix(
         texts,
         sentences,
@@ -237,7 +238,12 @@ def choose(verdicts: pd.DataFrame, pictures: int) -> list[str]:
     rest in equal parts of those on which both are right and neither is. Within a kind, the surest of each class, then
     the second surest of each class, and so on; the surest first, where a picture is as sure as the less sure of its two
     answers. A tie goes by path. `verdicts` is what :func:`compare` gives.
+
+    Raises:
+        LgcaError: less than one picture is to be shown.
     """
+    if pictures < 1:
+        raise LgcaError(f"at least one picture must be shown, not {pictures}")
     of_kind = {kind: verdicts[verdicts["kind"] == kind] for kind in KINDS}
     alone = min(pictures // 3, len(of_kind["lgca"]), len(of_kind["wca"]))
     rest = pictures - 2 * alone
@@ -272,24 +278,27 @@ def _settings(record: Record, methods: Sequence[str], seed: int) -> tuple[LGCA, 
     """WCA, as LGCA that never expands, and LGCA, as they were when the record was made."""
     if len(methods) != 2:
         raise LgcaError(f"the explorer compares two methods, WCA and LGCA, not {len(methods)}")
-    found: list[dict[str, Any]] = []
-    for method, kind in zip(methods, (WCA, LGCA)):
-        config: Mapping[str, Any] = next(
-            (run.config for run in record.runs if (run.method, run.seed) == (method, seed)), {}
-        )
-        found.append({field.name: config[field.name] for field in fields(kind) if field.name in config})
-        if not config:
+    runs = {run.method: run for run in record.runs if run.seed == seed}
+    for method in methods:
+        if method not in runs:
             raise LgcaError(f"the record has no method {method!r} with seed {seed}")
-        if len(found[-1]) < len(fields(kind)) or config.get("pool") is not None:
-            raise LgcaError(f"the explorer compares WCA with LGCA, with crops of their own: not with {method!r}")
-    first, second = found
+    wca, lgca = (sweeps.look(runs[method]) for method in methods)
+    if not isinstance(wca, WCA) or not isinstance(lgca, LGCA) or wca.pool is not None:
+        raise LgcaError(
+            f"the explorer compares WCA with LGCA, with crops of their own: not {methods[0]!r} with {methods[1]!r}"
+        )
     for name in ("text_temperature", "renormalise"):
-        if first[name] != second[name]:
+        if getattr(wca, name) != getattr(lgca, name):
             raise LgcaError(f"{methods[0]} and {methods[1]} differ in {name}, so they score other class vectors")
-    shared = {name: first[name] for name in ("n", "image_temperature", "text_temperature", "renormalise")}
-    start = second["start"]
-    second["start"] = start if isinstance(start, str) else tuple(start)
-    return LGCA(steps=0, start=(first["alpha"], first["beta"]), **shared), LGCA(**second)
+    never_expands = LGCA(
+        n=wca.n,
+        steps=0,
+        start=(wca.alpha, wca.beta),
+        image_temperature=wca.image_temperature,
+        text_temperature=wca.text_temperature,
+        renormalise=wca.renormalise,
+    )
+    return never_expands, lgca
 
 
 def _kind(label: int, wca: int, lgca: int) -> Kind:

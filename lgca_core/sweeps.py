@@ -33,7 +33,7 @@ def look(run: Run) -> WCA | LGCA:
         return TypeAdapter(WCA).validate_python(config)
     if kind == "lgca":
         return TypeAdapter(LGCA).validate_python(config)
-    raise LgcaError(f"{run.method} is neither WCA nor LGCA: it has no settings that could be swept")
+    raise LgcaError(f"{run.method} is neither WCA nor LGCA: it has none of their settings")
 
 
 def points(record: Record, predictions: pd.DataFrame, bases: Sequence[str]) -> pd.DataFrame:

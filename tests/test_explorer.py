@@ -191,10 +191,14 @@ def test_what_does_not_belong_together_is_refused(world):
 
     refused("no method 'gc'", methods=["wca", "gc"])
     refused("with seed 7", seed=7)
-    refused("not with 'clip'", methods=["wca", "clip"])
-    refused("not with 'lgca'", methods=["lgca", "lgca"])
+    refused("clip is neither WCA nor LGCA", methods=["wca", "clip"])
+    refused("not 'lgca' with 'lgca'", methods=["lgca", "lgca"])
+    refused("not 'lgca' with 'wca'", methods=["lgca", "wca"])
     refused("two methods", methods=["wca"])
-    refused("at least one picture", pictures=0)
+    for pictures in (0, -1):
+        refused(f"at least one picture must be shown, not {pictures}", pictures=pictures)
+    nobody = predictions.assign(prediction=(predictions["label"] + 1) % len(NAMES))
+    refused("no picture of the kinds", given=(record, nobody, manifest, encoder, sentences), pictures=1)
     part = replace(manifest, items=manifest.items[:-1])
     refused("other pictures", given=(record, predictions, part, encoder, sentences))
     trained = record.encoder.model_copy(update={"weights_sha256": "1" * 64})

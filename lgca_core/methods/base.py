@@ -16,8 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lgca_core import prompts as prompt
 from lgca_core.class_prompts import Kind
-from lgca_core.classifier import class_matrix
-from lgca_core.encoder import Encoder
+from lgca_core.classifier import TextEncoder, class_matrix
 from lgca_core.lgca import LGCA
 from lgca_core.plans import Plan
 from lgca_core.views import Views
@@ -41,7 +40,7 @@ class Texts:
     ``encoder`` knows all of these sentences; methods that read the same prompts share one ``Texts``.
     """
 
-    encoder: Encoder
+    encoder: TextEncoder
     prompts: Sequence[Sequence[str]]
     anchors: Sequence[str]
     _weighted: dict[tuple[float, bool], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
