@@ -305,14 +305,17 @@ def open_dataset(name_or_path: str | Path, *, on_error: OnError = "raise") -> Ma
         name_or_path: a name; ``NAME:/path/to/copy`` of a published one; or a folder.
 
     Raises:
-        LgcaError: neither a known name (near ones are suggested) nor a folder; a published data set that is not
-            there (how to get it is said), or whose copy is not laid out as the original; see also :func:`folder`.
+        LgcaError: no name at all, or neither a known one (near ones are suggested) nor a folder; a published data set
+            that is not there (how to get it is said), or whose copy is not laid out as the original; see also
+            :func:`folder`.
     """
     if isinstance(name_or_path, str):
         name, copy = split_spec(name_or_path)
         if name in DATASETS:
             source = DATASETS[name].source
             return _open_published(name, source, copy, on_error) if source else DATASETS[name].open()
+    if not name_or_path:
+        raise LgcaError(f"no data set is named: known are {', '.join(DATASETS)}")
     if Path(name_or_path).exists():
         return folder(name_or_path, on_error=on_error, remember=True)
     close = _near(str(name_or_path))

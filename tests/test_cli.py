@@ -350,6 +350,7 @@ def test_lists():
     status, out, err = lgca("methods")
     assert (status, err) == (0, "")
     assert all(f" {name} " in out and of.summary in out for name, of in METHODS.items())
+    assert "settings of lgca, lgca-equal:\n  n, steps," in out and "but lgca-equal decides n itself\n" in out
     status, out, err = lgca("encoders")
     assert (status, err) == (0, "")
     assert "ViT-B-32-quickgelu" in out
@@ -366,6 +367,7 @@ def test_prompts_check(work):
     )
     assert "no descriptions for 'pink'" in refused("prompts", "check", "things.json", "--classes", "red,pink")
     assert "not both" in refused("prompts", "check", "things.json", "--classes", "red", "--images", "things")
+    assert "--images names no folder" in refused("prompts", "check", "things.json", "--images", "")
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------
@@ -427,6 +429,7 @@ def describe(content) -> None:
         (lambda: None, ["--images", "nowhere"], "nowhere does not exist"),
         (lambda: None, ["--images", "things.json"], "things.json is a file"),
         (lambda: None, ["--images", "things/red"], "things/red holds no class folders"),
+        (lambda: None, ["--images", ""], "--images names no folder: the current one is ."),
         (lambda: Path("things/pink").mkdir(), [], "things/pink holds no pictures"),
         (lambda: describe({**DESCRIPTIONS, "blue": []}), [], "'blue' has no descriptions"),
         (lambda: describe({"red": ["r"], "green": ["g"]}), [], "no descriptions for 'blue'"),
@@ -495,6 +498,7 @@ def test_no_network(work, tiny, monkeypatch):
 def test_neither_images_nor_data_set(work, tiny):
     assert "either --images FOLDER or --dataset NAME" in refused(*evaluate(tiny))
     assert "did you mean aviary-night" in refused(*evaluate(tiny, "--dataset", "aviary-nigth"))
+    assert "no data set is named: known are aviary, " in refused(*evaluate(tiny, "--dataset", ""))
 
 
 @pytest.mark.parametrize(

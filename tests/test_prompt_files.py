@@ -19,6 +19,7 @@ from lgca_core import catalogue, datasets, prompt_files
 from lgca_core.class_prompts import prompts_of_dataset
 from lgca_core.cli.commands import app
 from lgca_core.errors import LgcaError
+from lgca_core.methods import METHODS
 from lgca_core.prompt_files import PromptFile, load
 
 ROOT = Path(__file__).parents[1]
@@ -285,6 +286,10 @@ def test_list_says_what_is_cached(server):
     assert ["birds", "3", "2", "4", "7", "cached"] in rows
     assert ["unlisted", "3", "2", "4", "7", "cached"] in rows
     assert ["places", "3", "1", "2", "2", "cached"] in rows
+    for kind in ("templates", "descriptors", "descriptions"):
+        readers = [name for name, of in METHODS.items() if of.prompts == kind]
+        assert [kind, "read", "by", *", ".join(readers).split()] in rows
+    assert ["descriptors", "read", "by", "clip-d,", "lazsl-d"] in rows
 
 
 def test_fetch(server, home):
@@ -321,8 +326,9 @@ def test_check_reports_on_published_prompts(server):
     assert cells(birds, "said of several classes") == ["0", "1"]
     assert cells(birds, "more than CLIP's 77 tokens") == ["0", "0", "0"]
     assert cells(birds, "tokens of the longest") == ["13", "10", "7"]
-    assert "cupl, wca, lgca: 1 of them are said again of the same class; the first: 'It runs.' of 'ostrich'" in birds
-    assert "cupl, wca, lgca: 1 of them are said of several classes; the commonest, of 2: 'It is a bird.'" in birds
+    assert cells(birds, "read by")[:4] == ["clip-e", "clip-d,", "lazsl-d", "cupl,"]
+    assert "descriptions: 1 of them are said again of the same class; the first: 'It runs.' of 'ostrich'" in birds
+    assert "descriptions: 1 of them are said of several classes; the commonest, of 2: 'It is a bird.'" in birds
     assert "distinct names stand" not in birds
     places = lgca("check", "places")[1]
     assert cells(places, "classes") == ["3", "3", "3"]
@@ -349,7 +355,7 @@ def test_check_reads_the_classes_of_the_data_set_as_evaluations_do(server, monke
     assert cells(out, "classes") == ["2", "2", "2"]
     assert cells(out, "prompts in all") == ["4", "3", "5"]
     assert cells(out, "single words") == ["2", "0"]
-    assert "clip-d: 2 of them are a single word or less; the first: 'red' of 'early Red-finch'" in out
+    assert "descriptors: 2 of them are a single word or less; the first: 'red' of 'early Red-finch'" in out
     monkeypatch.setitem(catalogue.SOURCES, "birds", replace(row, key=str, name=str))
     status, out, err = lgca("check", "birds")
     assert (status, out) == (2, "")

@@ -1,7 +1,6 @@
 """``lgca evaluate``: measure methods on labelled pictures."""
 
 import re
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lgca_core.cli import options
 from lgca_core.cli.base import app
-from lgca_core.cli.output import report, stdout
+from lgca_core.cli.output import report, status, stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
@@ -35,7 +34,9 @@ RUNS = Path("runs")
 def evaluate(
     images: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Your pictures: one folder a class, named like the class."),
+        typer.Option(
+            metavar="FOLDER", parser=options.folder, help="Your pictures: one folder a class, named like the class."
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -122,10 +123,9 @@ def evaluate(
         raise LgcaError("--part fills the store and writes no record: do without --no-store and --out")
     if part is None:
         results.check_free(RUNS / "new" if out is None else out, force=force)
-    terminal = Console(stderr=True)
-    with terminal.status("reading the pictures") if terminal.is_terminal else nullcontext():
+    with status("reading the pictures"):
         manifest = folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
-    with terminal.status("reading the prompts") if terminal.is_terminal else nullcontext():
+    with status("reading the prompts"):
         said = prompts_of_dataset(
             dataset,
             manifest,
@@ -141,6 +141,7 @@ def evaluate(
         return
     model = options.load(encoder, device, precision, batch_size, workers)
 
+    terminal = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, disable=not terminal.is_terminal, transient=True) as bar:
         task = bar.add_task(manifest.name, total=None)

@@ -17,5 +17,9 @@ def methods() -> None:
 
     listing([{"method": name, "what": of.summary, "reads": of.prompts} for name, of in METHODS.items()])
     for tunes, tuned in TUNED.items():
-        print(f"\nsettings of {', '.join(name for name, of in METHODS.items() if of.tunes == tunes)}:")
+        own = {name: of for name, of in METHODS.items() if of.tunes == tunes}
+        print(f"\nsettings of {', '.join(own)}:")
         print("  " + ", ".join(field.name for field in fields(tuned)))
+        for name, of in own.items():
+            if of.decides:
+                print(f"  but {name} decides {', '.join(sorted(of.decides))} itself")

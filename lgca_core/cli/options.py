@@ -171,6 +171,13 @@ def _start(text: str) -> str | tuple[float, float]:
     return low, high
 
 
+def folder(text: str) -> Path:
+    """A folder of pictures as it is named; to a path, no name at all would be the current folder."""
+    if not text:
+        raise LgcaError("--images names no folder: the current one is .")
+    return Path(text)
+
+
 def names(text: str, option: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if "" in names:

@@ -1,11 +1,13 @@
-"""Tables on a terminal, or in a file that a terminal's width must not break."""
+"""Tables on a terminal, or in a file that a terminal's width must not break; and what goes on meanwhile."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +25,12 @@ def stdout() -> Console:
     """stdout; without a terminal wide enough that no table is broken."""
     console = Console()
     return console if console.is_terminal else Console(width=160)
+
+
+def status(text: str) -> AbstractContextManager[Status | None]:
+    """What goes on, on stderr, where that is a terminal; nothing elsewhere."""
+    terminal = Console(stderr=True)
+    return terminal.status(text) if terminal.is_terminal else nullcontext()
 
 
 def listing(rows: Sequence[Mapping[str, Any]], *, right: Collection[str] = ()) -> None:

@@ -2,19 +2,16 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 
 from lgca_core.cli import options
 from lgca_core.cli.base import app
-from lgca_core.cli.output import listing, stdout
+from lgca_core.cli.output import listing, status, stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 prompts_app = typer.Typer()
 app.add_typer(prompts_app, name="prompts")
 
-READ_BY = {"templates": "clip-e", "descriptors": "clip-d", "descriptions": "cupl, wca, lgca"}
+KINDS = ("templates", "descriptors", "descriptions")
 
 
 @prompts_app.callback(invoke_without_command=True)
@@ -32,7 +29,7 @@ def overview(context: typer.Context) -> None:
     """List the published prompts; fetch them; check them or your own.
 
     Alone it lists, for each data set, how many classes it has and how many
-    templates, descriptors and sentences there are for the methods.
+    templates, descriptors and descriptions there are for the methods.
     """
     if context.invoked_subcommand is not None:
         return
@@ -41,16 +38,18 @@ def overview(context: typer.Context) -> None:
     rows = []
     for key in prompt_files.FOLDERS:
         state = prompt_files.state(key)
-        counts = dict.fromkeys(("classes", *READ_BY.values()), "-")
+        counts = dict.fromkeys(("classes", *KINDS), "-")
         if state == "cached":
             made = prompt_files.load(key)
             classes, tables = _read(key, made, None)
             counts["classes"] = str(classes)
-            counts[READ_BY["templates"]] = str(len(made.templates))
+            counts["templates"] = str(len(made.templates))
             for kind, table in tables.items():
-                counts[READ_BY[kind]] = str(sum(map(len, table.values())))
+                counts[kind] = str(sum(map(len, table.values())))
         rows.append({"data set": key, **counts, "state": state})
     listing(rows)
+    for kind, methods in _readers().items():
+        print(f"{kind:<13} read by {methods}")
     _print_source()
 
 
@@ -87,7 +86,9 @@ def check(
         ),
     ],
     classes: Annotated[str | None, typer.Option(help="Names with commas between.")] = None,
-    images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="One folder a class.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", parser=options.folder, help="One folder a class.")
+    ] = None,
 ) -> None:
     """Whether every class is described, once, and nothing else; and what is odd.
 
@@ -132,7 +133,7 @@ def _check_published(key: str, names: Sequence[str] | None) -> None:
     classes, tables = _read(key, made, names)
     told = list(tables["descriptions"])
     longest = max(told, key=lambda name: prompts.tokens(prompts.wordify(name)))
-    with _status(f"{key}: counting tokens"):
+    with status(f"{key}: counting tokens"):
         surveys = {
             "templates": prompts.survey(
                 dict.fromkeys(told, made.templates),
@@ -151,7 +152,7 @@ def _check_published(key: str, names: Sequence[str] | None) -> None:
         )
     for kind in ("descriptors", "descriptions"):
         for line in _oddities(surveys[kind]):
-            print(f"{READ_BY[kind]}: {line}")
+            print(f"{kind}: {line}")
 
 
 def _read(
@@ -186,13 +187,13 @@ def _table(key: str, classes: int, surveys: "Mapping[str, Survey]") -> Table:
     """What the prompts of a data set are like, a column a kind."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(key)
-    for kind in READ_BY:
-        table.add_column(READ_BY[kind], justify="right")
+    for kind in KINDS:
+        table.add_column(kind, justify="right")
 
     def add(heading: str, cells: Iterable[object]) -> None:
         table.add_row(heading, *(str(cell) for cell in cells))
 
-    found = [surveys[kind] for kind in READ_BY]
+    found = [surveys[kind] for kind in KINDS]
     told = found[1:]  # templates are the same for every class
     add("classes", (classes for _ in found))
     add("distinct names", (survey.classes for survey in found))
@@ -203,7 +204,15 @@ def _table(key: str, classes: int, surveys: "Mapping[str, Survey]") -> Table:
     add("said of several classes", ("", *(len(survey.shared) for survey in told)))
     add("more than CLIP's 77 tokens", (len(survey.cut) for survey in found))
     add("tokens of the longest", (survey.longest[2] for survey in found))
+    add("read by", _readers().values())
     return table
+
+
+def _readers() -> dict[str, str]:
+    """Kind -> the methods that read it, with commas between."""
+    from lgca_core.methods import METHODS
+
+    return {kind: ", ".join(name for name, of in METHODS.items() if of.prompts == kind) for kind in KINDS}
 
 
 def _oddities(survey: "Survey") -> Iterator[str]:
@@ -236,20 +245,14 @@ def _fetch(key: str, fetched: list[str]) -> list[str]:
     """Fetch what the cache lacks, showing each file on a terminal; `fetched` receives the paths."""
     from lgca_core import prompt_files
 
-    with _status(f"{key}: looking at the cache") as status:
+    with status(f"{key}: looking at the cache") as shown:
 
         def show(path: str) -> None:
             fetched.append(path)
-            if status is not None:
-                status.update(f"fetching {path}")
+            if shown is not None:
+                shown.update(f"fetching {path}")
 
         return prompt_files.fetch(key, progress=show)
-
-
-def _status(text: str) -> AbstractContextManager[Status | None]:
-    """What goes on, on a terminal; nothing elsewhere."""
-    terminal = Console(stderr=True)
-    return terminal.status(text) if terminal.is_terminal else nullcontext()
 
 
 def _print_source() -> None:
