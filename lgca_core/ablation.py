@@ -1,4 +1,4 @@
-"""What each part of a method is worth: it is taken away, or added, and the same pictures are classified (floor 1).
+"""What each part of a method is worth: it is taken away, or added, and the same pictures are classified (floor 4).
 
 A record of an ablation holds the full methods and their variants, each under its own name with its settings
 (``wca:image_temperature=0``). Two readings of it: :func:`parts`, component by component, for WCA and for LGCA at equal
@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from lgca_core.errors import LgcaError
 from lgca_core.results import Record, compare, correctness, holm, tied
+from lgca_core.sweeps import split, word
 
 FULL = ("wca", "lgca", "lgca-equal")
 """The methods whose parts are taken away."""
@@ -114,13 +115,13 @@ def choices(records: Sequence[tuple[Record, pd.DataFrame]], full: str = "lgca-eq
     frames = []
     for record, predictions in records:
         hits = correctness(predictions)
-        own = {run.method: run.config for run in record.runs}.get(full, {})
+        configs = {run.method: run.config for run in record.runs}
         rows: list[Row] = []
         for method in hits:
-            base, *settings = method.split(":")
-            setting, _, value = "".join(settings[:1]).partition("=")
-            if base == full and len(settings) == 1 and setting in SETTINGS and full in hits:
-                rows.append((full, setting, f"{_said(value)} instead of {_said(own[setting])}", method))
+            base, settings = split(method)
+            if base == full and len(settings) == 1 and settings[0] in SETTINGS and full in hits:
+                value, own = (_said(configs[of][settings[0]]) for of in (method, full))
+                rows.append((full, settings[0], f"{value} instead of {own}", method))
         frames.append(_compared(record, hits, rows))
     frame = pd.concat(frames, ignore_index=True)
     order = frame["component"].map(list(SETTINGS).index)
@@ -132,7 +133,7 @@ Row = tuple[str, str, str, str]  # full, component, change, method
 
 def _said(value: JsonValue) -> str:
     """A setting's value as a reader says it."""
-    return {"true": "yes", "false": "no"}.get(str(value).lower(), str(value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(word(value))
 
 
 def _compared(record: Record, hits: Mapping[str, NDArray[np.bool_]], rows: Sequence[Row]) -> pd.DataFrame:

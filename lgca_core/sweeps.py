@@ -67,7 +67,7 @@ def points(record: Record, predictions: pd.DataFrame, bases: Sequence[str]) -> p
                 **dict(zip(CROPS, (settings.n, smallest, largest))),
             }
             rows += [
-                of_point | {"setting": name, "value": _word(runs[method].config.get(name))} for name in names or swept
+                of_point | {"setting": name, "value": word(runs[method].config.get(name))} for name in names or swept
             ]
     measured = results.summary(record, predictions, None)
     columns = ["method", "seeds", "images", "top1", "std", "low", "high", "passes"]
@@ -81,8 +81,8 @@ def split(method: str) -> tuple[str, list[str]]:
     return base, [words.partition("=")[0] for words in assigned]
 
 
-def _word(value: JsonValue) -> JsonValue:
-    """A value as one cell of a frame: a range as the method's name has it."""
+def word(value: JsonValue) -> JsonValue:
+    """A setting's value as one cell of a frame: a range as the method's name has it, "0.1-0.3"."""
     return "-".join(map(str, value)) if isinstance(value, list) else value
 
 

@@ -132,10 +132,17 @@ def taken_apart():
         "lgca-equal:lam=last": worse,
         "lgca-equal:rho=0.25": base,
         "lgca-equal:rho=0.25:steps=1": worse,
+        "lgca-equal:start=0.5-0.9": base,
     }
     record, predictions = make(runs)
-    config = {"n": 16, "rho": 0.5, "lam": "uniform", "steps": 3}
-    runs = [run.model_copy(update={"config": {} if run.method == "cupl-weighted" else config}) for run in record.runs]
+    config = {"n": 16, "rho": 0.5, "lam": "uniform", "steps": 3, "start": [0.1, 0.3]}
+    changed = {
+        "lgca-equal:lam=last": {"lam": "last"},
+        "lgca-equal:rho=0.25": {"rho": 0.25},
+        "lgca-equal:start=0.5-0.9": {"start": [0.5, 0.9]},
+    }
+    configs = {"cupl-weighted": {}} | {method: config | own for method, own in changed.items()}
+    runs = [run.model_copy(update={"config": configs.get(run.method, config)}) for run in record.runs]
     return record.model_copy(update={"runs": runs}), predictions
 
 
@@ -172,15 +179,22 @@ def test_a_record_without_an_ablation_is_refused(taken_apart):
 
 
 def test_a_choice_is_one_setting_against_ours_in_its_own_record(taken_apart):
-    other = make({"lgca-equal": np.ones((1, 300)), "lgca-equal:steps=1": np.zeros((1, 300))})
-    runs = [run.model_copy(update={"config": {"steps": 3}}) for run in other[0].runs]
+    configs = {
+        "lgca-equal": {"steps": 3, "whole_image": False},
+        "lgca-equal:steps=1": {"steps": 1, "whole_image": False},
+        "lgca-equal:whole_image=true": {"steps": 3, "whole_image": True},
+    }
+    other = make({method: np.full((1, 300), method == "lgca-equal") for method in configs})
+    runs = [run.model_copy(update={"config": configs[run.method]}) for run in other[0].runs]
     choices = ablation.choices([taken_apart, (other[0].model_copy(update={"runs": runs}), other[1])])
     assert list(zip(choices["component"], choices["change"])) == [
+        ("start", "0.5-0.9 instead of 0.1-0.3"),
         ("rho", "0.25 instead of 0.5"),
         ("steps", "1 instead of 3"),
         ("lam", "last instead of uniform"),
+        ("whole_image", "yes instead of no"),
     ]  # the local start without steps changes two settings, and is no choice of either
-    assert choices["difference"].tolist()[:2] == [0, -1]
+    assert choices["difference"].tolist()[:3] == [0, 0, -1]
     assert choices["p_holm"].tolist() == pytest.approx(results.holm(choices["p"]))
 
 
