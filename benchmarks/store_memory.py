@@ -28,8 +28,9 @@ from lgca_core.class_prompts import ClassPrompts
 from lgca_core.datasets import Item, Manifest
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
-from lgca_core.evaluate import evaluate, peak_memory
+from lgca_core.evaluate import evaluate
 from lgca_core.features import pool_of
+from lgca_core.machine import peak_memory
 from lgca_core.plans import draw
 from lgca_core.resample import RESIZE
 from lgca_core.store import Shard, Store, pool_key

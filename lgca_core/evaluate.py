@@ -5,9 +5,6 @@ through one :class:`~lgca_core.views.Views`, so that no crop of a picture is enc
 both what each method needs alone and what was encoded in all.
 """
 
-import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +25,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.features import Reader, sentence_vectors
 from lgca_core.lgca import LGCA
 from lgca_core.looking import looked_at
+from lgca_core.machine import peak_memory, recorded
 from lgca_core.methods import Scorer, Settings, Texts, check_methods, find, plain
 from lgca_core.plans import ahead
 from lgca_core.provenance import code_version, library_versions, utc_now
@@ -308,7 +306,7 @@ def evaluate(
         ),
         resize=RESIZE,
         libraries=library_versions(),
-        device=_device(encoder.device),
+        device=recorded(encoder.device),
         seconds=seconds,
         images_per_second=done / seconds,
         image_passes=encoder.image_passes - images_before,
@@ -372,15 +370,3 @@ def classify(
         scores, _ = job.answers(job.scorer.scores(views, [file_hash(pictures[at])]))  # (1, C)
         order = scores[0].argsort(descending=True, stable=True).tolist()
         yield [(classes[c], float(scores[0, c])) for c in order]
-
-
-def _device(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{device}: {torch.cuda.get_device_name(device)}"
-    return f"{device.type}: {os.cpu_count()} processors, {torch.get_num_threads()} threads"
-
-
-def peak_memory() -> int:
-    """Largest resident size of this process so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -5,6 +5,8 @@ import gc
 import math
 import os
 import platform
+import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +27,13 @@ def described(device: torch.device | str = "cpu") -> str:
     return (
         f"{processor()}, {cores} core{'s' if cores > 1 else ''}, {threads} thread{'s' if threads > 1 else ''} of torch"
     )
+
+
+def recorded(device: torch.device) -> str:
+    """Where an encoder runs, as records say it: ``cuda:0: its name``, or ``cpu: n processors, n threads`` of torch."""
+    if device.type == "cuda":
+        return f"{device}: {torch.cuda.get_device_name(device)}"
+    return f"{device.type}: {os.cpu_count()} processors, {torch.get_num_threads()} threads"
 
 
 def processor() -> str:
@@ -48,6 +57,12 @@ def money(seconds: float, price_per_hour: float | None) -> float:
     if price_per_hour < 0:
         raise LgcaError(f"a price an hour cannot be negative, got {price_per_hour}")
     return seconds / 3600 * price_per_hour
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def peak_growth(job: Callable[[], Result], device: torch.device | str = "cpu") -> tuple[Result, float]:

@@ -1,8 +1,10 @@
 """What is told of the machine, and the memory that a job takes on it."""
 
 import math
+import os
 
 import pytest
+import torch
 
 from lgca_core import machine
 from lgca_core.errors import LgcaError
@@ -21,6 +23,20 @@ def test_memory_elsewhere_is_not_known(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "_RESET", tmp_path / "absent" / "clear_refs")
     result, grown = machine.peak_growth(lambda: 7)
     assert result == 7 and math.isnan(grown)
+
+
+def test_a_process_knows_its_own_peak():
+    own = machine.peak_memory()
+    assert isinstance(own, int) and own > 50e6  # torch alone takes more
+    assert machine.peak_memory() >= own
+
+
+def test_records_say_where_an_encoder_ran(monkeypatch):
+    assert (
+        machine.recorded(torch.device("cpu")) == f"cpu: {os.cpu_count()} processors, {torch.get_num_threads()} threads"
+    )
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"number {device.index}")
+    assert machine.recorded(torch.device("cuda", 3)) == "cuda:3: number 3"
 
 
 def test_money_is_hours_times_a_price():
