@@ -93,14 +93,12 @@ def time_table(
     pictures: Sequence[Image.Image],
     *,
     repeats: int = 5,
-    seed: int = 0,
-    class_matrix: Tensor | None = None,
 ) -> pd.DataFrame:
     """One row a look: method, n, passes (by formula), counted (as run), ms (median a picture), fastest, slowest.
 
     The looks take turns, so that a machine that is busy for a while slows them all and not one.
     """
-    timings = _timings([*looks.values()], encoder, pictures, repeats=repeats, seed=seed, class_matrix=class_matrix)
+    timings = _timings([*looks.values()], encoder, pictures, repeats=repeats)
     return pd.DataFrame(
         {
             "method": name,
@@ -121,8 +119,8 @@ def _timings(
     pictures: Sequence[Image.Image],
     *,
     repeats: int,
-    seed: int,
-    class_matrix: Tensor | None,
+    seed: int = 0,
+    class_matrix: Tensor | None = None,
 ) -> list[Timing]:
     """Seconds and passes a picture."""
     jobs = [partial(_look, look, encoder, pictures, seed, class_matrix) for look in looks]

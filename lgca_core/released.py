@@ -7,7 +7,7 @@ names that several classes share. Axes: B pictures, N crops of a picture, C clas
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
@@ -66,10 +66,14 @@ def reseeded(predictions: pd.DataFrame, method: str) -> pd.Series:
     Raises:
         LgcaError: the method is not there or has one seed only.
     """
-    answers = _answers(predictions, method)
+    own = predictions[predictions["method"] == method]
+    answers = _answers(own, method)
+    if answers.empty:
+        has = ", ".join(predictions["method"].unique())
+        raise LgcaError(f"there are no predictions of {method!r}: there are of {has}")
     if len(answers) < 2:
         raise LgcaError(f"{method} has one seed only: evaluate it with --seeds 2 or more")
-    first, second = (results.correctness(predictions)[method][k] for k in (0, 1))
+    first, second = results.correctness(own)[method][:2]
     row = results.compare({method: second, "first seed": first}, [(method, "first seed")]).iloc[0].drop(["p", "p_holm"])
     values = answers.to_numpy()
     changed = np.mean([(values[a] != values[b]).sum() for a, b in combinations(range(len(values)), 2)])
@@ -243,7 +247,6 @@ def pool_variances(
     """
     m = wca.pool
     assert m is not None, "WCA without a pool has no pool's variance"
-    spread = replace(wca, pool=None)
     chosen = torch.from_numpy(generator(0, "draws").integers(m, size=(draws, wca.n)))  # as released: of all pictures
     apart = torch.arange(pools * m // wca.n * wca.n).reshape(-1, wca.n)
     rows = []
@@ -251,7 +254,7 @@ def pool_variances(
         part = items[start : start + chunk]
         views = Views(encoder, [open_picture(item.path) for item in part])
         boxes = [
-            draw_squares(h, w, pools * m, spread.alpha, spread.beta, seed=0, identity=item.identity)
+            draw_squares(h, w, pools * m, wca.alpha, wca.beta, seed=0, identity=item.identity)
             for (h, w), item in zip(views.sizes, part)
         ]
         k0, k = encode_with_whole(views, boxes)  # (B, D), (B, pools M, D)

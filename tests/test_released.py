@@ -58,12 +58,17 @@ def test_methods_without_a_common_seed_are_refused():
         released.changes(predictions.query("method == 'wca' or seed == 1"), [("other", "wca")])
     with pytest.raises(LgcaError, match="one seed only"):
         released.reseeded(predictions, "wca")
+    with pytest.raises(LgcaError, match="no predictions of 'lgca': there are of"):
+        released.reseeded(predictions, "lgca")
 
 
 def test_another_seed_alone():
     row = released.reseeded(told(wca=[[0, 0, 1], [0, 1, 1], [1, 1, 1]]), "wca")
     assert row["changed"] == pytest.approx((1 + 2 + 1) / 3) and row["seeds"] == 3
     assert row["difference"] == pytest.approx(-1 / 3)
+    elsewhere = told(other=[[0, 1]]).assign(path="elsewhere")  # another method's pictures are none of its business
+    again = released.reseeded(pd.concat([elsewhere, told(wca=[[0, 0, 1], [0, 1, 1], [1, 1, 1]])]), "wca")
+    assert again.to_dict() == row.to_dict()
 
 
 # ---- the second normalisation
