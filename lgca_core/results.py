@@ -329,9 +329,9 @@ def _per_image(correct: ArrayLike) -> NDArray[np.float64]:
 def _bootstrap(values: NDArray[np.float64], level: float, resamples: int, seed: int) -> tuple[float, float]:
     """Percentile bootstrap of the mean of `values` (n,).
 
-    Few values are distinct (k of S seeds right), so a resample of n pictures is one multinomial draw over the
-    distinct
-    values: the same distribution as n draws with replacement, whatever n.
+    Where few of the values are distinct (k of S seeds right), a resample of n pictures is one multinomial draw over the
+    distinct ones: the same distribution as n draws with replacement, whatever n. It takes 8 bytes times `resamples`
+    times the number of distinct values.
     """
     distinct, counts = np.unique(values.round(12), return_counts=True)
     rng = np.random.default_rng(seed)
@@ -342,14 +342,17 @@ def _bootstrap(values: NDArray[np.float64], level: float, resamples: int, seed: 
 
 
 def interval(correct: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """Bootstrap interval of top-1 over pictures, given the seeds that were run.
+    """Bootstrap interval of a mean over pictures, such as top-1, given the seeds that were run.
+
+    Memory: 8 bytes times `resamples` times the number of distinct values; 0/1 of S seeds have S + 1 at most.
 
     Args:
-        correct: 0/1, (n,) or (seeds, n); with several seeds a picture counts with its share of right answers.
+        correct: 0/1, or any number a picture, (n,) or (seeds, n); with several seeds a picture counts with its mean,
+            for 0/1 its share of right answers.
 
     Returns:
-        (low, high), shares in 0..1. By the percentile method, so where every picture is right (or wrong) it has
-        no width.
+        (low, high), in the unit of the numbers: of 0/1 in 0..1. By the percentile method, so where every picture is
+        right (or wrong) it has no width.
     """
     return _bootstrap(_per_image(correct), level, resamples, seed)
 
@@ -357,13 +360,13 @@ def interval(correct: ArrayLike, *, level: float = 0.95, resamples: int = 10_000
 def paired_interval(
     a: ArrayLike, b: ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Bootstrap interval of top-1 of `a` minus top-1 of `b` on the same pictures, in the same order.
+    """Bootstrap interval of the mean of `a` minus that of `b` on the same pictures, in the same order.
 
     Args:
-        a, b: 0/1, (n,) or (seeds, n); the numbers of seeds may differ, the pictures may not.
+        a, b: 0/1, or any number a picture, (n,) or (seeds, n); the numbers of seeds may differ, the pictures may not.
 
     Returns:
-        (low, high) of the difference, in -1..1.
+        (low, high) of the difference, in the unit of the numbers: of 0/1 in -1..1.
     """
     first, second = _per_image(a), _per_image(b)
     if len(first) != len(second):

@@ -396,7 +396,7 @@ def _paint_bird(
 def _paint_edge(canvas: _Canvas, mask: np.ndarray, width: float) -> None:
     """A soft dark contour inside a shape's edge, so that white birds show on snow."""
     pixels = max(1, round(width * canvas.size))
-    inner = cv2.erode(mask, np.ones((2 * pixels // 2 + 1, 2 * pixels // 2 + 1), np.uint8))
+    inner = cv2.erode(mask, np.ones((pixels + 1, pixels + 1), np.uint8))
     canvas.fill(cv2.subtract(mask, inner), np.array((26, 20, 24)), None, opacity=0.42)
 
 

@@ -1,8 +1,9 @@
 """Species: what a bird of the aviary may look like, and which forty are held out for testing.
 
 A species is one value for each of thirteen attributes. Held-out species come in groups of four that share
-their family and body colour and differ in one or two other attributes: fine-grained classes whose pictures
-look alike at small scales. A training species differs from every held-out one in at least three attributes.
+their family and body colour: each differs from the first of its group in one or two others. These are fine-grained
+classes whose pictures look alike at small scales. A training species differs from every held-out one in at least
+three attributes.
 """
 
 from __future__ import annotations
@@ -92,7 +93,10 @@ def distance(a: Species, b: Species) -> int:
 
 
 def draw_species(rng: np.random.Generator) -> Species:
-    """A species with every attribute drawn uniformly, the crest and the eye-ring absent half of the time."""
+    """A species with every attribute drawn uniformly, but the eye-ring, absent five times in eight.
+
+    The crest, one of two values, is absent half of the time.
+    """
     values = {name: str(rng.choice(options)) for name, options in VALUES.items()}
     if rng.random() < 0.5:
         values["ring"] = "none"

@@ -3,9 +3,9 @@
 A CLIP on painted scenes of freely drawn species, every one at least three attributes away from the held-out ones.
 Each step takes views at all zooms (whole pictures, random crops, close-ups of a part), says two captions of what
 is in view, and lowers the symmetric InfoNCE loss; pairs that are true of each other are left out of the negatives.
-Two helpers fade nothing into the shipped weights: linear read-outs of every visible attribute, and of the part
-under every patch. The logit scale is not learned: it rises on a schedule to CLIP's 100, since WCA's temperatures
-mean something only at cosines spread as CLIP spreads them.
+Two more losses help it learn and leave nothing of their own in the shipped weights: linear read-outs of every visible
+attribute, and of the part under every patch, which are thrown away in the end. The logit scale is not learned: it
+rises on a schedule to CLIP's 100, since WCA's temperatures mean something only at cosines spread as CLIP spreads them.
 
 The pictures are painted first (a cache file beside the checkpoint), training can be stopped and resumed, and the log
 is a CSV. Only the validation species are ever looked at here.
