@@ -68,9 +68,11 @@ def exponents(table: pd.DataFrame) -> Styler:
 def memory(tables: Sequence[pd.DataFrame]) -> Styler:
     """`complexity.memory_table` as a page shows it, in megabytes."""
     table = pd.concat(tables, ignore_index=True)
+    pictures = table["value"].where(table["symbol"] == "B", table["passes"] // (1 + table["value"]))
     told = pd.DataFrame(
         {
-            "axis": [f"{row.symbol} = {row.value}" for row in table.itertuples()],
+            "crops N": table["passes"] // pictures - 1,
+            "pictures together": pictures,
             "encoder passes": table["passes"],
             "peak grew by, MB": [
                 "not available" if np.isnan(grown) else f"{grown / 1e6:.1f}" for grown in table["grown"]
