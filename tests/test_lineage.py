@@ -105,7 +105,8 @@ def table(**lgca):
     [(0.01, 0.03, "above"), (-0.03, -0.01, "below"), (-0.01, 0.02, "not distinguishable from")],
 )
 def test_the_verdict_follows_the_interval_and_not_the_mean(low, high, relation):
-    said = accuracy.verdict(table(top1=0.52, difference=0.02, difference_low=low, difference_high=high))
+    said = accuracy.verdict(table(top1=0.52, difference=0.02, difference_low=low, difference_high=high), "the <world>")
+    assert said.startswith("On <code>the &lt;world&gt;</code>: <strong>LGCA")
     assert f"52.0&nbsp;%, {relation} WCA's 50.0&nbsp;%" in said
     assert f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−") in said
 

@@ -252,6 +252,13 @@ def test_the_last_table_says_what_moved():
     assert "**Accuracy moves, by its interval, with d**" in page.differences_told(clear)
 
 
+def test_variances_of_the_pool_stand_beside_the_formula_s():
+    measured = pd.DataFrame({"independent": [1.0, 1.0], "shown": [0.5, 0.5], "hidden": [0.25, 0.25]})
+    said = page.pool_told(measured, released.PoolVariance(12, 24))
+    assert "show 0.50 (interval 0.50 to 0.50; the formula says 0.96)" in said
+    assert "lies 0.25 (interval 0.25 to 0.25; the formula says 0.50): 33% of the whole, by the formula 34%" in said
+
+
 def test_deviations_are_told_apart_only_where_their_intervals_do_not_meet():
     hits = told(wca=[[0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]], other=[[0, 1, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]])
     table = released.deviations(hits, ["wca", "other"])

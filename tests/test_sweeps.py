@@ -1,5 +1,6 @@
 """Sweeps of one method's settings: their points, the pairs that are fair to compare, and what pages say of them."""
 
+import math
 import re
 from pathlib import Path
 
@@ -197,11 +198,13 @@ def test_tables_show_both_sides_of_a_pair():
     assert "none of these 1 comparisons" in pages.ranges_verdict(full(compared(OPEN)))
 
 
-def test_the_spread_over_pools_is_that_of_the_method():
+def test_the_spread_over_draws_is_that_of_the_method():
     table = pd.DataFrame({"method": ["wca", "lgca-equal"], "seeds": [5, 5], "std": [0.03, 0.012]})
     said = pages.spread_verdict(table, "lgca-equal", 1)
-    assert "1 crop pool," in said and "over 5 pools" in said and "of 1.2 points" in said
-    assert "2 crop pools," in pages.spread_verdict(table, "wca", 2)
+    assert "1 draw of crops," in said and "over 5 draws" in said and "of 1.2 points" in said
+    assert "2 draws of crops," in pages.spread_verdict(table, "wca", 2)
+    alone = pages.spread_verdict(table.assign(seeds=1, std=math.nan), "wca", 1)
+    assert "nan" not in alone and alone.endswith("one draw tells no standard deviation.")
 
 
 def test_every_figure_of_a_sweep_draws(found):

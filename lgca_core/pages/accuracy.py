@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -52,8 +53,9 @@ def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
     return simple_table(shown, caption).apply(bold, where=table["tied"].to_numpy(), subset=["top-1, %"])
 
 
-def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
-    """What `results.summary` says of LGCA against the baseline, in sentences of HTML, whichever way it came out."""
+def verdict(table: pd.DataFrame, dataset: str, baseline: str = "wca") -> str:
+    """What `results.summary` says of LGCA against the baseline on a data set, in sentences of HTML, whichever way it
+    came out."""
     rows = table.set_index("method")
     said = []
     for method in LGCAS:
@@ -73,7 +75,7 @@ def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
             f"({rows.loc[baseline, 'passes']:.0f} passes); difference {signed(row['difference'])} points, "
             f"95&nbsp;% interval {signed(low)} to {signed(high)}."
         )
-    return " ".join(said)
+    return " ".join([f"On <code>{html.escape(dataset)}</code>:", *said]) if said else ""
 
 
 def trained_again(folder: Path | str, trained: Sequence[str]) -> dict[str, pd.DataFrame | None]:

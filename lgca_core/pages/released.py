@@ -119,17 +119,17 @@ def pool_told(measured: pd.DataFrame, law: PoolVariance) -> str:
     shown, hidden = (relative(measured, column) for column in ("shown", "hidden"))
     share = hidden[0] / (shown[0] + hidden[0])
     return (
-        f"Of {len(measured)} pictures, {law.n} crops out of pools of {law.pool}: in units of the margin's variance "
-        f"over independent crops, the draws from one pool show {_ratio(shown)} (the formula says "
-        f"{law.shown / law.independent:.2f}), and {_ratio(hidden)} lies between pools "
-        f"({law.hidden / law.independent:.2f}), {share:.0%} of the whole ({law.hidden_share:.0%}). In the first "
-        "brackets are 95 % bootstrap intervals over pictures."
+        f"Measured on {len(measured)} pictures, with {law.n} crops out of pools of {law.pool}; the margin's variance "
+        "over independent crops is 1, and intervals are 95 % bootstraps over pictures.\n\n"
+        f"- Draws from one pool show {_ratio(shown, law.shown / law.independent)}.\n"
+        f"- Between pools, where no draw shows it, lies {_ratio(hidden, law.hidden / law.independent)}: {share:.0%} of "
+        f"the whole, by the formula {law.hidden_share:.0%}."
     )
 
 
-def _ratio(of: tuple[float, float, float]) -> str:
+def _ratio(of: tuple[float, float, float], formula: float) -> str:
     ratio, low, high = of
-    return f"{ratio:.2f} ({low:.2f} to {high:.2f})"
+    return f"{ratio:.2f} (interval {low:.2f} to {high:.2f}; the formula says {formula:.2f})"
 
 
 def names_told(shared: SharedNames, source: Source, published: pd.DataFrame) -> str:

@@ -275,10 +275,15 @@ def settings_verdict(compared: pd.DataFrame, reference: pd.Series) -> str:
 def spread_verdict(summary: pd.DataFrame, method: str, seeds: int) -> str:
     """How much of a difference can be the draw of the crops: a sentence, from `results.summary` over several seeds."""
     row = summary.set_index("method").loc[method]
+    said = (
+        f"This record has {seeds} draw{'s' if seeds > 1 else ''} of crops, and its intervals cover the choice of "
+        "pictures, not the draw of crops"
+    )
+    if row["seeds"] == 1:
+        return f"{said}; how much that moves is not known here, since one draw tells no standard deviation."
     return (
-        f"This record has {seeds} crop pool{'s' if seeds > 1 else ''}, and its intervals cover the choice of pictures, "
-        f"not the draw of crops; over {row['seeds']:.0f} pools {name(method)} has a standard deviation of "
-        f"{100 * row['std']:.1f} points, so the draw alone can make a difference of that size."
+        f"{said}; over {row['seeds']:.0f} draws {name(method)} has a standard deviation of {100 * row['std']:.1f} "
+        "points, so the draw alone can make a difference of that size."
     )
 
 
