@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from stub_encoder import noise, rich
 
-from lgca_core import datasets, evaluate, results, sweeps
+from lgca_core import ablation, datasets, evaluate, results, sweeps
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
@@ -177,11 +177,11 @@ def test_settings_that_differ_are_named_and_the_defaults_stay():
 def test_a_choice_is_linked_to_its_row_in_the_paper_s_table():
     paper = (Path(__file__).parents[1] / "book" / "paper.md").read_text(encoding="utf-8")
     rows = [line for line in paper.splitlines() if line.startswith("|")]
-    for setting in pages.CHOICES:
+    for setting, question in ablation.SETTINGS.items():
         (row,) = (line for line in rows if f'id="choice-{setting}"' in line)
         assert f"`{setting}`" in row
         html = pages.changes_table(full(compared(OPEN)).assign(method=f"lgca:{setting}=1"), "c").to_html()
-        assert f'href="paper.html#choice-{setting}"' in html
+        assert f'href="paper.html#choice-{setting}" title="{question}"' in html
 
 
 def full(table: pd.DataFrame) -> pd.DataFrame:

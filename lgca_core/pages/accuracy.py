@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from lgca_core.pages.base import LGCAS, bold, gain, name, p_value, signed, simple_table, subplots
+from lgca_core.pages.base import LGCAS, NOT_AVAILABLE, bold, gain, name, p_value, signed, simple_table, subplots
 from lgca_core.results import load, summary
 
 
@@ -96,7 +96,7 @@ def training_seeds(tables: Mapping[str, pd.DataFrame | None]) -> Styler:
             frame.loc[f"{name(method)}, less WCA"] = row
     frame.insert(0, "method", [name(method) for method in frame.index])
     caption = "Top-1 accuracy, %, by training seed of the embedded encoder; differences in points, with 95 % intervals"
-    return simple_table(frame, caption).format(na_rep="not available")
+    return simple_table(frame, caption).format(na_rep=NOT_AVAILABLE)
 
 
 def training_verdict(tables: Mapping[str, pd.DataFrame | None]) -> str:

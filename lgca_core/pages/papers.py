@@ -11,10 +11,8 @@ import pandas as pd
 from IPython.display import HTML
 
 from lgca_core import published
-from lgca_core.pages.base import name, simple_table
+from lgca_core.pages.base import NOT_AVAILABLE, minus, name, simple_table
 from lgca_core.results import find, load
-
-NOT_AVAILABLE = "not available"
 
 ZERO_SHOT = ("imagenet", "cub", "pets", "dtd", "food101", "places365", "places365-distinct")
 """The data sets of the papers' table of zero-shot accuracies, and ours with a name for each class."""
@@ -120,7 +118,7 @@ def _ours(row: Mapping[str, object]) -> str:
         return f"{said}, no verdict: it {html.escape(str(row['note']))}"
     if row["verdict"] == NOT_AVAILABLE:
         return said
-    return f"{said}, {row['difference']:+.2f}: {row['verdict']}".replace("-", "−")
+    return f"{said}, {minus(format(row['difference'], '+.2f'))}: {row['verdict']}"
 
 
 def _papers(ours: str, names: Mapping[str, str]) -> str:

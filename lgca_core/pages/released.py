@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from lgca_core.catalogue import Source
-from lgca_core.pages.base import gain, name, p_value, signed, simple_table, subplots
+from lgca_core.pages.base import NOT_AVAILABLE, gain, minus, name, p_value, signed, simple_table, subplots
 from lgca_core.pages.significance import p_words
 from lgca_core.released import PoolVariance, SharedNames, relative
 from lgca_core.resize_paths import Cut
@@ -270,7 +270,7 @@ def scale_told(wca: WCA, side: int, size: int) -> str:
 
 
 def _small(value: float) -> str:
-    return "0" if value < 5e-7 else f"{value:.1e}".replace("e-0", "e−").replace("e-", "e−")
+    return "0" if value < 5e-7 else minus(f"{value:.1e}".replace("e-0", "e-"))
 
 
 COLUMNS = (
@@ -317,7 +317,7 @@ def differences_table(table: pd.DataFrame) -> Styler:
             "accuracy, points": [_points(row) for _, row in table.iterrows()],
             "p (Holm)": [p_value(p) for p in table["p_holm"]],
             "predictions changed": [
-                "not available" if np.isnan(c) else f"{c:.0f} of {n:.0f} ({c / n:.1%})"
+                NOT_AVAILABLE if np.isnan(c) else f"{c:.0f} of {n:.0f} ({c / n:.1%})"
                 for c, n in zip(table["changed"], table["pictures"])
             ],
         }

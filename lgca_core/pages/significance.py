@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from pandas.io.formats.style import Styler
 
-from lgca_core.pages.base import gain, name, p_value, signed, simple_table, subplots
+from lgca_core.pages.base import gain, minus, name, p_value, signed, simple_table, subplots
 
 LEVELS = (0.05, 0.01, 0.001)
 FEW = 8
@@ -253,7 +253,7 @@ def gaps_table(table: pd.DataFrame) -> Styler:
             "data set": table["dataset"],
             "backbone": table["backbone"],
             "pictures": [f"{n:,}" for n in table["pictures"]],
-            "gap": [f"{100 * gap:+.2f}".replace("-", "−") for gap in table["gap"]],
+            "gap": [minus(f"{100 * gap:+.2f}") for gap in table["gap"]],
             "least found": [f"{100 * least:.2f}" for least in table["detectable"]],
             "the gap": table["verdict"].map({"exceeds": "exceeds it", "below": "is below it"}),
             "found up to a discordance of": [_most(most) for most in table["most"]],

@@ -14,24 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from pandas.io.formats.style import Styler
 
+from lgca_core.ablation import SETTINGS
 from lgca_core.pages import differences
 from lgca_core.pages.base import gain, name, p_value, simple_table, subplots
 from lgca_core.sweeps import overtakes
 
 SYMBOLS = {"n": "N", "steps": "T", "rho": "ρ", "gamma": "γ", "lam": "λ", "alpha": "α", "beta": "β"}
 """How pages call settings; others by their own name."""
-
-CHOICES = {
-    "start": "where it starts",
-    "saliency": "what is salient",
-    "rho": "how many are kept",
-    "gamma": "how they expand",
-    "growth": "how they expand",
-    "steps": "how many steps",
-    "lam": "how the steps are combined",
-    "whole_image": "whether the whole picture is scored",
-}
-"""The questions of `paper.md`'s table of choices, whose rows carry the anchors ``choice-<setting>``."""
 
 PANEL = (3.9, 3.4)
 """Inches of a figure of which two stand side by side, or below each other on a phone."""
@@ -196,7 +185,7 @@ def _difference(compared: pd.DataFrame) -> dict[str, Any]:
 
 def _choice(method: str) -> str:
     setting = method.split(":")[1].partition("=")[0]
-    return f'<a href="paper.html#choice-{setting}" title="{CHOICES[setting]}">{point(method)}</a>'
+    return f'<a href="paper.html#choice-{setting}" title="{SETTINGS[setting]}">{point(method)}</a>'
 
 
 def _range(low: float, high: float) -> str:
