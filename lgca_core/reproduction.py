@@ -60,9 +60,7 @@ def records_in(folder: Path | str) -> dict[str, Record]:
     Raises:
         LgcaError: a record that is damaged.
     """
-    if not Path(folder).is_dir():
-        return {}
-    return {place.relative_to(folder).as_posix(): results.load(place)[0] for place in results.find(folder)}
+    return {name: record for name, (record, _) in results.load_found(folder).items()}
 
 
 def rate(record: Record) -> float:

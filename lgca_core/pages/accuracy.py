@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from lgca_core.pages.base import LGCAS, NOT_AVAILABLE, bold, gain, name, p_value, signed, simple_table, subplots
-from lgca_core.results import load, summary
+from lgca_core.results import Record, load_found
 
 
 def accuracy(table: pd.DataFrame) -> Figure:
@@ -78,30 +78,31 @@ def verdict(table: pd.DataFrame, dataset: str, baseline: str = "wca") -> str:
     return " ".join([f"On <code>{html.escape(dataset)}</code>:", *said]) if said else ""
 
 
-def trained_again(folder: Path | str, trained: Sequence[str]) -> dict[str, pd.DataFrame | None]:
-    """The `results.summary` of each trained encoder: of "seed 2" the record is ``folder/seed-2``; None without one."""
-    places = {label: Path(folder) / label.replace(" ", "-") for label in trained}
-    return {label: summary(*load(place)) if place.is_dir() else None for label, place in places.items()}
+def trained_again(folder: Path | str, profile: str) -> dict[str, tuple[Record, pd.DataFrame]]:
+    """The records of the embedded encoder trained with other seeds, as far as they are there: "seed 2" of
+    ``folder/seed-2``. None in another profile, whose encoder they are not of."""
+    found = load_found(folder) if profile == "embedded" else {}
+    return {place.replace("-", " "): one for place, one in found.items()}
 
 
-def training_seeds(tables: Mapping[str, pd.DataFrame | None]) -> Styler:
+def training_seeds(tables: Mapping[str, pd.DataFrame]) -> Styler:
     """Top-1 in percent by method (rows) and trained encoder (columns), and LGCA less WCA, of one summary each."""
-    known = {label: table.set_index("method") for label, table in tables.items() if table is not None}
+    known = {label: table.set_index("method") for label, table in tables.items()}
     first = next(iter(known.values()))
-    columns = {label: known[label]["top1"] * 100 if label in known else pd.Series(dtype=float) for label in tables}
+    columns = {label: table["top1"] * 100 for label, table in known.items()}
     frame = pd.DataFrame(columns).loc[first.index].map(lambda top1: f"{top1:.1f}", na_action="ignore")
     for method in LGCAS:
         if method in first.index:
-            row = {label: gain(known[label].loc[method]) if label in known else None for label in tables}
+            row = {label: gain(table.loc[method]) if method in table.index else None for label, table in known.items()}
             frame.loc[f"{name(method)}, less WCA"] = row
     frame.insert(0, "method", [name(method) for method in frame.index])
     caption = "Top-1 accuracy, %, by training seed of the embedded encoder; differences in points, with 95 % intervals"
     return simple_table(frame, caption).format(na_rep=NOT_AVAILABLE)
 
 
-def training_verdict(tables: Mapping[str, pd.DataFrame | None]) -> str:
+def training_verdict(tables: Mapping[str, pd.DataFrame]) -> str:
     """What other training seeds say of LGCA at equal passes against WCA, in a sentence of HTML; "" without any."""
-    known = [table.set_index("method").loc["lgca-equal"] for table in tables.values() if table is not None]
+    known = [table.set_index("method").loc["lgca-equal"] for table in tables.values()]
     if not known:
         return ""
     gains = " and ".join(gain(row) for row in known)
