@@ -35,7 +35,7 @@ def variants(method, settings):
 
 
 def sweeps(crops):
-    """What beside the methods of Table 1 is evaluated for other pages: name -> (methods, seeds at most)."""
+    """What beside the methods of Table 1 is evaluated for other pages: name -> (methods, seeds that the page wants)."""
     n = [f"n={n}" for n in (1, 2, 4, 8, 15, 30, 60) if n <= crops]
     both = "image_temperature=0:text_temperature=0"
     return {
@@ -120,6 +120,7 @@ AFTER = {f"aviary-{sweep}": "aviary" for sweep in SWEPT}  # whose crops they loo
 
 if PROFILE == "full":
     SEEDS, CROPS = number("seeds", 5), number("crops", 60)
+    CHOSEN = chosen("methods", ",".join(METHODS + FURTHER))
     SWEEPS = sweeps(CROPS)
     for encoder in ENCODERS:
         for dataset in DATASETS:
@@ -127,12 +128,12 @@ if PROFILE == "full":
             if name in FULL:
                 sys.exit("error: two of encoders= or of datasets= would share a folder of results/: leave one out")
             common = {"dataset": dataset, "encoder": encoder, "n": CROPS, "device": config.get("device", "auto")}
-            FULL[name] = {"method": chosen("methods", ",".join(METHODS + FURTHER)), "seeds": SEEDS, **common}
+            FULL[name] = {"method": CHOSEN, "seeds": SEEDS, **common}
             for sweep in chosen("sweeps", "") if config.get("sweeps") else []:
                 if sweep not in SWEEPS:
                     sys.exit(f"error: there is no sweep {sweep!r}: --config sweeps= can name {', '.join(SWEEPS)}")
-                methods, most = SWEEPS[sweep]
-                FULL[f"{name}-{sweep}"] = {"method": methods, "seeds": min(SEEDS, most), **common}
+                methods, seeds = SWEEPS[sweep]
+                FULL[f"{name}-{sweep}"] = {"method": methods, "seeds": seeds, **common}
                 AFTER[f"{name}-{sweep}"] = name
     # What differs from the notebooks' own parameters, in every notebook that has them.
     PARAMETERS = {
@@ -159,12 +160,24 @@ READERS = {
     "figure3": (["aviary-crops"], ["{}-crops"]),
     "figure4": (["aviary", "aviary-settings"], ["{}", "{}-settings"]),
     "figure5": (["aviary", "aviary-ranges"], ["{}", "{}-ranges"]),
-    "released": (["aviary", "aviary-ranges", "aviary-released"], ["{}", "{}-ranges", "{}-released"]),
+    "released": (["aviary-ranges", "aviary-released"], ["{}-ranges", "{}-released"]),
     "significance": (["aviary", *SHIFTS, "aviary-ablation"], ["{}", "{}-ablation"]),
     "reproduce": (list(EMBEDDED), None),  # the embedded ones, whatever the profile
     "cards": ([], None),  # the embedded data sets, likewise
     "speed": ([], None),  # benchmarks of any encoder
 }
+
+# What pages compare out of the records of data sets themselves; those of the sweeps have all that they need.
+COMPARED = {
+    "figure2": ["wca", "lgca"],
+    "table1": ["wca"],
+    "table2": ["clip", "cupl", "wca", "lgca", "lgca-equal"],
+    "figure4": ["lgca-equal"],
+    "significance": ["cupl", "wca", "lgca", "lgca-equal"],
+}
+
+# Pages that show records of results/ as well, and of which folder of it.
+KEPT = {"table1": "", "table2": "", "significance": "training-seeds/", "reproduce": ""}
 
 
 def records_of(notebook):
@@ -176,6 +189,22 @@ def records_of(notebook):
         if all(record in WANTED or Path(record).is_file() for record in found):
             return found
     return [f"_build/records/{name}/record.json" for name in embedded]
+
+
+def kept_of(notebook):
+    """The records of results/ that a notebook shows beside its own: all that are there, and all that are made."""
+    if notebook not in KEPT:
+        return []
+    there = {path.as_posix() for path in Path("results").glob("**/record.json") if "/." not in path.as_posix()}
+    made = {record for record in WANTED if record.startswith("results/")}
+    return sorted(record for record in there | made if record.startswith(f"results/{KEPT[notebook]}"))
+
+
+if PROFILE == "full":
+    for page, compared in COMPARED.items():
+        absent = [method for method in compared if method not in CHOSEN]
+        if absent and set(records_of(page)) & set(WANTED):
+            sys.exit(f"error: --config methods= lacks {absent[0]}, which the page {page} compares: name it as well")
 
 
 def parameters_of(notebook):
@@ -233,7 +262,7 @@ COPIES += sorted(path.relative_to("book").as_posix() for path in Path("book/_sta
 # Formulae need neither a network nor a font: one script with every TeX extension in it, drawing SVG.
 MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).with_name("static") / "mathjax/tex-svg-full.js"
 
-# A thread a job: the same sums in the same order on every machine, and jobs side by side do not contend.
+# A thread a job: the same sums in the same order on every machine of one kind, and jobs side by side do not contend.
 shell.prefix(
     "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; "
     + ("export LGCA_ONE_PROCESS_A_GPU=1; " if GPUS else "")
@@ -320,6 +349,8 @@ rule keep:
     output:
         record="results/{name}/record.json",
         predictions="results/{name}/predictions.parquet",
+    wildcard_constraints:
+        name="|".join(map(re.escape, FULL)) or "(?!)",  # the other records of results/ are there, and nobody's output
     shell:
         "cp {input} results/{wildcards.name}"
 
@@ -334,6 +365,7 @@ rule notebook:
         core(files(["lgca_core.notebooks"])),
         lambda wildcards: core(of_notebook(Path(f"book/{wildcards.name}.ipynb"))),
         lambda wildcards: records_of(wildcards.name),
+        lambda wildcards: kept_of(wildcards.name),
         source="book/{name}.ipynb",
     output:
         "_build/executed/{name}.ipynb",

@@ -6,10 +6,11 @@ names that several classes share. Axes: B pictures, N crops of a picture, C clas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,16 +132,19 @@ def vectors_of(items: Sequence[Item], encoder: Encoder, wca: WCA, *, seed: int =
     return torch.cat(parts)
 
 
-def renormalisation(vectors: Tensor, matrix: Tensor) -> pd.DataFrame:
+def renormalisation(vectors: Tensor, matrix: Tensor, labels: Sequence[int]) -> pd.DataFrame:
     """What scaling to unit length changes: of each picture its vector, of each class its vector, or both.
 
-    Columns: ``scaled``; ``pictures``; ``changed``, predictions that differ from those of the vectors as they are;
-    ``shortest`` and ``longest`` of the lengths that are scaled away (NaN for both).
+    Columns: ``scaled``; ``pictures``; ``changed``, predictions that differ from those of the vectors as they are, and
+    ``difference``, of their accuracy, -1..1; ``shortest`` and ``longest`` of the lengths that are scaled away (NaN for
+    both).
 
     Args:
         vectors: (B, D), not of unit length. matrix: (C, D), `classifier.class_matrix` without renormalise.
+        labels: B true classes.
     """
     plain = logits(vectors, matrix).argmax(dim=1)  # (B,)
+    truth = torch.as_tensor(labels, device=plain.device)
     ways = {
         "image vectors": (F.normalize(vectors, dim=-1), matrix, vectors),
         "class vectors": (vectors, F.normalize(matrix, dim=-1), matrix),
@@ -149,11 +153,13 @@ def renormalisation(vectors: Tensor, matrix: Tensor) -> pd.DataFrame:
     rows = []
     for scaled, (of_pictures, of_classes, changed) in ways.items():
         lengths = torch.full((1,), torch.nan) if changed is None else changed.norm(dim=-1)
+        predicted = logits(of_pictures, of_classes).argmax(dim=1)  # (B,)
         rows.append(
             {
                 "scaled": scaled,
                 "pictures": len(vectors),
-                "changed": int((logits(of_pictures, of_classes).argmax(dim=1) != plain).sum()),
+                "changed": int((predicted != plain).sum()),
+                "difference": (int((predicted == truth).sum()) - int((plain == truth).sum())) / len(vectors),
                 "shortest": float(lengths.min()),
                 "longest": float(lengths.max()),
             }
@@ -322,3 +328,67 @@ class SharedNames:
     def ceiling(self) -> float:
         """The highest possible accuracy, 0..1."""
         return self.names / len(self.classes)
+
+
+# ---- all together --------------------------------------------------------------------------------------------
+
+DIFFERENCES = (
+    "what differs", "what it changes", "changed", "pictures", "difference", "difference_low", "difference_high", "p",
+)  # fmt: skip
+"""Columns of :func:`differences` before ``p_holm``; accuracies in 0..1, NaN for what is not available."""
+
+
+def all_differences(
+    draws: pd.DataFrame, ranges: pd.DataFrame, scaled: pd.DataFrame, shared: SharedNames, paths: pd.DataFrame
+) -> pd.DataFrame:
+    """Every difference between WCA as written and as released, and the ways to resize: columns as :func:`differences`.
+
+    Args:
+        draws: predictions of ``wca``, ``wca:renormalise=true``, ``wca:alpha=0.1:pool=100`` and ``wca-released``.
+        ranges: predictions of ``wca`` and ``wca:alpha=0.1`` with at least one seed of `draws`, on the same pictures.
+        scaled: of :func:`renormalisation`. paths: of `resize_paths.summary`.
+
+    Raises:
+        LgcaError: a method is not there.
+    """
+    wide, pooled = "wca:alpha=0.1", "wca:alpha=0.1:pool=100"
+    apart = pd.concat([draws, ranges[ranges["method"] == wide]])
+    [crop_range] = changes(ranges, [(wide, "wca")]).to_dict("records")
+    pairs = [("wca:renormalise=true", "wca"), (pooled, wide), ("wca-released", "wca")]
+    classes, pool, released = changes(apart, pairs).to_dict("records")
+    return differences(
+        [
+            ("another seed (the yardstick)", "which crops are cut", reseeded(draws, "wca").to_dict()),
+            ("crop range U(0.1, 0.9)", "smaller crops", crop_range),
+            (
+                "image vectors scaled",
+                "nothing: the order of the classes stays",
+                scaled.set_index("scaled").loc["image vectors"].to_dict(),
+            ),
+            ("class vectors scaled", "classes whose sentences agree lose an advantage", classes),
+            ("a pool of 100 crops", "which crops; all seeds share the pool's error", pool),
+            ("all of these: as released", "the above together", released),
+            (
+                "shared names (Places365)",
+                "classes after the first of a name are lost",
+                {"difference": shared.ceiling - 1},
+            ),
+            *((row["path"], "pixels", row) for row in paths.iloc[1:].to_dict("records")),
+        ]
+    )
+
+
+def differences(rows: Iterable[tuple[str, str, Mapping[str, Any]]]) -> pd.DataFrame:
+    """(what differs, what it changes, row of :func:`changes` or of `resize_paths.summary`) as one tidy table.
+
+    Columns: :data:`DIFFERENCES`, and ``p_holm``, corrected over the rows that have a ``p``.
+    """
+    found = [
+        {"what differs": label, "what it changes": what, **{of: row.get(of, np.nan) for of in DIFFERENCES[2:]}}
+        for label, what, row in rows
+    ]
+    table = pd.DataFrame(found, columns=list(DIFFERENCES))
+    tested = table["p"].notna()
+    table["p_holm"] = np.nan
+    table.loc[tested, "p_holm"] = results.holm(table.loc[tested, "p"].to_numpy())
+    return table

@@ -274,6 +274,17 @@ def load_all(
     return found
 
 
+def load_found(folder: Path | str) -> dict[str, tuple[Record, pd.DataFrame]]:
+    """Every record that :func:`find` finds and its predictions, by its place in the folder; none where no folder is.
+
+    Raises:
+        LgcaError: a record that is damaged.
+    """
+    if not Path(folder).is_dir():
+        return {}
+    return {place.relative_to(folder).as_posix(): load(place) for place in find(folder)}
+
+
 def find(folder: Path | str) -> list[Path]:
     """The records in `folder`, itself one or holding them at any depth: their folders, sorted.
 

@@ -178,7 +178,10 @@ def test_memory_table_says_what_must_be_held(tmp_path):
     table = complexity.memory_table(rich(), paths, "B", [1, 2], fixed=5)
     assert table.passes.tolist() == [6, 12]
     assert table.held.tolist() == [3 * 1200 + 4 * 12 * 6, 2 * (3 * 1200 + 4 * 12 * 6)]
-    assert complexity.memory_table(rich(), paths, "N", [1, 3], fixed=2).passes.tolist() == [4, 8]
+    by_crops = complexity.memory_table(rich(), paths, "N", [1, 3], fixed=2)
+    assert by_crops.passes.tolist() == [4, 8]
+    shown = costs.memory([by_crops, table]).data[["crops N", "pictures together", "encoder passes"]]
+    assert shown.to_numpy().tolist() == [[1, 2, 4], [3, 2, 8], [5, 1, 6], [5, 2, 12]]  # with what was held fixed
     with pytest.raises(LgcaError, match="3 pictures are to be looked at, but only 2"):
         complexity.memory_table(rich(), paths, "B", [3], fixed=1)
     with pytest.raises(LgcaError, match="not 'T'"):

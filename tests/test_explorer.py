@@ -163,6 +163,8 @@ def test_all_of_it_is_json_and_can_stand_in_a_page(world, shown):
         own = sum(other.kind == picture.kind for other in shown.pictures)
         assert told.loc[page.KIND_NAMES[picture.kind], "shown"] == own
     assert f"WCA {shown.passes['wca']} encoder passes" in page.cost(shown)
+    first = shown.classes[shown.pictures[0].label]
+    assert page.still_alt(shown).startswith(f"{first}, drawn once a step")  # an owl is no "A owl"
     assert len(page.still(shown).axes) == 3 + 1 + 1  # three steps on a grid of four, and the colours
 
 

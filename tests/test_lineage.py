@@ -5,10 +5,12 @@ import re
 from itertools import pairwise
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from stub_encoder import noise, patches, rich, stub
+from test_results import make
 
 from lgca_core import results
 from lgca_core.boxes import iou
@@ -105,7 +107,8 @@ def table(**lgca):
     [(0.01, 0.03, "above"), (-0.03, -0.01, "below"), (-0.01, 0.02, "not distinguishable from")],
 )
 def test_the_verdict_follows_the_interval_and_not_the_mean(low, high, relation):
-    said = accuracy.verdict(table(top1=0.52, difference=0.02, difference_low=low, difference_high=high))
+    said = accuracy.verdict(table(top1=0.52, difference=0.02, difference_low=low, difference_high=high), "the <world>")
+    assert said.startswith("On <code>the &lt;world&gt;</code>: <strong>LGCA")
     assert f"52.0&nbsp;%, {relation} WCA's 50.0&nbsp;%" in said
     assert f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−") in said
 
@@ -124,18 +127,25 @@ def marked(styler):
     return set(re.findall(r"row\d+_col\d+", rule))
 
 
-def test_a_training_seed_that_was_not_run_is_not_available(tmp_path):
+def test_the_training_seeds_are_those_whose_records_are_there(tmp_path):
+    assert accuracy.trained_again(tmp_path / "nowhere", "embedded") == {}
+    for seed in (2, 4):
+        results.save(*make({"wca": np.ones((1, seed))}), tmp_path / f"seed-{seed}")
+    there = accuracy.trained_again(tmp_path, "embedded")
+    assert {label: record.dataset.count for label, (record, _) in there.items()} == {"seed 2": 2, "seed 4": 4}
+    assert accuracy.trained_again(tmp_path, "full") == {}  # of another encoder
+
+
+def test_training_seeds_stand_beside_each_other():
     gain = {"difference": 0.02, "difference_low": -0.01, "difference_high": 0.05}
     shipped = table(top1=0.52, **gain)
-    absent = accuracy.trained_again(tmp_path, ["seed 2"])
-    assert absent == {"seed 2": None}
-    html = accuracy.training_seeds({"seed 1": shipped, **absent}).to_html()
-    assert html.count("not available") == 3  # two methods and the difference
-    assert "50.0" in html and "52.0" in html and html.count("+2.0 (−1.0 to +5.0)") == 1
-    assert accuracy.training_verdict(absent) == ""
+    html = accuracy.training_seeds({"seed 1": shipped, "seed 2": shipped[shipped["method"] == "wca"]}).to_html()
+    assert html.count("not available") == 2  # LGCA, and its difference
+    assert html.count("50.0") == 2 and "52.0" in html and html.count("+2.0 (−1.0 to +5.0)") == 1
+    assert accuracy.training_verdict({}) == ""
     equal = shipped.replace({"method": {"lgca": "lgca-equal"}})
-    assert " and " not in accuracy.training_verdict({"seed 2": equal, "seed 3": None})
     assert accuracy.training_verdict({"seed 2": equal}).count("+2.0 (−1.0 to +5.0)") == 1
+    assert accuracy.training_verdict({"seed 2": equal, "seed 3": equal}).count("+2.0 (−1.0 to +5.0) and +2.0") == 1
 
 
 def test_a_page_says_what_it_lacks(tmp_path, monkeypatch):

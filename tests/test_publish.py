@@ -1,6 +1,8 @@
 """Launch buttons and notebooks that set themselves up; the workflows that publish them."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +79,55 @@ def test_the_workflows_are_valid():
         [tool, "--builtin-schema", "vendor.github-workflows", *files], capture_output=True, text=True, check=False
     )
     assert files and done.returncode == 0, done.stdout + done.stderr
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    done = subprocess.run(["git", *identity, *words], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def changed(folder: Path, files: dict[str, str], message: str) -> None:
+    """Writes files, commits and pushes them."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", message)
+    git(folder, "push", "-q", "origin", "HEAD:main")
+
+
+def test_the_records_of_a_full_run_go_on_top_of_what_the_branch_became(tmp_path):
+    """The scripts of the workflow, while others push."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "full.yml").read_text(encoding="utf-8"))
+    [pack] = [step["run"] for step in workflow["jobs"]["evaluate"]["steps"] if step.get("name", "").startswith("Pack")]
+    [commit] = [step["run"] for step in workflow["jobs"]["commit"]["steps"] if "run" in step]
+    git(tmp_path, "init", "-q", "--bare", "--initial-branch=main", "origin")
+    for name in ("runner", "committer", "somebody"):
+        git(tmp_path, "clone", "-q", "origin", name)
+        if name == "runner":
+            changed(tmp_path / name, {"results/README.md": "old", "results/a/record.json": "old"}, "first")
+
+    (tmp_path / "runner" / "results" / "a" / "record.json").write_text("new")
+    (tmp_path / "runner" / "results" / "a b").mkdir()
+    (tmp_path / "runner" / "results" / "a b" / "record.json").write_text("made")
+    changed(tmp_path / "somebody", {"results/README.md": "edited"}, "before the commit job")
+    git(tmp_path / "committer", "pull", "-q")
+    changed(tmp_path / "somebody", {"code.py": "moved"}, "during the commit job")
+    (tmp_path / "committer" / "packed").mkdir()
+
+    environment = os.environ | {"DATASETS": "a", "ENCODERS": "b", "GITHUB_REF_NAME": "main"}
+    for script, folder in ((pack, "runner"), (commit, "committer")):
+        words = ["bash", "-e", "-c", script]
+        done = subprocess.run(words, cwd=tmp_path / folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        if folder == "runner":
+            shutil.move(tmp_path / "runner" / "records.tar", tmp_path / "committer" / "packed")
+
+    git(tmp_path / "somebody", "pull", "-q", "origin", "main")
+    there = {str(path.relative_to(tmp_path / "somebody")) for path in (tmp_path / "somebody" / "results").rglob("*.*")}
+    assert there == {"results/README.md", "results/a/record.json", "results/a b/record.json"}
+    texts = [(tmp_path / "somebody" / name).read_text() for name in ("results/README.md", "results/a/record.json")]
+    assert texts == ["edited", "new"] and (tmp_path / "somebody" / "code.py").is_file()
+    assert git(tmp_path / "somebody", "log", "-1", "--format=%s").strip() == "Records of a with b"

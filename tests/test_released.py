@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from stub_encoder import noise, patches, rich, stub
 
-from lgca_core import published, released, resize_paths
+from lgca_core import published, released, resize_paths, results
 from lgca_core.catalogue import SOURCES
 from lgca_core.classifier import class_matrix, logits
 from lgca_core.datasets import folder
@@ -77,8 +77,9 @@ def test_another_seed_alone():
 def test_scaling_a_picture_changes_nothing_and_scaling_a_class_can():
     vectors = torch.tensor([[0.3, 0.1], [0.1, 0.3], [0.2, 0.25]])
     matrix = torch.tensor([[1.0, 0.0], [0.0, 0.5]])
-    table = released.renormalisation(vectors, matrix).set_index("scaled")
+    table = released.renormalisation(vectors, matrix, [0, 1, 1]).set_index("scaled")
     assert table["changed"].to_dict() == {"image vectors": 0, "class vectors": 1, "both": 1}
+    assert table["difference"].to_dict() == {"image vectors": 0, "class vectors": 1 / 3, "both": 1 / 3}
     assert table.loc["class vectors", ["shortest", "longest"]].tolist() == [0.5, 1.0]
     assert table.loc["image vectors", "longest"] == pytest.approx(math.hypot(0.2, 0.25))
     assert math.isnan(table.loc["both", "longest"])
@@ -248,13 +249,53 @@ def test_a_sentence_follows_the_interval(low, high, verdict):
 def test_the_last_table_says_what_moved():
     names = pd.Series({"difference": -0.058})
     still = row(changed=0, difference=0.0, difference_low=0.0, difference_high=0.0, p=math.nan)
-    table = page.differences([("a", "x", row()), ("b", "y", still), ("c", "z", names), ("d", "w", row(p=0.01))])
+    table = released.differences([("a", "x", row()), ("b", "y", still), ("c", "z", names), ("d", "w", row(p=0.01))])
     assert table["p_holm"].tolist() == pytest.approx([0.2, math.nan, math.nan, 0.02], nan_ok=True)
     html = page.differences_table(table).to_html()
     assert "−5.8 at worst" in html and html.count("not available") == 1 and "60 of 600 (10.0%)" in html
     assert "None of them moves accuracy" in page.differences_told(table)
-    clear = page.differences([("a", "x", row()), ("d", "w", row(difference_low=0.002))])
+    clear = released.differences([("a", "x", row()), ("d", "w", row(difference_low=0.002))])
     assert "**Accuracy moves, by its interval, with d**" in page.differences_told(clear)
+
+
+def test_variances_of_the_pool_stand_beside_the_formula_s():
+    measured = pd.DataFrame({"independent": [1.0, 1.0], "shown": [0.5, 0.5], "hidden": [0.25, 0.25]})
+    said = page.pool_told(measured, released.PoolVariance(12, 24))
+    assert "show 0.50 (interval 0.50 to 0.50; the formula says 0.96)" in said
+    assert "lies 0.25 (interval 0.25 to 0.25; the formula says 0.50): 33% of the whole, by the formula 34%" in said
+
+
+def test_all_differences_are_those_of_the_records_and_of_the_measurements():
+    of_records = {"wca": [0, 0, 1, 1], "wca:renormalise=true": [0, 0, 0, 1], "wca:alpha=0.1:pool=100": [1, 1, 1, 1]}
+    draws = told(
+        **{method: [answers, answers] for method, answers in of_records.items()}, **{"wca-released": [[0] * 4]}
+    )
+    ranges = told(wca=[[0, 0, 1, 1]], **{"wca:alpha=0.1": [[0, 1, 1, 1]]})
+    scaled = pd.DataFrame(
+        {"scaled": ["image vectors", "both"], "pictures": 9, "changed": [0, 3], "difference": [0.0, 1]}
+    )
+    paths = pd.DataFrame([row(path="the reference"), row(path="another", changed=7.0)]).drop(columns=["p", "seeds"])
+    table = released.all_differences(draws, ranges, scaled, released.SharedNames(("a", "b", "a", "c")), paths)
+    again, crops_of, images, classes, pool, whole, names, path = table.to_dict("records")
+    assert [again["changed"], again["difference"]] == [0, 0]
+    assert [crops_of["changed"], crops_of["difference"]] == [1, -0.25]
+    assert [images["changed"], images["pictures"], images["difference"]] == [0, 9, 0]
+    assert [classes["changed"], classes["difference"]] == [1, 0.25]
+    assert [pool["changed"], pool["difference"]] == [1, -0.25]  # against independent crops of its own range
+    assert [whole["changed"], whole["difference"]] == [2, 0.5]
+    assert names["difference"] == -0.25 and math.isnan(names["changed"])
+    assert [path["what differs"], path["changed"]] == ["another", 7]
+    tested = table[table["p"].notna()]
+    assert list(tested.index) == [1, 3, 4, 5]
+    assert tested["p_holm"].tolist() == pytest.approx(results.holm(tested["p"]))
+    assert table.drop(index=tested.index)["p_holm"].isna().all()
+
+
+def test_the_last_figure_has_what_has_an_interval():
+    bound = pd.Series({"difference": -0.1})
+    table = released.differences([("a", "x", row()), ("b", "y", bound), ("c", "z", row(p=math.nan))])
+    [ax] = page.differences_plot(table).axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["c", "a"]
 
 
 def test_deviations_are_told_apart_only_where_their_intervals_do_not_meet():
@@ -283,7 +324,7 @@ def test_every_figure_of_the_page_draws(manifest):
         page.deviations(released.deviations(predictions, ["wca", "pooled"])),
         page.pool_error(page.pool_errors(of), of),
         page.by_path(picture, torch.tensor([[5, 5, 40, 40]]), 16, resize_paths.PATHS),
-        page.differences_plot(page.differences([("a", "x", row()), ("b", "y", pd.Series({"difference": -0.1}))])),
+        page.differences_plot(released.differences([("a", "x", row())])),
     ]
     for figure in drawn:
         assert all(ax.get_xlabel() or not ax.axison for ax in figure.axes)

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 CHOICE = ["DATASETS=pets,dtd", "ENCODERS=a:b,c:d", "PARTS=2", "GPUS=2"]
 RECORDS = ["a-b/pets", "a-b/dtd", "c-d/pets", "c-d/dtd"]
+KEPT = ["training-seeds/seed-2", "e-f/cub"]  # records of earlier runs, which nobody asks for again
 
 # Make calls this in the place of its own: it plans, or takes what is there for made.
 SNAKEMAKE = f"""\
@@ -40,6 +41,9 @@ def checkout(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "Makefile", "_config.yml", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, folder / name)
+    for name in KEPT:
+        (folder / "results" / name).mkdir(parents=True)
+        (folder / "results" / name / "record.json").write_text(name, encoding="utf-8")
     snakemake = folder / ".venv" / "bin" / "snakemake"
     snakemake.parent.mkdir(parents=True)
     snakemake.write_text(SNAKEMAKE, encoding="utf-8")
@@ -133,19 +137,30 @@ def test_a_change_reruns_what_depends_on_it(planned, finished, changed, rules):
         assert sorted(job.fields["wildcards"] for job in jobs if job.rule == "evaluate") == sorted(evaluations)
 
 
-def test_a_change_reruns_only_the_pages_that_depend_on_it(finished):
-    def notebooks(changed: str) -> set[str]:
-        before = (finished / changed).read_bytes()
-        (finished / changed).write_bytes(before + b"\n")
-        jobs = [job for job in plan(finished, CHOICE) if job.rule == "notebook"]
-        (finished / changed).write_bytes(before)
-        return {job.fields["wildcards"].removeprefix("name=") for job in jobs}
+def notebooks(folder: Path, changed: str) -> set[str]:
+    """Which notebooks a change of a file reruns."""
+    before = (folder / changed).read_bytes()
+    (folder / changed).write_bytes(before + b"\n")
+    jobs = [job for job in plan(folder, CHOICE) if job.rule == "notebook"]
+    (folder / changed).write_bytes(before)
+    return {job.fields["wildcards"].removeprefix("name=") for job in jobs}
 
+
+def test_a_kept_record_reruns_the_pages_that_show_it(planned, finished):
+    assert notebooks(finished, "results/e-f/cub/record.json") == {"table1", "table2", "reproduce"}
+    trained = notebooks(finished, "results/training-seeds/seed-2/record.json")
+    assert trained == {"table1", "table2", "reproduce", "significance"}
+    [table1] = [job for job in planned if job.fields.get("wildcards") == "name=table1"]
+    shown = {f"results/{name}/record.json" for name in RECORDS + KEPT}  # another encoder's among them
+    assert shown <= set(table1.fields["input"].split(", "))
+
+
+def test_a_change_reruns_only_the_pages_that_depend_on_it(finished):
     every = {path.stem for path in (ROOT / "book").glob("*.ipynb")}
-    assert notebooks("lgca_core/explorer.py") == {"figure2"}
-    assert "figure1" in notebooks("lgca_core/lineage.py") < every
-    assert notebooks("lgca_core/lgca.py") == every - {"cards"}  # all others run LGCA or show what came of it
-    assert notebooks("lgca_core/pages/base.py") == every
+    assert notebooks(finished, "lgca_core/explorer.py") == {"figure2"}
+    assert "figure1" in notebooks(finished, "lgca_core/lineage.py") < every
+    assert notebooks(finished, "lgca_core/lgca.py") == every - {"cards"}  # all others run LGCA or show what came of it
+    assert notebooks(finished, "lgca_core/pages/base.py") == every
 
 
 def test_sweeps_are_evaluated_after_what_they_share_crops_with(finished):
@@ -164,11 +179,7 @@ def test_a_page_without_its_full_records_shows_the_embedded_world(planned):
 
 def test_figure_1_is_the_paper_s_tern_where_its_pictures_are(checkout):
     def values(datasets: str) -> str:
-        words = ["_build/executed/figure1.ipynb", "--dry-run", "--printshellcmds", "--quiet", "host", "--cores", "1"]
-        words += ["--nolock", "--config", "profile=full", f"datasets={datasets}"]
-        done = subprocess.run([sys.executable, "-m", "snakemake", *words], cwd=checkout, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
+        return commands(checkout, "_build/executed/figure1.ipynb", f"datasets={datasets}")
 
     assert "Caspian Tern" in values("pets,cub") and "Caspian Tern" not in values("pets")
 
@@ -189,6 +200,33 @@ def test_another_number_of_seeds_reruns_every_evaluation(finished):
     assert [again.count(rule) for rule in ("features", "evaluate")] == [8, 4]
 
 
+def commands(folder: Path, target: str, *config: str) -> str:
+    """What a full run would call to make a target."""
+    words = [target, "--dry-run", "--printshellcmds", "--quiet", "host", "--cores", "1", "--nolock"]
+    words += ["--config", "profile=full", *config]
+    done = subprocess.run([sys.executable, "-m", "snakemake", *words], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_sweeps_keep_the_seeds_that_their_pages_want(checkout):
+    said = commands(checkout, "records", "encoders=a:b", "datasets=pets", "seeds=1", "sweeps=ablation,crops,settings")
+    seeds = {name: seeds for seeds, name in re.findall(r"--seeds (\d) .*--out _build/records/a-b/([\w-]+)", said)}
+    assert seeds == {"pets": "1", "pets-ablation": "5", "pets-crops": "2", "pets-settings": "1"}
+
+
+def test_a_page_can_read_a_record_that_is_there_and_not_asked_for(checkout, tmp_path):
+    """Table 2 of an earlier run's ImageNet and this run's variants."""
+    shutil.copytree(checkout, tmp_path / "copy", symlinks=True)
+    (tmp_path / "copy" / "results" / "a-b" / "imagenet").mkdir(parents=True)
+    for name in ("record.json", "predictions.parquet"):
+        (tmp_path / "copy" / "results" / "a-b" / "imagenet" / name).write_text("of an earlier run")
+    variants = "datasets=imagenet-v2,imagenet-r,imagenet-sketch,imagenet-a"
+    said = commands(tmp_path / "copy", "_build/executed/table2.ipynb", "encoders=a:b", variants)
+    assert "evaluate  a-b/imagenet-v2" in said and "evaluate  a-b/imagenet'" not in said
+    assert "-p records '\"../results/a-b\"'" in said
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -206,6 +244,18 @@ def test_another_number_of_seeds_reruns_every_evaluation(finished):
         (
             ["profile=full", "sweeps=crops,cropss"],
             "there is no sweep 'cropss': --config sweeps= can name ablation, crops, settings, ranges, released",
+        ),
+        (
+            ["profile=full", "sweeps=settings", "methods=clip,cupl,wca,lgca"],
+            "--config methods= lacks lgca-equal, which the page figure4 compares: name it as well",
+        ),
+        (
+            ["profile=full", "datasets=imagenet,imagenet-v2,imagenet-r,imagenet-sketch,imagenet-a", "methods=wca,lgca"],
+            "--config methods= lacks clip, which the page table2 compares: name it as well",
+        ),
+        (
+            ["profile=full", "methods=clip,wca"],
+            "--config methods= lacks lgca, which the page figure2 compares: name it as well",
         ),
         (["parts=0"], "--config parts=0 must be a whole number from 1 on"),
         (

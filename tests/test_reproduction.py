@@ -1,13 +1,15 @@
 """What it took and would take: read from records, computed by formula, unknown where nobody measured."""
 
+import ast
 import math
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 from stub_encoder import noise, rich
 
-from lgca_core import datasets, evaluate, reproduction, results
+from lgca_core import datasets, evaluate, notebooks, reproduction, results
 from lgca_core.catalogue import SOURCES
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.errors import LgcaError
@@ -91,20 +93,45 @@ def test_the_full_runs_by_formula():
         reproduction.full(passes_per_second=0)
 
 
-def test_the_pages_read_the_records_that_the_graph_gives_them():
+def of_the_graph(*variables: str) -> dict:
+    """Lists and dicts that the Snakefile assigns."""
     text = (ROOT / "Snakefile").read_text(encoding="utf-8")
     names: dict = {"EMBEDDED": {}}
-    for variable in ("OUT_OF_DISTRIBUTION", "SHIFTS", "READERS"):
+    for variable in variables:
         [assignment] = re.findall(rf"^{variable} = (?:\[.*?\]$|\{{.*?^\}})", text, flags=re.MULTILINE | re.DOTALL)
         exec(assignment, names)
+    return names
+
+
+def source(page: str):
+    return nbformat.read(ROOT / "book" / f"{page}.ipynb", as_version=4)
+
+
+def test_the_pages_read_the_records_that_the_graph_gives_them():
+    names = of_the_graph("OUT_OF_DISTRIBUTION", "SHIFTS", "READERS")
     readers = {page: tuple(embedded) for page, (embedded, _) in names["READERS"].items()}
     assert {page: readers.get(page) for page in reproduction.PAGES} == reproduction.PAGES
     assert readers.keys() - reproduction.PAGES.keys() <= {"reproduce", "cards"}
 
 
-def test_every_page_has_a_name_and_every_command_names_what_there_is():
-    assert costs.PAGE_NAMES.keys() == reproduction.PAGES.keys()
-    assert reproduction.FULL.keys() <= reproduction.PAGES.keys()
-    for command in reproduction.FULL.values():
-        [named] = re.findall(r"DATASETS=(\S+)", command)
-        assert set(named.split(",")) <= SOURCES.keys()
+def test_every_page_has_a_name_and_a_command_that_makes_all_that_it_reads():
+    assert costs.PAGE_NAMES.keys() == reproduction.PAGES.keys() == reproduction.FULL.keys()
+    readers = of_the_graph("OUT_OF_DISTRIBUTION", "SHIFTS", "READERS")["READERS"]
+    for page, command in reproduction.FULL.items():
+        named, _, swept = command.removeprefix("make reproduce DATASETS=").partition(" SWEEPS=")
+        datasets = named.split(",")
+        assert set(datasets) <= SOURCES.keys()
+        made = {f"{of}{end}" for of in datasets for end in ["", *(f"-{sweep}" for sweep in swept.split(",") if sweep)]}
+        assert made >= {pattern.format(of) for pattern in readers[page][1] for of in datasets}, page
+
+
+@pytest.mark.parametrize("page", reproduction.PAGES)
+def test_a_page_that_stands_in_for_another_names_its_own_command(page):
+    code = "".join(cell.source for cell in source(page).cells if cell.cell_type == "code")
+    assert re.findall(r"how=(.*?)[,)]", code) == [f'reproduction.FULL["{page}"]']
+
+
+def test_methods_that_a_page_compares_are_asked_for():
+    compared = of_the_graph("COMPARED")["COMPARED"]
+    for page in ("figure2", "table2"):  # which look at nothing else
+        assert set(compared[page]) == set(ast.literal_eval(notebooks.parameters(source(page))["methods"]))

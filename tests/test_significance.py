@@ -166,6 +166,8 @@ def test_sentences_follow_the_tests(hits):
     assert (
         f"b less a on `first`: −{100 * best['difference']:.1f} points (−{100 * best['difference_high']:.1f} to" in line
     )
+    for p, told in ((0.0001, "p < 0.001, after Holm < 0.001"), (0.02, "p = 0.020, after Holm 0.020")):
+        assert f" {told}: different." in page.chosen_told(table.assign(p=p, p_holm=p), [("b", "a")])
     assert line.endswith(": different." if best["p_holm"] < 0.05 else ": not told apart.")
     assert page.every_pair(table).data.count("<tr>") == 5
     assert "first" in page.by_record(table).to_html()

@@ -1,5 +1,6 @@
 """Sweeps of one method's settings: their points, the pairs that are fair to compare, and what pages say of them."""
 
+import math
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from stub_encoder import noise, rich
 
-from lgca_core import datasets, evaluate, results, sweeps
+from lgca_core import ablation, datasets, evaluate, results, sweeps
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
@@ -176,11 +177,11 @@ def test_settings_that_differ_are_named_and_the_defaults_stay():
 def test_a_choice_is_linked_to_its_row_in_the_paper_s_table():
     paper = (Path(__file__).parents[1] / "book" / "paper.md").read_text(encoding="utf-8")
     rows = [line for line in paper.splitlines() if line.startswith("|")]
-    for setting in pages.CHOICES:
+    for setting, question in ablation.SETTINGS.items():
         (row,) = (line for line in rows if f'id="choice-{setting}"' in line)
         assert f"`{setting}`" in row
         html = pages.changes_table(full(compared(OPEN)).assign(method=f"lgca:{setting}=1"), "c").to_html()
-        assert f'href="paper.html#choice-{setting}"' in html
+        assert f'href="paper.html#choice-{setting}" title="{question}"' in html
 
 
 def full(table: pd.DataFrame) -> pd.DataFrame:
@@ -197,11 +198,13 @@ def test_tables_show_both_sides_of_a_pair():
     assert "none of these 1 comparisons" in pages.ranges_verdict(full(compared(OPEN)))
 
 
-def test_the_spread_over_pools_is_that_of_the_method():
+def test_the_spread_over_draws_is_that_of_the_method():
     table = pd.DataFrame({"method": ["wca", "lgca-equal"], "seeds": [5, 5], "std": [0.03, 0.012]})
     said = pages.spread_verdict(table, "lgca-equal", 1)
-    assert "1 crop pool," in said and "over 5 pools" in said and "of 1.2 points" in said
-    assert "2 crop pools," in pages.spread_verdict(table, "wca", 2)
+    assert "1 draw of crops," in said and "over 5 draws" in said and "of 1.2 points" in said
+    assert "2 draws of crops," in pages.spread_verdict(table, "wca", 2)
+    alone = pages.spread_verdict(table.assign(seeds=1, std=math.nan), "wca", 1)
+    assert "nan" not in alone and alone.endswith("one draw tells no standard deviation.")
 
 
 def test_every_figure_of_a_sweep_draws(found):

@@ -1,4 +1,4 @@
 """What the pages of the book call to draw and to tabulate (floor 5), a module a family of pages.
 
-Nothing here computes a result; functions take what the core returned and show it.
+Results come from the core; what is here at most counts, pairs and corrects them.
 """

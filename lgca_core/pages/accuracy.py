@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import html
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from lgca_core.pages.base import LGCAS, bold, gain, name, p_value, signed, simple_table, subplots
-from lgca_core.results import load, summary
+from lgca_core.pages.base import LGCAS, NOT_AVAILABLE, bold, gain, name, p_value, signed, simple_table, subplots
+from lgca_core.results import Record, load_found
 
 
 def accuracy(table: pd.DataFrame) -> Figure:
@@ -52,8 +53,9 @@ def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
     return simple_table(shown, caption).apply(bold, where=table["tied"].to_numpy(), subset=["top-1, %"])
 
 
-def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
-    """What `results.summary` says of LGCA against the baseline, in sentences of HTML, whichever way it came out."""
+def verdict(table: pd.DataFrame, dataset: str, baseline: str = "wca") -> str:
+    """What `results.summary` says of LGCA against the baseline on a data set, in sentences of HTML, whichever way it
+    came out."""
     rows = table.set_index("method")
     said = []
     for method in LGCAS:
@@ -73,33 +75,34 @@ def verdict(table: pd.DataFrame, baseline: str = "wca") -> str:
             f"({rows.loc[baseline, 'passes']:.0f} passes); difference {signed(row['difference'])} points, "
             f"95&nbsp;% interval {signed(low)} to {signed(high)}."
         )
-    return " ".join(said)
+    return " ".join([f"On <code>{html.escape(dataset)}</code>:", *said]) if said else ""
 
 
-def trained_again(folder: Path | str, trained: Sequence[str]) -> dict[str, pd.DataFrame | None]:
-    """The `results.summary` of each trained encoder: of "seed 2" the record is ``folder/seed-2``; None without one."""
-    places = {label: Path(folder) / label.replace(" ", "-") for label in trained}
-    return {label: summary(*load(place)) if place.is_dir() else None for label, place in places.items()}
+def trained_again(folder: Path | str, profile: str) -> dict[str, tuple[Record, pd.DataFrame]]:
+    """The records of the embedded encoder trained with other seeds, as far as they are there: "seed 2" of
+    ``folder/seed-2``. None in another profile, whose encoder they are not of."""
+    found = load_found(folder) if profile == "embedded" else {}
+    return {place.replace("-", " "): one for place, one in found.items()}
 
 
-def training_seeds(tables: Mapping[str, pd.DataFrame | None]) -> Styler:
+def training_seeds(tables: Mapping[str, pd.DataFrame]) -> Styler:
     """Top-1 in percent by method (rows) and trained encoder (columns), and LGCA less WCA, of one summary each."""
-    known = {label: table.set_index("method") for label, table in tables.items() if table is not None}
+    known = {label: table.set_index("method") for label, table in tables.items()}
     first = next(iter(known.values()))
-    columns = {label: known[label]["top1"] * 100 if label in known else pd.Series(dtype=float) for label in tables}
+    columns = {label: table["top1"] * 100 for label, table in known.items()}
     frame = pd.DataFrame(columns).loc[first.index].map(lambda top1: f"{top1:.1f}", na_action="ignore")
     for method in LGCAS:
         if method in first.index:
-            row = {label: gain(known[label].loc[method]) if label in known else None for label in tables}
+            row = {label: gain(table.loc[method]) if method in table.index else None for label, table in known.items()}
             frame.loc[f"{name(method)}, less WCA"] = row
     frame.insert(0, "method", [name(method) for method in frame.index])
     caption = "Top-1 accuracy, %, by training seed of the embedded encoder; differences in points, with 95 % intervals"
-    return simple_table(frame, caption).format(na_rep="not available")
+    return simple_table(frame, caption).format(na_rep=NOT_AVAILABLE)
 
 
-def training_verdict(tables: Mapping[str, pd.DataFrame | None]) -> str:
+def training_verdict(tables: Mapping[str, pd.DataFrame]) -> str:
     """What other training seeds say of LGCA at equal passes against WCA, in a sentence of HTML; "" without any."""
-    known = [table.set_index("method").loc["lgca-equal"] for table in tables.values() if table is not None]
+    known = [table.set_index("method").loc["lgca-equal"] for table in tables.values()]
     if not known:
         return ""
     gains = " and ".join(gain(row) for row in known)

@@ -43,6 +43,9 @@ NAMES = {
 
 LGCAS = ("lgca", "lgca-equal")
 
+NOT_AVAILABLE = "not available"
+"""What nobody published, or nobody ran."""
+
 PROFILES = {"embedded": "embedded world", "full": "real CLIP, real pictures"}
 
 
@@ -65,9 +68,14 @@ def name(method: str) -> str:
     return "; ".join([NAMES.get(base, base), *settings])
 
 
+def minus(number: str) -> str:
+    """A number as text, with a true minus sign."""
+    return number.replace("-", "−")
+
+
 def signed(share: float) -> str:
     """A difference of shares in points, with a true minus sign; what rounds to zero has none."""
-    text = f"{100 * share:+.1f}".replace("-", "−")
+    text = minus(f"{100 * share:+.1f}")
     return "0.0" if text in ("+0.0", "−0.0") else text
 
 

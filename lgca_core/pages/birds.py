@@ -9,7 +9,7 @@ from pandas.io.formats.style import Styler
 
 from lgca_core.ground_truth import SALIENT
 from lgca_core.pages import differences
-from lgca_core.pages.base import gain, name, p_value, simple_table, subplots
+from lgca_core.pages.base import gain, minus, name, p_value, simple_table, subplots
 from lgca_core.pages.sweeps import NARROW, with_intervals
 
 MEASURES = {
@@ -86,14 +86,14 @@ def localisation(beyond: pd.DataFrame, pictures: int) -> str:
     best = beyond.loc[beyond["iou"].idxmax()]
 
     def told(row: pd.Series) -> str:
-        low, high = (f"{row[side]:+.3f}".replace("-", "−") for side in ("difference_low", "difference_high"))
+        low, high = (minus(f"{row[side]:+.3f}") for side in ("difference_low", "difference_high"))
         if row["difference_low"] > 0:
             verdict = "more than"
         elif row["difference_high"] < 0:
             verdict = "less than"
         else:
             verdict = "not distinguishable from"
-        more = f"{row['difference']:+.3f}".replace("-", "−")
+        more = minus(f"{row['difference']:+.3f}")
         return f"{row['iou']:.3f}, {verdict} a box as large anywhere ({more}, 95 % interval {low} to {high})"
 
     return (

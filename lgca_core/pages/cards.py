@@ -12,11 +12,10 @@ from lgca_core.datasets import DATASETS, Entry, Manifest
 from lgca_core.encoder import Encoder
 from lgca_core.fetch import Archive
 from lgca_core.flops import architecture
+from lgca_core.pages.base import NOT_AVAILABLE
 from lgca_core.prompt_files import ALIASES, FILES, FOLDERS, LICENCE, PromptFile
 from lgca_core.prompts import digest
 from lgca_core.published import ARCHIVES, ENCODERS, TERMS
-
-UNKNOWN = "not available"
 
 METHODS_OF = {
     "clip-e.json": "templates, for CLIP-E",
@@ -83,7 +82,9 @@ def _data_set(name: str, entry: Entry, manifest: str | None) -> Card:
             ("Where from", "painted by this package (<code>lgca_core.aviary</code>) when it is first asked for")
         )
         rows.append(("Prompts", '<a href="#prompts-aviary">of the embedded world</a>'))
-    rows.append(("Manifest", _code(f"sha256:{manifest}") if manifest else f"{UNKNOWN}: its pictures were not at hand"))
+    rows.append(
+        ("Manifest", _code(f"sha256:{manifest}") if manifest else f"{NOT_AVAILABLE}: its pictures were not at hand")
+    )
     return Card(f"<code>{name}</code>", f"data-{name}", tuple(rows))
 
 

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from lgca_core.pages.base import simple_table, subplots
+from lgca_core.pages.base import NOT_AVAILABLE, minus, simple_table, subplots
 
 AXES = {
     "N": "crops N",
@@ -59,7 +59,7 @@ def exponents(table: pd.DataFrame) -> Styler:
             "time of": table["what"],
             "grows with": table["symbol"],
             "by theory": table["expected"],
-            "fitted power": [f"{b:.2f} ± {e:.2f}".replace("-", "−") for b, e in zip(table["exponent"], table["error"])],
+            "fitted power": [minus(f"{b:.2f} ± {e:.2f}") for b, e in zip(table["exponent"], table["error"])],
         }
     )
     return simple_table(told, "Time is proportional to the axis to this power; after ± the standard error of the fit")
@@ -68,12 +68,14 @@ def exponents(table: pd.DataFrame) -> Styler:
 def memory(tables: Sequence[pd.DataFrame]) -> Styler:
     """`complexity.memory_table` as a page shows it, in megabytes."""
     table = pd.concat(tables, ignore_index=True)
+    pictures = table["value"].where(table["symbol"] == "B", table["passes"] // (1 + table["value"]))
     told = pd.DataFrame(
         {
-            "axis": [f"{row.symbol} = {row.value}" for row in table.itertuples()],
+            "crops N": table["passes"] // pictures - 1,
+            "pictures together": pictures,
             "encoder passes": table["passes"],
             "peak grew by, MB": [
-                "not available" if np.isnan(grown) else f"{grown / 1e6:.1f}" for grown in table["grown"]
+                NOT_AVAILABLE if np.isnan(grown) else f"{grown / 1e6:.1f}" for grown in table["grown"]
             ],
             "pictures and vectors, MB": table["held"] / 1e6,
         }
@@ -89,7 +91,7 @@ def thousand(table: pd.DataFrame, price_per_hour: float | None) -> Styler:
             "method": table["what"],
             "passes a picture": table["passes"],
             "seconds": [f"{row.seconds:.1f} ({row.fastest:.1f} to {row.slowest:.1f})" for row in table.itertuples()],
-            "money": ["not available" if price_per_hour is None else f"{money:.4f}" for money in table["money"]],
+            "money": [NOT_AVAILABLE if price_per_hour is None else f"{money:.4f}" for money in table["money"]],
         }
     )
     return simple_table(told, "1000 pictures: median, and in brackets the fastest and the slowest repeat")
@@ -132,7 +134,7 @@ PAGE_NAMES = {
 
 
 def _known(value: float, form: str) -> str:
-    return "not available" if np.isnan(value) else form.format(value)
+    return NOT_AVAILABLE if np.isnan(value) else form.format(value)
 
 
 def _linked(page: str) -> str:

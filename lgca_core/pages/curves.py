@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from lgca_core.pages.base import subplots
-
-if TYPE_CHECKING:
-    pass
 
 
 def scores_by_step(scores: pd.DataFrame) -> Figure:

@@ -98,6 +98,6 @@ def still_alt(exploration: Exploration, number: int = 0) -> str:
     shown = exploration.pictures[number]
     counts = ", ".join(str(len(step.boxes)) for step in shown.lgca)
     return (
-        f"A {exploration.classes[shown.label]}, drawn once a step with that step's boxes over it, {counts} of them: "
+        f"{exploration.classes[shown.label]}, drawn once a step with that step's boxes over it, {counts} of them: "
         "fewer and larger from step to step, the heavier ones brighter"
     )

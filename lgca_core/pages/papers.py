@@ -11,10 +11,8 @@ import pandas as pd
 from IPython.display import HTML
 
 from lgca_core import published
-from lgca_core.pages.base import name, simple_table
-from lgca_core.results import find, load
-
-NOT_AVAILABLE = "not available"
+from lgca_core.pages.base import NOT_AVAILABLE, minus, name, simple_table
+from lgca_core.results import load_found
 
 ZERO_SHOT = ("imagenet", "cub", "pets", "dtd", "food101", "places365", "places365-distinct")
 """The data sets of the papers' table of zero-shot accuracies, and ours with a name for each class."""
@@ -28,8 +26,7 @@ def beside(folder: Path | str, datasets: Sequence[str]) -> pd.DataFrame:
 
     Without the folder nothing of ours is available.
     """
-    places = find(folder) if Path(folder).is_dir() else []
-    records = {place.relative_to(folder).as_posix(): load(place) for place in places}
+    records = load_found(folder)
     frame = published.compare({key: one for key, one in records.items() if one[0].dataset.name in datasets})
     return frame[frame["dataset"].isin(datasets)].reset_index(drop=True)
 
@@ -120,7 +117,7 @@ def _ours(row: Mapping[str, object]) -> str:
         return f"{said}, no verdict: it {html.escape(str(row['note']))}"
     if row["verdict"] == NOT_AVAILABLE:
         return said
-    return f"{said}, {row['difference']:+.2f}: {row['verdict']}".replace("-", "−")
+    return f"{said}, {minus(format(row['difference'], '+.2f'))}: {row['verdict']}"
 
 
 def _papers(ours: str, names: Mapping[str, str]) -> str:

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from lgca_core.lineage import ancestors
-from lgca_core.pages.base import simple_table, subplots
+from lgca_core.pages.base import minus, simple_table, subplots
 
 if TYPE_CHECKING:
     from lgca_core.lgca import Step, Trace
@@ -145,6 +145,6 @@ def lineage(picture: Image.Image, chain: pd.DataFrame, truth: str, columns: int 
         ax.imshow(picture.crop(box), interpolation="lanczos")
         ax.set_axis_off()
         colour = sns.color_palette()[2] if row["right"] else sns.color_palette()[3]
-        margin = f"step {row['step']}: {row['margin']:+.3f}".replace("-", "−")
+        margin = minus(f"step {row['step']}: {row['margin']:+.3f}")
         ax.set_title("\n".join([margin, *textwrap.wrap(row["best"], 18)]), color=colour)
     return figure

@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from lgca_core.catalogue import Source
-from lgca_core.pages.base import gain, name, p_value, signed, simple_table, subplots
+from lgca_core.pages.base import NOT_AVAILABLE, gain, minus, name, p_value, signed, simple_table, subplots
+from lgca_core.pages.differences import forest
 from lgca_core.pages.significance import p_words
 from lgca_core.released import PoolVariance, SharedNames, relative
 from lgca_core.resize_paths import Cut
-from lgca_core.results import holm
 from lgca_core.wca import WCA
 
 USUAL = (375, 224)
@@ -119,17 +119,17 @@ def pool_told(measured: pd.DataFrame, law: PoolVariance) -> str:
     shown, hidden = (relative(measured, column) for column in ("shown", "hidden"))
     share = hidden[0] / (shown[0] + hidden[0])
     return (
-        f"Of {len(measured)} pictures, {law.n} crops out of pools of {law.pool}: in units of the margin's variance "
-        f"over independent crops, the draws from one pool show {_ratio(shown)} (the formula says "
-        f"{law.shown / law.independent:.2f}), and {_ratio(hidden)} lies between pools "
-        f"({law.hidden / law.independent:.2f}), {share:.0%} of the whole ({law.hidden_share:.0%}). In the first "
-        "brackets are 95 % bootstrap intervals over pictures."
+        f"Measured on {len(measured)} pictures, with {law.n} crops out of pools of {law.pool}; the margin's variance "
+        "over independent crops is 1, and intervals are 95 % bootstraps over pictures.\n\n"
+        f"- Draws from one pool show {_ratio(shown, law.shown / law.independent)}.\n"
+        f"- Between pools, where no draw shows it, lies {_ratio(hidden, law.hidden / law.independent)}: {share:.0%} of "
+        f"the whole, by the formula {law.hidden_share:.0%}."
     )
 
 
-def _ratio(of: tuple[float, float, float]) -> str:
+def _ratio(of: tuple[float, float, float], formula: float) -> str:
     ratio, low, high = of
-    return f"{ratio:.2f} ({low:.2f} to {high:.2f})"
+    return f"{ratio:.2f} (interval {low:.2f} to {high:.2f}; the formula says {formula:.2f})"
 
 
 def names_told(shared: SharedNames, source: Source, published: pd.DataFrame) -> str:
@@ -270,29 +270,11 @@ def scale_told(wca: WCA, side: int, size: int) -> str:
 
 
 def _small(value: float) -> str:
-    return "0" if value < 5e-7 else f"{value:.1e}".replace("e-0", "e−").replace("e-", "e−")
-
-
-COLUMNS = (
-    "what differs", "what it changes", "changed", "pictures", "difference", "difference_low", "difference_high", "p",
-)  # fmt: skip
-"""Columns of :func:`differences`; accuracies in 0..1, NaN for what is not available."""
-
-
-def differences(rows: Sequence[tuple[str, str, pd.Series]]) -> pd.DataFrame:
-    """(what differs, what it changes, row of `released.changes` or `resize_paths.summary`) as the last table's data."""
-    found = [
-        {"what differs": label, "what it changes": what, **{column: row.get(column, np.nan) for column in COLUMNS[2:]}}
-        for label, what, row in rows
-    ]
-    table = pd.DataFrame(found, columns=list(COLUMNS))
-    tested = table["p"].notna()
-    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].to_numpy())
-    return table
+    return "0" if value < 5e-7 else minus(f"{value:.1e}".replace("e-0", "e-"))
 
 
 def differences_told(table: pd.DataFrame) -> str:
-    """Which rows of :func:`differences` show a difference of accuracy, in a sentence."""
+    """Which rows of `released.all_differences` show a difference of accuracy, in a sentence."""
     measured = table[table["difference_low"].notna() & (table["changed"] > 0)]
     clear = measured[(measured["difference_low"] > 0) | (measured["difference_high"] < 0)]
     widest = 100 * (measured["difference_high"] - measured["difference_low"]).max() / 2
@@ -309,7 +291,7 @@ def differences_told(table: pd.DataFrame) -> str:
 
 
 def differences_table(table: pd.DataFrame) -> Styler:
-    """:func:`differences` as a page shows it."""
+    """`released.all_differences` as a page shows it."""
     shown = pd.DataFrame(
         {
             "what differs": table["what differs"],
@@ -317,7 +299,7 @@ def differences_table(table: pd.DataFrame) -> Styler:
             "accuracy, points": [_points(row) for _, row in table.iterrows()],
             "p (Holm)": [p_value(p) for p in table["p_holm"]],
             "predictions changed": [
-                "not available" if np.isnan(c) else f"{c:.0f} of {n:.0f} ({c / n:.1%})"
+                NOT_AVAILABLE if np.isnan(c) else f"{c:.0f} of {n:.0f} ({c / n:.1%})"
                 for c, n in zip(table["changed"], table["pictures"])
             ],
         }
@@ -335,16 +317,6 @@ def _points(row: pd.Series) -> str:
 
 
 def differences_plot(table: pd.DataFrame) -> Figure:
-    """The differences that have an interval, around zero."""
-    drawn = table[table["difference_low"].notna()].iloc[::-1].reset_index(drop=True)
-    figure, ax = subplots(figsize=(5.6, 0.36 * len(drawn) + 1.2), layout="constrained")
-    colour = sns.color_palette()[0]
-    ax.axvline(0, color="0.3", linewidth=1)
-    for y, row in drawn.iterrows():
-        ends = [100 * row["difference_low"], 100 * row["difference_high"]]
-        ax.plot(ends, [y, y], color=colour, linewidth=2.5, solid_capstyle="round")
-    ax.scatter(100 * drawn["difference"], drawn.index, color=colour, s=44, zorder=3)
-    ax.set_yticks(drawn.index, drawn["what differs"])
-    ax.tick_params(axis="y", labelsize="small")
-    ax.set(xlabel="difference of accuracy, points (95 % interval)", ylim=(-0.6, len(drawn) - 0.4))
-    return figure
+    """The rows of `released.all_differences` that have an interval, around zero."""
+    drawn = table[table["difference_low"].notna()].assign(group="")
+    return forest(drawn, "group", "what differs", "difference of accuracy, points (95 % interval)", titles=False)

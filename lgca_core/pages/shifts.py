@@ -14,7 +14,7 @@ from pandas.io.formats.style import Styler
 
 from lgca_core.datasets import Manifest, open_dataset
 from lgca_core.errors import LgcaError
-from lgca_core.pages.base import bold, gain, name, p_value, plate, signed, simple_table, subplots
+from lgca_core.pages.base import NOT_AVAILABLE, bold, gain, name, p_value, plate, signed, simple_table, subplots
 from lgca_core.pages.differences import outcomes
 from lgca_core.resample import open_picture
 from lgca_core.results import Record
@@ -59,7 +59,7 @@ def accuracy_table(tables: Mapping[str, pd.DataFrame], caption: str) -> Styler:
     for label, table in tables.items():
         rows = table.set_index("method").reindex(methods)
         columns[label] = [
-            "not available"
+            NOT_AVAILABLE
             if np.isnan(row["top1"])
             else f"{100 * row['top1']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
             for _, row in rows.iterrows()

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from pandas.io.formats.style import Styler
 
-from lgca_core.pages.base import gain, name, p_value, signed, simple_table, subplots
+from lgca_core.pages.base import gain, minus, name, p_value, signed, simple_table, subplots
 
 LEVELS = (0.05, 0.01, 0.001)
 FEW = 8
@@ -172,7 +172,7 @@ def chosen_told(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
             verdict = "different" if row["p_holm"] < LEVELS[0] else "not told apart"
             lines.append(
                 f"- {label(method)} less {label(baseline)} on `{row['record']}`: {signed(ends[0])} points "
-                f"({signed(ends[1])} to {signed(ends[2])}), p = {p_value(row['p'])}, after Holm "
+                f"({signed(ends[1])} to {signed(ends[2])}), {p_words(row['p'])}, after Holm "
                 f"{p_value(row['p_holm'])}: {verdict}."
             )
     return "\n".join(lines)
@@ -253,7 +253,7 @@ def gaps_table(table: pd.DataFrame) -> Styler:
             "data set": table["dataset"],
             "backbone": table["backbone"],
             "pictures": [f"{n:,}" for n in table["pictures"]],
-            "gap": [f"{100 * gap:+.2f}".replace("-", "−") for gap in table["gap"]],
+            "gap": [minus(f"{100 * gap:+.2f}") for gap in table["gap"]],
             "least found": [f"{100 * least:.2f}" for least in table["detectable"]],
             "the gap": table["verdict"].map({"exceeds": "exceeds it", "below": "is below it"}),
             "found up to a discordance of": [_most(most) for most in table["most"]],
@@ -332,7 +332,7 @@ def training_table(table: pd.DataFrame) -> Styler:
             "± over trainings": [f"{100 * std:.1f}" for std in table["over_trainings"]],
             "95 % interval of that ±": [f"{100 * a:.1f} to {100 * b:.1f}" for a, b in zip(table["low"], table["high"])],
             "error over pictures": [f"{100 * error:.1f}" for error in table["over_pictures"]],
-            "error over crop pools": ["–" if np.isnan(e) else f"{100 * e:.1f}" for e in table["over_seeds"]],
+            "error over draws of crops": ["–" if np.isnan(e) else f"{100 * e:.1f}" for e in table["over_seeds"]],
             "one sign": ["yes" if same else "no" for same in table["same_sign"]],
         }
     )

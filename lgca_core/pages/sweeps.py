@@ -14,24 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from pandas.io.formats.style import Styler
 
+from lgca_core.ablation import SETTINGS
 from lgca_core.pages import differences
 from lgca_core.pages.base import gain, name, p_value, simple_table, subplots
 from lgca_core.sweeps import overtakes
 
 SYMBOLS = {"n": "N", "steps": "T", "rho": "ρ", "gamma": "γ", "lam": "λ", "alpha": "α", "beta": "β"}
 """How pages call settings; others by their own name."""
-
-CHOICES = {
-    "start": "where it starts",
-    "saliency": "what is salient",
-    "rho": "how many are kept",
-    "gamma": "how they expand",
-    "growth": "how they expand",
-    "steps": "how many steps",
-    "lam": "how the steps are combined",
-    "whole_image": "whether the whole picture is scored",
-}
-"""The questions of `paper.md`'s table of choices, whose rows carry the anchors ``choice-<setting>``."""
 
 PANEL = (3.9, 3.4)
 """Inches of a figure of which two stand side by side, or below each other on a phone."""
@@ -196,7 +185,7 @@ def _difference(compared: pd.DataFrame) -> dict[str, Any]:
 
 def _choice(method: str) -> str:
     setting = method.split(":")[1].partition("=")[0]
-    return f'<a href="paper.html#choice-{setting}" title="{CHOICES[setting]}">{point(method)}</a>'
+    return f'<a href="paper.html#choice-{setting}" title="{SETTINGS[setting]}">{point(method)}</a>'
 
 
 def _range(low: float, high: float) -> str:
@@ -275,10 +264,15 @@ def settings_verdict(compared: pd.DataFrame, reference: pd.Series) -> str:
 def spread_verdict(summary: pd.DataFrame, method: str, seeds: int) -> str:
     """How much of a difference can be the draw of the crops: a sentence, from `results.summary` over several seeds."""
     row = summary.set_index("method").loc[method]
+    said = (
+        f"This record has {seeds} draw{'s' if seeds > 1 else ''} of crops, and its intervals cover the choice of "
+        "pictures, not the draw of crops"
+    )
+    if row["seeds"] == 1:
+        return f"{said}; how much that moves is not known here, since one draw tells no standard deviation."
     return (
-        f"This record has {seeds} crop pool{'s' if seeds > 1 else ''}, and its intervals cover the choice of pictures, "
-        f"not the draw of crops; over {row['seeds']:.0f} pools {name(method)} has a standard deviation of "
-        f"{100 * row['std']:.1f} points, so the draw alone can make a difference of that size."
+        f"{said}; over {row['seeds']:.0f} draws {name(method)} has a standard deviation of {100 * row['std']:.1f} "
+        "points, so the draw alone can make a difference of that size."
     )
 
 
