@@ -1,5 +1,7 @@
 """An encoder whose answers can be worked out by hand, and pictures for it."""
 
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
@@ -56,3 +58,13 @@ def patches(height: int, width: int, *painted: tuple[tuple[int, int, int, int], 
     for (top, left, h, w), colour in painted:
         pixels[top : top + h, left : left + w] = colour
     return Image.fromarray(pixels)
+
+
+def header_of_png(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds one byte of pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")

@@ -2,10 +2,8 @@
 
 import json
 import re
-import struct
 import subprocess
 import sys
-import zlib
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +16,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import save_file
+from stub_encoder import header_of_png
 from typer.testing import CliRunner
 
 from lgca_core import datasets, results
@@ -320,18 +319,6 @@ def test_one_pixel_is_a_picture(work, tiny):
     assert "dot.png" in out
 
 
-def test_real_clip_from_a_local_checkpoint(work):
-    torch.manual_seed(0)
-    with torch.device("meta"):  # shapes only: half a minute of initialisation saved
-        shapes = open_clip.create_model("ViT-B-32-quickgelu", device="meta").state_dict()
-    state = {name: 0.02 * torch.randn(value.shape, dtype=torch.float16) for name, value in shapes.items()}
-    save_file(state, "random.safetensors")
-    spec = f"ViT-B-32-quickgelu:{work / 'random.safetensors'}"
-    status, out, err = lgca("classify", "things/red/0.png", "--encoder", spec, "--classes", "red,green", "--n", "2")
-    assert (status, err) == (0, "")
-    assert "things/red/0.png" in out
-
-
 # ---- lists and checks --------------------------------------------------------------------------------------
 
 
@@ -363,16 +350,6 @@ def test_prompts_check(work):
 # ---- bad input ---------------------------------------------------------------------------------------------
 
 
-def huge_png() -> bytes:
-    """A PNG that claims 20,000 x 20,000 pixels."""
-
-    def part(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0")) + part(b"IEND", b"")
-
-
 def cut_jpeg() -> bytes:
     from io import BytesIO
 
@@ -385,7 +362,7 @@ def cut_jpeg() -> bytes:
 BAD_PICTURES = {
     "words.jpg": (b"not a picture", "not a picture"),
     "cut.jpg": (cut_jpeg(), "cut short"),
-    "huge.png": (huge_png(), "20,000|400,000,000"),
+    "huge.png": (header_of_png(20_000, 20_000), "20,000|400,000,000"),
     "empty.png": (b"", "empty"),
 }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import miniatures
 import pytest
 from filelock import FileLock
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -356,7 +356,6 @@ def test_no_links_in_zips(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@settings(deadline=None)
 @given(name=st.text(st.sampled_from("ab./\\:~ C"), min_size=1, max_size=12))
 def test_whatever_a_member_is_called(tmp_path_factory, name):
     base = tmp_path_factory.mktemp("any")

@@ -151,7 +151,6 @@ def rows(shard: Shard) -> dict:
     return {(identity, *box): vector for identity, box, vector in found}
 
 
-@settings(deadline=None)
 @given(
     mine=st.lists(st.integers(0, 5), min_size=3, max_size=3),
     theirs=st.lists(st.integers(0, 5), min_size=3, max_size=3),
@@ -168,7 +167,6 @@ def test_union_keeps_its_own_and_adds_what_is_new(mine, theirs, first):
         assert torch.equal(both.select([b]).boxes[: mine[b]], one.select([b]).boxes)
 
 
-@settings(deadline=None)
 @given(counts=st.lists(st.integers(0, 4), min_size=1, max_size=8), data=st.data())
 def test_select(counts, data):
     shard = make(IDENTITIES[: len(counts)], counts)
@@ -353,7 +351,7 @@ def damaged(kept, data: bytes) -> None:
     assert (shards(pool), file.read_bytes()) == ([file.name], content)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(data=st.data())
 def test_a_flipped_bit_anywhere_is_found(kept, data):
     _, content = kept
@@ -362,7 +360,7 @@ def test_a_flipped_bit_anywhere_is_found(kept, data):
     damaged(kept, content[:at] + bytes([flipped]) + content[at + 1 :])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_shard_cut_short_is_found(kept, data):
     _, content = kept
