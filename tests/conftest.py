@@ -15,6 +15,13 @@ def own_store(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LGCA_STORE", str(tmp_path_factory.mktemp("store")))
 
 
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Where data sets and prompts are kept: a place of the test's own, not there yet."""
+    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
 @pytest.fixture(scope="module")
 def chromium():
     from playwright.sync_api import sync_playwright

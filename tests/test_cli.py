@@ -13,42 +13,22 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from command_line import files, lgca, refused
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import save_file
+from shared import SHARED
 from stub_encoder import header_of_png
-from typer.testing import CliRunner
 
 from lgca_core import datasets, results
 from lgca_core.cli import options
-from lgca_core.cli.commands import app
 from lgca_core.cli.output import report
 from lgca_core.errors import LgcaError
 from lgca_core.methods import METHODS
 
-SHARED = Path(__file__).parents[2] / "shared"
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 DESCRIPTIONS = {name: [f"a {name} thing.", f"{name} all over."] for name in COLOURS}
 FEW = ["--n", "4", "--steps", "1", "--seeds", "2"]
-
-
-def lgca(*words) -> tuple[int, str, str]:
-    """(exit status, stdout, stderr) of ``lgca words...``"""
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def refused(*words) -> str:
-    """The one sentence on stderr of a command that must fail with status 2."""
-    status, out, err = lgca(*words)
-    assert status == 2, err
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert "Value error" not in err  # the parser's jargon
-    return err
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +67,6 @@ def evaluate(tiny, *words):
 
 
 THINGS = ["--images", "things", "--descriptions", "things.json"]
-
-
-def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 # ---- help --------------------------------------------------------------------------------------------------
@@ -488,7 +464,7 @@ def test_unknown_command():
     assert "clasify" in refused("clasify")
 
 
-def test_interrupted_and_failed_runs_leave_nothing(work, tiny, monkeypatch):
+def test_a_run_that_cannot_be_written_leaves_nothing(work, tiny, monkeypatch):
     from lgca_core import results as module
 
     def full(*_args, **_kwargs):

@@ -151,7 +151,7 @@ def test_a_picture_is_as_sure_as_the_less_sure_answer():
     assert table["kind"].to_dict() == {"a": "lgca", "b": "both"}
 
 
-def test_all_of_it_is_json_and_can_stand_in_a_page(world, shown):
+def test_all_of_it_is_json_and_can_stand_in_a_page(shown):
     assert json.loads(shown.json()) == shown.data()
     odd = replace(shown, dataset="</script><b>")
     assert "<" not in odd.json() and json.loads(odd.json())["dataset"] == odd.dataset

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import files, lgca, refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_writers import IDENTITIES, KEY, SIZE, big, grown, hold_draft, open_pool, write_all, write_often
 from stub_encoder import noise, rich
-from test_cli import files, lgca, refused
 
 from lgca_core import store
 from lgca_core.boxes import draw_squares, whole
@@ -434,7 +434,7 @@ def test_a_damaged_pool_json_is_written_again(pool):
 # ---- places that cannot be used ----------------------------------------------------------------------------
 
 
-def test_a_root_that_cannot_be_written(tmp_path, monkeypatch):
+def test_a_root_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     for root in (tmp_path / "file", tmp_path / "file" / "store"):
         with pytest.raises(LgcaError, match=r"cannot write to the store .*LGCA_STORE") as caught:
@@ -716,21 +716,18 @@ def test_rm_by_the_beginning_of_a_name(filled):
 
 
 def test_rm_asks(filled):
-    from typer.testing import CliRunner
-
-    from lgca_core.cli.commands import app
-
+    words = ("store", "rm", "--dataset", "pets")
     before = files(filled)
     for answer in ("n\n", "\n"):
-        result = CliRunner().invoke(app, ["store", "rm", "--dataset", "pets"], input=answer)
-        assert result.exit_code == 0
-        assert "pets" in result.stdout and "Remove 1 pool" in result.stdout and "Nothing was removed" in result.stdout
+        status, out, _ = lgca(*words, typed=answer)
+        assert status == 0
+        assert "pets" in out and "Remove 1 pool" in out and "Nothing was removed" in out
         assert files(filled) == before
-    result = CliRunner().invoke(app, ["store", "rm", "--dataset", "pets"], input="")
-    assert result.exit_code == 2
-    assert "--yes" in result.stderr
+    status, _, err = lgca(*words, typed="")
+    assert status == 2
+    assert "--yes" in err
     assert files(filled) == before
-    assert CliRunner().invoke(app, ["store", "rm", "--dataset", "pets"], input="y\n").exit_code == 0
+    assert lgca(*words, typed="y\n")[0] == 0
     assert len(list(filled.iterdir())) == 2
 
 
