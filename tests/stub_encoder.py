@@ -2,14 +2,16 @@
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from lgca_core.datasets import Manifest, folder
 from lgca_core.encoder import Encoder
 
 SIZE = 16
@@ -50,6 +52,17 @@ def noise(height: int, width: int, seed: int = 0) -> Image.Image:
     """A picture of coarse random blotches, so that near crops are alike and far ones are not."""
     pixels = np.random.default_rng(seed).integers(0, 256, (6, 7, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def noise_folders(
+    root: Path, classes: Iterable[str], sizes: Sequence[tuple[int, int]] = ((40, 56),), **named: str
+) -> Manifest:
+    """A data set below `root`: a folder a class, with a picture of noise of each size (height, width), no two alike."""
+    for c, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for i, size in enumerate(sizes):
+            noise(*size, len(sizes) * c + i).save(root / name / f"{i}.png")
+    return folder(root, **named)
 
 
 def patches(height: int, width: int, *painted: tuple[tuple[int, int, int, int], Sequence[int]]) -> Image.Image:

@@ -7,12 +7,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from stub_encoder import noise, rich
+from stub_encoder import noise_folders, rich
 
 from lgca_core import explorer
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.classifier import class_matrix
-from lgca_core.datasets import folder
 from lgca_core.errors import LgcaError
 from lgca_core.evaluate import evaluate
 from lgca_core.lgca import LGCA
@@ -31,12 +30,7 @@ LOOK = LGCA(n=8, steps=2)
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Noise in four classes, and a record of it through a store, as the book's records are made."""
-    root = tmp_path_factory.mktemp("birds")
-    for c, name in enumerate(NAMES):
-        (root / name).mkdir()
-        for i in range(10):
-            noise(40, 56, 10 * c + i).save(root / name / f"{i}.png")
-    manifest = folder(root)
+    manifest = noise_folders(tmp_path_factory.mktemp("birds"), NAMES, [(40, 56)] * 10)
     encoder = rich(sha256="0" * 64)
     prompts = ClassPrompts(manifest.classes, descriptions=SENTENCES)
     methods = ["clip", "wca", "lgca", "lgca:lam=geometric:whole_image=true:start=0.3-0.5"]

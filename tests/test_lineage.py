@@ -3,14 +3,12 @@
 import math
 import re
 from itertools import pairwise
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from stub_encoder import noise, patches, rich, stub
 
-from lgca_core import results
 from lgca_core.boxes import iou
 from lgca_core.classifier import class_matrix
 from lgca_core.datasets import folder
@@ -136,22 +134,6 @@ def test_a_training_seed_that_was_not_run_is_not_available(tmp_path):
     equal = shipped.replace({"method": {"lgca": "lgca-equal"}})
     assert " and " not in accuracy.training_verdict({"seed 2": equal, "seed 3": None})
     assert accuracy.training_verdict({"seed 2": equal}).count("+2.0 (−1.0 to +5.0)") == 1
-
-
-def test_a_page_says_what_it_lacks(tmp_path, monkeypatch):
-    frame = pd.DataFrame({"method": ["wca"], "seed": [0]})
-    run = SimpleNamespace(method="wca")
-    record = SimpleNamespace(runs=[run], seeds=[0], encoder=SimpleNamespace(name="aviary"))
-    record.model_copy = lambda update: record
-    monkeypatch.setattr(results, "load", lambda place: (record, frame))
-    assert list(results.load_all(tmp_path, ["a"], methods=["wca"], encoder="aviary")) == ["a"]
-    for wanted, said in (
-        ({"methods": ["lgca"]}, "has no method 'lgca'; it has wca"),
-        ({"seeds": 5}, "has 1 seeds, not 5"),
-        ({"encoder": "ViT-B-32"}, "is of the encoder 'aviary', not 'ViT-B-32'"),
-    ):
-        with pytest.raises(results.LgcaError, match=said):
-            results.load_all(tmp_path, ["a"], **wanted)
 
 
 def test_every_figure_draws(manifest):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from command_line import lgca, refused
 from scipy.optimize import linprog
-from stub_encoder import noise, patches, rich, stub
+from stub_encoder import noise, noise_folders, patches, rich, stub
 from test_wca import ANCHORS, IDENTITIES, PICTURES, PROMPTS, f, slow_scores, unit
 
 from lgca_core import datasets, evaluate, methods, plans
@@ -585,10 +585,7 @@ PEERS = ["wca", "gc", "bifta", "lazsl"]
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("trees")
-    for number, name in enumerate(SENTENCES):
-        (root / name).mkdir()
-        for seed in range(2):
-            noise(300 + 10 * seed, 400, 2 * number + seed).save(root / name / f"{seed}.png")
+    noise_folders(root, SENTENCES, [(300, 400), (310, 400)])
     return root
 
 
