@@ -1,7 +1,9 @@
 """The command line: what it prints, what it writes, and one sentence for whatever is wrong with the input."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from io import StringIO
@@ -11,6 +13,7 @@ from urllib.error import URLError
 
 import numpy as np
 import open_clip
+import pandas as pd
 import pytest
 import torch
 from command_line import files, lgca, refused
@@ -186,6 +189,53 @@ def test_a_part_without_pictures_does_not_load_the_model(work, tiny, monkeypatch
     monkeypatch.setattr(options, "load", lambda *_: pytest.fail("the model was loaded"))
     status, out, _ = lgca(*evaluate(tiny, *THINGS, "--part", "1/2"))
     assert status == 0 and out.startswith("part 1/2 of things: nothing to encode, all its shards are in other parts; ")
+
+
+def test_a_part_fills_the_store_and_then_no_picture_is_encoded(work, tiny):
+    words = evaluate(tiny, *THINGS, "--method", "wca,lgca,clip")
+    status, out, err = lgca(*words, "--part", "1/1")
+    assert (status, err) == (0, "")
+    passes, place = re.fullmatch(r"part 1/1 of things: 6 pictures, (\d+) image passes; (.+)\n", out).groups()
+    assert place == os.environ["LGCA_STORE"]
+    assert not Path("runs").exists()
+    for more, encoded in (["--no-store", "--out", "without"], int(passes)), (["--out", "with"], 0):
+        assert lgca(*words, *more)[0] == 0
+        assert results.load(more[-1])[0].image_passes == encoded
+    assert int(passes) > 0
+    assert "6 pictures, 0 image passes" in lgca(*words, "--part", "1/1")[1]
+
+
+def test_options_of_memory_and_of_prompts_reach_the_evaluation_and_change_no_answer(work, tiny, monkeypatch):
+    from lgca_core import evaluate as module
+
+    load, run, seen = options.load, module.evaluate, []
+    monkeypatch.setattr(options, "load", lambda *given: seen.append(load(*given)) or seen[-1])
+    monkeypatch.setattr(module, "evaluate", lambda *given, **named: seen.append(named) or run(*given, **named))
+    Path("templates.json").write_text(json.dumps(["a {}.", "one {}, far away."]))
+    words = evaluate(tiny, *THINGS, "--method", "clip-e,wca,lgca", "--templates", "templates.json")
+    assert lgca(*words, "--out", "usual")[0] == 0
+    store = Path(os.environ["LGCA_STORE"])
+    assert files(store)
+    shutil.rmtree(store)
+    small = ["--no-store", "--batch-size", "3", "--chunk", "2", "--workers", "2", "--out", "small"]
+    assert lgca(*words, *small)[0] == 0
+    model, named = seen[2:]
+    assert (model.batch_size, model.workers, named["chunk"]) == (3, 2, 2)
+    assert not store.exists()
+    (usual, expected), (record, predictions) = (results.load(name) for name in ("usual", "small"))
+    assert record.parameters["own_prompts"] == ["templates", "descriptions"]
+    assert record.prompts_sha256 == usual.prompts_sha256
+    assert record.text_passes == 6 + 3 + 2 * 3  # descriptions, plain prompts, both templates of three names
+    pd.testing.assert_frame_equal(predictions, expected, atol=1e-3)  # the store rounds
+
+
+def test_a_full_device_is_one_sentence(work, tiny, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(options, "load", full)
+    said = refused(*evaluate(tiny, *THINGS, "--method", "clip"))
+    assert said == "error: the device's memory is full: lower --batch-size or --chunk\n"
 
 
 def test_a_data_set_s_own_least_crop_is_lgca_s_start_as_well():
