@@ -3,11 +3,23 @@
 import shutil
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time, and none is too slow: how long one takes is the machine's affair.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)
 def own_store(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LGCA_STORE", str(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Where data sets and prompts are kept: a place of the test's own, not there yet."""
+    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
 
 
 @pytest.fixture(scope="module")

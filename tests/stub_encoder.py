@@ -1,13 +1,17 @@
 """An encoder whose answers can be worked out by hand, and pictures for it."""
 
-from collections.abc import Callable, Sequence
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from lgca_core.datasets import Manifest, folder
 from lgca_core.encoder import Encoder
 
 SIZE = 16
@@ -50,9 +54,30 @@ def noise(height: int, width: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
 
 
+def noise_folders(
+    root: Path, classes: Iterable[str], sizes: Sequence[tuple[int, int]] = ((40, 56),), **named: str
+) -> Manifest:
+    """A data set below `root`: a folder a class, with a picture of noise of each size (height, width), no two alike."""
+    for c, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for i, size in enumerate(sizes):
+            noise(*size, len(sizes) * c + i).save(root / name / f"{i}.png")
+    return folder(root, **named)
+
+
 def patches(height: int, width: int, *painted: tuple[tuple[int, int, int, int], Sequence[int]]) -> Image.Image:
     """A black picture with rectangles (top, left, height, width) of plain colours."""
     pixels = np.zeros((height, width, 3), dtype=np.uint8)
     for (top, left, h, w), colour in painted:
         pixels[top : top + h, left : left + w] = colour
     return Image.fromarray(pixels)
+
+
+def header_of_png(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds one byte of pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")

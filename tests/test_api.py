@@ -4,11 +4,14 @@ import importlib
 import inspect
 import re
 from collections import Counter
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 import lgca_core
+from lgca_core.prompts import GENERIC_TEMPLATES
 
 PAGE = (Path(__file__).parents[1] / "book" / "api.md").read_text(encoding="utf-8")
 DIRECTIVES = re.findall(r"^\.\. auto(\w+):: lgca_core\.([\w.]+)(\(.*\))?$", PAGE, flags=re.MULTILINE)
@@ -18,6 +21,14 @@ def found(dotted: str):
     """The object of a name below `lgca_core`."""
     module, dot, name = dotted.rpartition(".")
     return getattr(importlib.import_module(f"lgca_core.{module}") if dot else lgca_core, name)
+
+
+def defaults(thing) -> dict[str, object]:
+    """Argument -> its default, of those that have one; made anew where a dataclass makes it."""
+    stated = {name: of.default for name, of in inspect.signature(thing).parameters.items()}
+    made = {of.name: of.default_factory for of in (fields(thing) if is_dataclass(thing) else ())}
+    stated |= {name: factory() for name, factory in made.items() if factory is not MISSING}
+    return {name: default for name, default in stated.items() if default is not inspect.Parameter.empty}
 
 
 def test_every_public_name_stands_there_once():
@@ -37,8 +48,7 @@ def test_it_is_what_it_is_called(kind, dotted):
 @pytest.mark.parametrize(("dotted", "written"), [(dotted, written) for _, dotted, written in DIRECTIVES if written])
 def test_a_signature_written_by_hand_has_the_names_and_the_defaults(dotted, written):
     """Some are, where the annotations or a default would fill a screen."""
-    own = inspect.signature(found(dotted))
-    given = [part.strip() for part in written[1:-1].split(",") if part.strip() != "*"]
-    assert [part.partition("=")[0] for part in given] == list(own.parameters)
-    for part, parameter in zip(given, own.parameters.values()):
-        assert ("=" in part) == (parameter.default is not inspect.Parameter.empty), part
+    given = [part.strip().partition("=") for part in written[1:-1].split(",") if part.strip() != "*"]
+    assert [name for name, _, _ in given] == list(inspect.signature(found(dotted)).parameters)
+    known = {"torch": torch, "GENERIC_TEMPLATES": GENERIC_TEMPLATES}
+    assert {name: eval(value, known) for name, sign, value in given if sign} == defaults(found(dotted))

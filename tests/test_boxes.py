@@ -12,7 +12,7 @@ from lgca_core.boxes import check_boxes, draw_squares, expand, generator, iou, w
 from lgca_core.errors import LgcaError
 
 sides = st.integers(1, 700)
-quick = settings(max_examples=150, derandomize=True, deadline=None)
+quick = settings(max_examples=150)
 
 
 def draw(identity: str, n: int = 60, height: int = 375, width: int = 500, seed: int = 0) -> torch.Tensor:
@@ -168,7 +168,7 @@ def test_boxes_of_another_shape_or_type_are_refused(boxes):
 
 
 @given(case=boxes_in_picture(), seed=st.integers(0, 99))
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=40)
 def test_iou_counts_pixels(case, seed):
     height, width, box = case
     others = draw_squares(height, width, 3, 0.3, 1, seed=seed, identity="x")

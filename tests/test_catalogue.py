@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import pkgutil
 import re
 import shutil
@@ -11,17 +10,14 @@ from pathlib import Path
 
 import miniatures
 import pytest
+from command_line import lgca
+from shared import PROMPTS
 from stub_encoder import rich
-from typer.testing import CliRunner
 
 from lgca_core import datasets
 from lgca_core.catalogue import SOURCES
 from lgca_core.cli import options
-from lgca_core.cli.commands import app
 from lgca_core.errors import LgcaError
-
-# One folder of published prompt files a data set, as WCA has them under prompts/, each with its classes.json.
-PROMPTS = Path(os.environ.get("LGCA_TEST_PROMPTS") or Path(__file__).parents[2] / "shared" / "prompts")
 
 COUNTS = {
     "imagenet": (50_000, 1000),
@@ -37,18 +33,7 @@ COUNTS = {
     "places365-distinct": (36_500, 365),
 }
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-def lgca(*words) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def labelled(manifest) -> dict[str, str]:

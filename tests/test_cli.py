@@ -1,11 +1,11 @@
 """The command line: what it prints, what it writes, and one sentence for whatever is wrong with the input."""
 
 import json
+import os
 import re
-import struct
+import shutil
 import subprocess
 import sys
-import zlib
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,43 +13,25 @@ from urllib.error import URLError
 
 import numpy as np
 import open_clip
+import pandas as pd
 import pytest
 import torch
+from command_line import files, lgca, refused
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import save_file
-from typer.testing import CliRunner
+from shared import SHARED
+from stub_encoder import header_of_png
 
 from lgca_core import datasets, results
 from lgca_core.cli import options
-from lgca_core.cli.commands import app
 from lgca_core.cli.output import report
 from lgca_core.errors import LgcaError
 from lgca_core.methods import METHODS
 
-SHARED = Path(__file__).parents[2] / "shared"
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 DESCRIPTIONS = {name: [f"a {name} thing.", f"{name} all over."] for name in COLOURS}
 FEW = ["--n", "4", "--steps", "1", "--seeds", "2"]
-
-
-def lgca(*words) -> tuple[int, str, str]:
-    """(exit status, stdout, stderr) of ``lgca words...``"""
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def refused(*words) -> str:
-    """The one sentence on stderr of a command that must fail with status 2."""
-    status, out, err = lgca(*words)
-    assert status == 2, err
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert "Value error" not in err  # the parser's jargon
-    return err
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +70,6 @@ def evaluate(tiny, *words):
 
 
 THINGS = ["--images", "things", "--descriptions", "things.json"]
-
-
-def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 # ---- help --------------------------------------------------------------------------------------------------
@@ -213,6 +191,53 @@ def test_a_part_without_pictures_does_not_load_the_model(work, tiny, monkeypatch
     assert status == 0 and out.startswith("part 1/2 of things: nothing to encode, all its shards are in other parts; ")
 
 
+def test_a_part_fills_the_store_and_then_no_picture_is_encoded(work, tiny):
+    words = evaluate(tiny, *THINGS, "--method", "wca,lgca,clip")
+    status, out, err = lgca(*words, "--part", "1/1")
+    assert (status, err) == (0, "")
+    passes, place = re.fullmatch(r"part 1/1 of things: 6 pictures, (\d+) image passes; (.+)\n", out).groups()
+    assert place == os.environ["LGCA_STORE"]
+    assert not Path("runs").exists()
+    for more, encoded in (["--no-store", "--out", "without"], int(passes)), (["--out", "with"], 0):
+        assert lgca(*words, *more)[0] == 0
+        assert results.load(more[-1])[0].image_passes == encoded
+    assert int(passes) > 0
+    assert "6 pictures, 0 image passes" in lgca(*words, "--part", "1/1")[1]
+
+
+def test_options_of_memory_and_of_prompts_reach_the_evaluation_and_change_no_answer(work, tiny, monkeypatch):
+    from lgca_core import evaluate as module
+
+    load, run, seen = options.load, module.evaluate, []
+    monkeypatch.setattr(options, "load", lambda *given: seen.append(load(*given)) or seen[-1])
+    monkeypatch.setattr(module, "evaluate", lambda *given, **named: seen.append(named) or run(*given, **named))
+    Path("templates.json").write_text(json.dumps(["a {}.", "one {}, far away."]))
+    words = evaluate(tiny, *THINGS, "--method", "clip-e,wca,lgca", "--templates", "templates.json")
+    assert lgca(*words, "--out", "usual")[0] == 0
+    store = Path(os.environ["LGCA_STORE"])
+    assert files(store)
+    shutil.rmtree(store)
+    small = ["--no-store", "--batch-size", "3", "--chunk", "2", "--workers", "2", "--out", "small"]
+    assert lgca(*words, *small)[0] == 0
+    model, named = seen[2:]
+    assert (model.batch_size, model.workers, named["chunk"]) == (3, 2, 2)
+    assert not store.exists()
+    (usual, expected), (record, predictions) = (results.load(name) for name in ("usual", "small"))
+    assert record.parameters["own_prompts"] == ["templates", "descriptions"]
+    assert record.prompts_sha256 == usual.prompts_sha256
+    assert record.text_passes == 6 + 3 + 2 * 3  # descriptions, plain prompts, both templates of three names
+    pd.testing.assert_frame_equal(predictions, expected, atol=1e-3)  # the store rounds
+
+
+def test_a_full_device_is_one_sentence(work, tiny, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(options, "load", full)
+    said = refused(*evaluate(tiny, *THINGS, "--method", "clip"))
+    assert said == "error: the device's memory is full: lower --batch-size or --chunk\n"
+
+
 def test_a_data_set_s_own_least_crop_is_lgca_s_start_as_well():
     words = (4, 0, 0.5, 1.25, "wca", "image", "uniform", "square", False)
     wca, lgca = options.settings(*words, alpha=0.7)
@@ -328,18 +353,6 @@ def test_one_pixel_is_a_picture(work, tiny):
     assert "dot.png" in out
 
 
-def test_real_clip_from_a_local_checkpoint(work):
-    torch.manual_seed(0)
-    with torch.device("meta"):  # shapes only: half a minute of initialisation saved
-        shapes = open_clip.create_model("ViT-B-32-quickgelu", device="meta").state_dict()
-    state = {name: 0.02 * torch.randn(value.shape, dtype=torch.float16) for name, value in shapes.items()}
-    save_file(state, "random.safetensors")
-    spec = f"ViT-B-32-quickgelu:{work / 'random.safetensors'}"
-    status, out, err = lgca("classify", "things/red/0.png", "--encoder", spec, "--classes", "red,green", "--n", "2")
-    assert (status, err) == (0, "")
-    assert "things/red/0.png" in out
-
-
 # ---- lists and checks --------------------------------------------------------------------------------------
 
 
@@ -373,16 +386,6 @@ def test_prompts_check(work):
 # ---- bad input ---------------------------------------------------------------------------------------------
 
 
-def huge_png() -> bytes:
-    """A PNG that claims 20,000 x 20,000 pixels."""
-
-    def part(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0")) + part(b"IEND", b"")
-
-
 def cut_jpeg() -> bytes:
     from io import BytesIO
 
@@ -395,7 +398,7 @@ def cut_jpeg() -> bytes:
 BAD_PICTURES = {
     "words.jpg": (b"not a picture", "not a picture"),
     "cut.jpg": (cut_jpeg(), "cut short"),
-    "huge.png": (huge_png(), "20,000|400,000,000"),
+    "huge.png": (header_of_png(20_000, 20_000), "20,000|400,000,000"),
     "empty.png": (b"", "empty"),
 }
 
@@ -523,7 +526,7 @@ def test_unknown_command():
     assert "clasify" in refused("clasify")
 
 
-def test_interrupted_and_failed_runs_leave_nothing(work, tiny, monkeypatch):
+def test_a_run_that_cannot_be_written_leaves_nothing(work, tiny, monkeypatch):
     from lgca_core import results as module
 
     def full(*_args, **_kwargs):

@@ -17,14 +17,13 @@ from pathlib import Path
 
 import miniatures
 import pytest
+from command_line import lgca
 from filelock import FileLock
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from lgca_core import datasets, fetch
 from lgca_core.catalogue import SOURCES
-from lgca_core.cli.commands import app
 from lgca_core.errors import LgcaError
 
 BODY = bytes(range(256)) * 40  # 10,240 bytes
@@ -356,7 +355,6 @@ def test_no_links_in_zips(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@settings(deadline=None)
 @given(name=st.text(st.sampled_from("ab./\\:~ C"), min_size=1, max_size=12))
 def test_whatever_a_member_is_called(tmp_path_factory, name):
     base = tmp_path_factory.mktemp("any")
@@ -414,24 +412,11 @@ def test_the_drafts_of_a_folder_are_its_own(tmp_path):
 # ---- a data set from end to end ----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def offer(server, monkeypatch, tmp_path, name):
     """The miniature's archives on the server, and in the table."""
     packed = miniatures.pack(name, tmp_path / "packed")
     server.files |= {path.name: path.read_bytes() for path in packed}
     return miniatures.enter(monkeypatch, name, packed, server.address)
-
-
-def lgca(*words) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 FETCHABLE = [name for name in miniatures.NAMES if SOURCES[name].archives[0].urls]

@@ -47,7 +47,7 @@ def test_the_true_box_encloses_the_painted_bird_of_that_very_picture(manifest, t
         assert row.share == pytest.approx(inside.size / bird.size)
 
 
-def test_only_the_aviary_knows_its_birds(manifest, tmp_path):
+def test_only_the_aviary_knows_its_birds(manifest):
     with pytest.raises(LgcaError, match="only the aviary knows where its birds are, and pets is not"):
         ground_truth.true_boxes(replace(manifest, name="pets"))
     with pytest.raises(LgcaError, match=r"is not aviary as it is painted: .* is only in one of them"):

@@ -10,13 +10,14 @@ from lgca_core import machine
 from lgca_core.errors import LgcaError
 
 
+@pytest.mark.skipif(not os.access(machine._RESET, os.W_OK), reason=f"{machine._RESET} cannot be written: not Linux")
 def test_memory_that_a_job_takes_is_seen_and_what_it_frees_is_seen_again():
     for _ in range(2):
         result, grown = machine.peak_growth(lambda: bytearray(b"x" * 50_000_000)[:1])
         assert result == b"x"
-        assert math.isnan(grown) or 45e6 < grown < 250e6
+        assert 45e6 < grown < 250e6
     _, little = machine.peak_growth(lambda: None)
-    assert math.isnan(little) or little < 5e6
+    assert little < 5e6
 
 
 def test_memory_elsewhere_is_not_known(monkeypatch, tmp_path):

@@ -12,17 +12,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from command_line import lgca, refused
 from scipy.optimize import linprog
-from stub_encoder import noise, patches, rich, stub
+from stub_encoder import noise, noise_folders, patches, rich, stub
 from test_wca import ANCHORS, IDENTITIES, PICTURES, PROMPTS, f, slow_scores, unit
-from typer.testing import CliRunner
 
 from lgca_core import datasets, evaluate, methods, plans
 from lgca_core.boxes import draw_squares, expand, whole
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.classifier import class_matrix, logits
 from lgca_core.cli import options
-from lgca_core.cli.commands import app
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
 from lgca_core.methods import METHODS, Method, Settings, Texts, bifta, check_methods, find, guided_cropping, lazsl
@@ -586,10 +585,7 @@ PEERS = ["wca", "gc", "bifta", "lazsl"]
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("trees")
-    for number, name in enumerate(SENTENCES):
-        (root / name).mkdir()
-        for seed in range(2):
-            noise(300 + 10 * seed, 400, 2 * number + seed).save(root / name / f"{seed}.png")
+    noise_folders(root, SENTENCES, [(300, 400), (310, 400)])
     return root
 
 
@@ -622,17 +618,15 @@ def test_peers_from_the_command_line(root, tmp_path, monkeypatch):
     monkeypatch.setattr(options, "load", lambda *_: rich(name="stub", sha256="0" * 64))
     (tmp_path / "trees.json").write_text(json.dumps(SENTENCES))
     words = ["--images", str(root), "--descriptions", "trees.json", "--n", "6", "--seeds", "2", "--out", "run"]
-    done = CliRunner().invoke(app, ["evaluate", "--method", ",".join(PEERS), *words])
-    assert done.exit_code == 0, done.output
-    assert [line.split()[0] for line in done.stdout.splitlines()[3:7]] == PEERS
+    status, out, err = lgca("evaluate", "--method", ",".join(PEERS), *words)
+    assert status == 0, err
+    assert [line.split()[0] for line in out.splitlines()[3:7]] == PEERS
     assert len(json.loads((tmp_path / "run" / "record.json").read_text())["runs"]) == 8
-    refused = CliRunner().invoke(app, ["evaluate", "--method", "lazsl-d", *words[:-1], "other"])
-    assert refused.exit_code == 2 and "'lazsl-d' needs short descriptors" in refused.stderr
+    other = ["evaluate", "--method", "lazsl-d", *words[:-1], "other"]
+    assert "'lazsl-d' needs short descriptors" in refused(*other)
     (tmp_path / "short.json").write_text(json.dumps({name: ["a trunk", "leaves"] for name in SENTENCES}))
-    done = CliRunner().invoke(
-        app, ["evaluate", "--method", "lazsl-d", *words[:-1], "other", "--descriptors", "short.json"]
-    )
-    assert done.exit_code == 0, done.output
+    status, _, err = lgca(*other, "--descriptors", "short.json")
+    assert status == 0, err
 
 
 # ---- the README of the core --------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def graph(tmp_path):
         targets = ["_build/executed/small.ipynb", "_build/executed/intro.md"]
         command = [Path(sys.executable).with_name("snakemake"), *targets, "--cores", "1", "--nolock"]
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return set(re.findall(r"^(copy|notebook)\s+\d+$", done.stderr + done.stdout, re.MULTILINE))
 

@@ -7,9 +7,8 @@ from io import BytesIO, StringIO
 
 import pandas as pd
 from PIL import Image
-from stub_encoder import noise, stub
+from stub_encoder import noise_folders, stub
 
-from lgca_core import datasets
 from lgca_core.pages import base
 from lgca_core.results import Dataset, EncoderInfo, Record
 
@@ -53,9 +52,7 @@ def test_a_method_s_settings_stand_behind_its_name():
 
 
 def test_a_badge_says_what_stands_in_for_what(tmp_path):
-    (tmp_path / "wren").mkdir()
-    noise(20, 20, 1).save(tmp_path / "wren" / "1.png")
-    manifest = datasets.folder(tmp_path)
+    manifest = noise_folders(tmp_path, ["wren"])
     plain = base.badge("embedded", manifest, stub(), wanted="embedded", how="make <it>").data
     assert "embedded world" in plain and "1 pictures in 1 classes" in plain and "instead" not in plain
     stand_in = base.badge("embedded", manifest, wanted="full", how="make <it>").data

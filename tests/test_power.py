@@ -35,7 +35,7 @@ def test_power_by_hand():
     assert power(100, 0.0, 0.0) == 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(30, 1500), st.floats(0.02, 1), st.sampled_from([0.05, 0.001]))
 def test_the_smallest_difference_is_found_as_often_as_wanted_and_a_smaller_one_is_not(pictures, discordance, alpha):
     least = detectable(pictures, discordance, alpha=alpha)

@@ -4,26 +4,25 @@ import csv
 import hashlib
 import http.server
 import json
-import os
 import re
 import threading
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import command_line
 import pytest
-from typer.testing import CliRunner
+from shared import PROMPTS, SHARED
 
 from lgca_core import catalogue, datasets, prompt_files
 from lgca_core.class_prompts import prompts_of_dataset
-from lgca_core.cli.commands import app
 from lgca_core.errors import LgcaError
 from lgca_core.methods import METHODS
 from lgca_core.prompt_files import PromptFile, load
 
 ROOT = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("LGCA_TEST_PROMPTS", ROOT.parent / "shared" / "prompts"))
 COMMIT = "c0ffee" + 34 * "0"
 
 BIRDS = {
@@ -87,11 +86,10 @@ def serving(files: dict[str, bytes]):
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
+def home(home, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("LGCA_PROMPTS_URL", raising=False)
-    return tmp_path / "home"
+    return home
 
 
 @pytest.fixture
@@ -117,11 +115,7 @@ def kept(home: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def lgca(*words) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["prompts", *map(str, words)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
+lgca = partial(command_line.lgca, "prompts")
 
 
 # ---- the cache ---------------------------------------------------------------------------------------------
@@ -237,7 +231,7 @@ def test_no_network_is_one_sentence(server, home, monkeypatch, url, message):
     assert not home.exists()
 
 
-def test_a_cache_that_cannot_be_written(server, home, monkeypatch):
+def test_a_cache_that_cannot_be_written(server, home):
     home.write_text("a file is in the way")
     with pytest.raises(LgcaError, match=r"cannot write .*clip-e\.json \(Not a directory\): set LGCA_HOME"):
         load("birds")
@@ -450,14 +444,14 @@ def test_imagenets_variants_have_imagenets_files():
 def published(path: str) -> Path:
     """Where the copy beside this checkout has a file of the repository."""
     kind, folder, name = path.split("/")
-    return SHARED / folder / ("classes.json" if kind == "features" else name)
+    return PROMPTS / folder / ("classes.json" if kind == "features" else name)
 
 
 @pytest.fixture
 def real(home, monkeypatch):
     """The published files themselves, on loopback."""
-    if not SHARED.is_dir():
-        pytest.skip(f"the published prompts are not at {SHARED}: set LGCA_TEST_PROMPTS to the folder that holds them")
+    if not PROMPTS.is_dir():
+        pytest.skip(f"the published prompts are not at {PROMPTS}: set LGCA_TEST_PROMPTS to the folder that holds them")
     held = {path: published(path).read_bytes() for path in prompt_files.FILES if published(path).is_file()}
     with serving(held) as server:
         monkeypatch.setenv("LGCA_PROMPTS_URL", server.url)
@@ -466,7 +460,7 @@ def real(home, monkeypatch):
 
 
 def test_the_table_is_the_reference(home):
-    reference = SHARED.parent / "reference" / "prompt_sources.csv"
+    reference = SHARED / "reference" / "prompt_sources.csv"
     if not reference.is_file():
         pytest.skip(f"the reference table is not at {reference}")
     rows = list(csv.DictReader(reference.read_text().splitlines()))

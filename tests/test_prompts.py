@@ -1,18 +1,17 @@
 """Prompts: what is read out, looked up by name, and refused with a sentence that says why."""
 
 import json
-import os
 import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shared import PROMPTS
 
 from lgca_core import prompts
 from lgca_core.errors import LgcaError
 
-SHARED = Path(os.environ.get("LGCA_TEST_PROMPTS", Path(__file__).parents[2] / "shared" / "prompts"))
 SETS = ("cub", "dtd", "eurosat", "food101", "oxford_pet", "place365")
 
 
@@ -282,9 +281,11 @@ def test_unreadable_description_files(tmp_path):
 
 @pytest.mark.parametrize("dataset", SETS)
 def test_published_prompts_parse(dataset):
-    folder = SHARED / dataset
+    folder = PROMPTS / dataset
     if not folder.is_dir():
-        pytest.skip(f"the published prompts are not at {SHARED}: set LGCA_TEST_PROMPTS to the folder that holds them")
+        pytest.skip(
+            f"the published prompts are not at {folder}: set LGCA_TEST_PROMPTS to the folder that holds {dataset}"
+        )
     listed = folder / "classes.json"
     cupl = json.loads((folder / "cupl.json").read_text())
     classes = json.loads(listed.read_text()) if listed.exists() else sorted(cupl)

@@ -11,22 +11,23 @@ import shutil
 import tomllib
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+import command_line
 import numpy as np
 import open_clip
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from shared import SHARED
 
 from lgca_core import published, results
-from lgca_core.cli.commands import app
 from lgca_core.errors import LgcaError
 from lgca_core.methods import METHODS
 from lgca_core.wca import WCA
 
 ROOT = Path(__file__).parents[1]
-REFERENCE = ROOT.parent / "shared" / "reference"
+REFERENCE = SHARED / "reference"
 SHA = "0" * 64
 B32, B16, L14 = published.ENCODERS.values()
 HEADING = "method,dataset,backbone,top1_percent,std_percent,source\n"
@@ -372,21 +373,7 @@ def test_the_papers_settings_are_those_of_wca(method, dataset, look):
 # ---- the command -------------------------------------------------------------------------------------------
 
 
-def lgca(*words) -> tuple[int, str, str]:
-    """(exit status, stdout, stderr) of ``lgca results words...``"""
-    result = CliRunner().invoke(app, ["results", *map(str, words)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def refused(*words) -> str:
-    """The one sentence on stderr of a command that must fail with status 2."""
-    status, _, err = lgca(*words)
-    assert status == 2
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err
+lgca, refused = (partial(of, "results") for of in (command_line.lgca, command_line.refused))
 
 
 @pytest.fixture
@@ -547,15 +534,15 @@ def test_check(full):
     assert status == 2
     assert "holds:" in out
     fault = "results/dtd|B-32: clip, seed 0: the record says (801, 1880)"
-    assert "1 of 2 records do not hold; the first: " + fault in refused("check", "results")
+    assert "1 of 2 records do not hold; the first: " + fault in refused("check", "results", printed=True)
     assert fault in refused("table")  # nothing is compared with a record that does not hold
     path.unlink()  # its predictions are still there
-    assert "1 of 2 records do not hold" in refused("check", "results")
+    assert "1 of 2 records do not hold" in refused("check", "results", printed=True)
     assert "results/bench holds no record: nothing was checked" in refused("check", "results/deeper", "results/bench")
     assert "nowhere is not a folder" in refused("check", "nowhere")
 
 
-def test_no_record_of_the_papers_data_sets_is_committed_yet_and_the_page_says_so():
+def test_the_page_says_whether_records_of_the_papers_data_sets_are_committed():
     records = [results.load(folder)[0] for folder in results.find(ROOT / "results")]
     said = "**Of the papers' data sets there are none yet.**" in (ROOT / "results" / "README.md").read_text()
     assert said == (not any(record.dataset.name in published.PICTURES for record in records))

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from stub_encoder import noise, rich
+from stub_encoder import noise_folders, rich
 
-from lgca_core import datasets, evaluate, reproduction
+from lgca_core import evaluate, reproduction
 from lgca_core.catalogue import SOURCES
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.methods import METHODS
@@ -27,10 +27,7 @@ def test_the_table_of_costs(name):
 
 def test_the_passes_of_a_picture(tmp_path):
     """Of all methods with their usual settings on a picture of usual size, each crop encoded once."""
-    for name in ("red", "blue"):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-        noise(375, 500, seed=len(name)).save(tmp_path / "pictures" / name / "1.png")
-    manifest = datasets.folder(tmp_path / "pictures")
+    manifest = noise_folders(tmp_path / "pictures", ("red", "blue"), [(375, 500)])
     words = {name: [f"a {name} one", f"{name} all over"] for name in manifest.classes}
     said = ClassPrompts.by_name(manifest.classes, descriptions=words, descriptors=words)
     encoder = rich(sha256="0" * 64)

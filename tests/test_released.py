@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from stub_encoder import noise, patches, rich, stub
+from stub_encoder import noise_folders, patches, rich, stub
 
 from lgca_core import published, released, resize_paths, results
 from lgca_core.catalogue import SOURCES
 from lgca_core.classifier import class_matrix, logits
-from lgca_core.datasets import folder
 from lgca_core.errors import LgcaError
 from lgca_core.pages import released as page
 from lgca_core.resample import crops, open_picture
@@ -22,11 +21,7 @@ from lgca_core.wca import WCA
 
 @pytest.fixture
 def manifest(tmp_path):
-    for label, name in enumerate(("green", "red", "blue")):
-        (tmp_path / name).mkdir()
-        for k in range(2):
-            noise(60 + 8 * k, 60, 10 * label + k).save(tmp_path / name / f"{k}.png")
-    return folder(tmp_path)
+    return noise_folders(tmp_path, ("green", "red", "blue"), [(60, 60), (68, 60)])
 
 
 def told(**methods):

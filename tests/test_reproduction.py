@@ -7,9 +7,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from stub_encoder import noise, rich
+from stub_encoder import noise_folders, rich
 
-from lgca_core import datasets, evaluate, notebooks, reproduction, results
+from lgca_core import evaluate, notebooks, reproduction, results
 from lgca_core.catalogue import SOURCES
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.errors import LgcaError
@@ -22,10 +22,7 @@ ROOT = Path(__file__).parents[1]
 def made(tmp_path_factory):
     """Two pictures evaluated, as the record `tiny` in a folder."""
     root = tmp_path_factory.mktemp("tiny")
-    for name in ("blue", "red"):
-        (root / "pictures" / name).mkdir(parents=True)
-        noise(60, 80, seed=len(name)).save(root / "pictures" / name / "1.png")
-    manifest = datasets.folder(root / "pictures", name="tiny")
+    manifest = noise_folders(root / "pictures", ("blue", "red"), [(60, 80)], name="tiny")
     said = ClassPrompts.by_name(manifest.classes, descriptions={name: [f"a {name} one"] for name in manifest.classes})
     record, predictions = evaluate.evaluate(manifest, rich(), ["clip", "wca"], said, seeds=(0, 1))
     results.save(record, predictions, root / "records" / "tiny")

@@ -164,6 +164,28 @@ def test_load_recounts_the_predictions(tmp_path, hits):
         results.load(tmp_path)
 
 
+def test_a_page_gets_the_records_it_needs_or_is_told_what_they_lack(tmp_path, hits):
+    encoder = results.EncoderInfo(name="aviary:own", precision="float32")
+    results.save(*make(hits, encoder=encoder), tmp_path / "day")
+    results.save(*make({"wca": hits["wca"]}, encoder=encoder), tmp_path / "night")
+    whole = results.load_all(tmp_path, ["night", "day"])
+    assert list(whole) == ["night", "day"]
+    assert whole["day"][0] == results.load(tmp_path / "day")[0]
+    some = results.load_all(tmp_path, ["day"], methods=["lgca", "clip"], seeds=2, encoder="aviary")
+    record, predictions = some["day"]
+    assert [run.method for run in record.runs] == ["lgca"] * 5 + ["clip"]
+    assert predictions["method"].drop_duplicates().tolist() == ["lgca", "clip"]
+    for wanted, said in (
+        ({"methods": ["wca", "lgca"]}, "the record night has no method 'lgca'; it has wca$"),
+        ({"seeds": 5}, "the record day has 2 seeds, not 5: evaluate it with --seeds 5"),
+        ({"encoder": "ViT-B-32"}, "the record day is of the encoder 'aviary:own', not 'ViT-B-32'"),
+    ):
+        with pytest.raises(LgcaError, match=said):
+            results.load_all(tmp_path, ["day", "night"], **wanted)
+    with pytest.raises(LgcaError, match="dusk holds no record"):
+        results.load_all(tmp_path, ["dusk"])
+
+
 def test_save_refuses_predictions_of_something_else(tmp_path, hits):
     record, predictions = make(hits)
     wrong = predictions.assign(prediction=1 - predictions["prediction"])

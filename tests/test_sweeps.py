@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from stub_encoder import noise, rich
+from stub_encoder import noise_folders, rich
 
-from lgca_core import ablation, datasets, evaluate, results, sweeps
+from lgca_core import ablation, evaluate, results, sweeps
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
@@ -23,12 +23,7 @@ EQUAL = ["lgca-equal", "lgca-equal:rho=0.25", "lgca-equal:start=0.1-0.3", "lgca-
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """A record with points of four bases."""
-    root = tmp_path_factory.mktemp("trees")
-    for number, name in enumerate(("oak", "pine")):
-        (root / name).mkdir()
-        for seed in range(3):
-            noise(40, 50, 3 * number + seed).save(root / name / f"{seed}.png")
-    manifest = datasets.folder(root)
+    manifest = noise_folders(tmp_path_factory.mktemp("trees"), ("oak", "pine"), [(40, 50)] * 3)
     told = ClassPrompts.by_name(manifest.classes, descriptions={"oak": ["broad", "an oak"], "pine": ["slim", "a pine"]})
     settings = {"wca": WCA(n=12), "lgca": LGCA(n=12, steps=2)}
     return evaluate.evaluate(manifest, rich(), METHODS + EQUAL, told, seeds=(0,), **settings)

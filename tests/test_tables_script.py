@@ -1,13 +1,10 @@
 """The script that makes tables sort and copy, in a browser, on a page of the test's own."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "book" / "_static" / "tables.js"
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium and no google-chrome on this machine")
 
 HEAD = ("method", "top-1, %", "gain", "p", "pictures")
 ROWS = [
@@ -25,18 +22,8 @@ def written(rows) -> str:
     return f'<table class="dataframe"><caption>c</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser, tmp_path):
+def page(chromium, tmp_path):
     """A page opened from disk with one table of each kind: of the book's data, of something else, of irregular rows."""
     irregular = '<table class="dataframe" id="odd"><thead><tr><th>a</th><th>b</th></tr></thead><tbody>'
     irregular += "<tr><td rowspan=2>1</td><td>2</td></tr><tr><td>3</td></tr></tbody></table>"
@@ -44,7 +31,7 @@ def page(browser, tmp_path):
     script = f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
     file = tmp_path / "page.html"
     file.write_text(f"<!doctype html><meta charset=utf-8>{written(ROWS)}{irregular}{other}{script}", encoding="utf-8")
-    page = browser.new_context().new_page()
+    page = chromium.new_context().new_page()
     page.complaints = []
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     page.goto(file.as_uri())

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stub_encoder import mean_colour, noise, rich, stub
 
@@ -270,7 +270,6 @@ def test_exact_views_take_nothing_that_was_rounded():
     assert encoded(Views(rich(), [noise(9, 9)]), [whole(9, 9)]).features.dtype == torch.float32
 
 
-@settings(deadline=None)
 @given(rows=st.integers(1, 9), width=st.integers(1, 700), seed=st.integers(0, 999))
 def test_unit_gives_a_row_the_same_bits_in_any_company_and_order(rows, width, seed):
     generator = torch.Generator().manual_seed(seed)
