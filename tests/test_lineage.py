@@ -11,6 +11,7 @@ import torch
 from stub_encoder import noise, patches, rich, stub
 from test_results import make
 
+from lgca_core import results
 from lgca_core.boxes import iou
 from lgca_core.classifier import class_matrix
 from lgca_core.datasets import folder, searched

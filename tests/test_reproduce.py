@@ -46,6 +46,8 @@ def checkout(tmp_path_factory) -> Path:
     for name in KEPT:
         (folder / "results" / name).mkdir(parents=True)
         (folder / "results" / name / "record.json").write_text(name, encoding="utf-8")
+    (folder / "results" / "bench").mkdir()
+    (folder / "results" / "bench" / "one.json").write_text("{}", encoding="utf-8")
     snakemake = folder / ".venv" / "bin" / "snakemake"
     snakemake.parent.mkdir(parents=True)
     snakemake.write_text(SNAKEMAKE, encoding="utf-8")
@@ -157,6 +159,7 @@ def test_a_kept_record_reruns_the_pages_that_show_it(planned, finished):
     assert notebooks(finished, "results/e-f/cub/record.json") == {"table1", "table2", "reproduce"}
     trained = notebooks(finished, "results/training-seeds/seed-2/record.json")
     assert trained == {"table1", "table2", "reproduce", "significance"}
+    assert notebooks(finished, "results/bench/one.json") == {"speed"}
     [table1] = [job for job in planned if job.fields.get("wildcards") == "name=table1"]
     shown = {f"results/{name}/record.json" for name in RECORDS + KEPT}  # another encoder's among them
     assert shown <= set(table1.fields["input"].split(", "))
