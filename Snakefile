@@ -176,8 +176,15 @@ COMPARED = {
     "significance": ["cupl", "wca", "lgca", "lgca-equal"],
 }
 
-# Pages that show records of results/ as well, and of which folder of it.
-KEPT = {"table1": "", "table2": "", "significance": "training-seeds/", "reproduce": ""}
+# Which files of results/ pages show as well.
+RECORDS = "**/record.json"
+KEPT = {
+    "table1": RECORDS,
+    "table2": RECORDS,
+    "significance": f"training-seeds/{RECORDS}",
+    "reproduce": RECORDS,
+    "speed": "bench/*.json",
+}
 
 
 def records_of(notebook):
@@ -192,14 +199,12 @@ def records_of(notebook):
 
 
 def kept_of(notebook):
-    """The records of results/ that a notebook shows beside its own: all that are there, and all that are made."""
-    if notebook == "speed":
-        return sorted(path.as_posix() for path in Path("results/bench").glob("*.json"))
+    """The records of results/ that a notebook shows beside its own: those that are there, and those that are made."""
     if notebook not in KEPT:
         return []
-    there = {path.as_posix() for path in Path("results").glob("**/record.json") if "/." not in path.as_posix()}
-    made = {record for record in WANTED if record.startswith("results/")}
-    return sorted(record for record in there | made if record.startswith(f"results/{KEPT[notebook]}"))
+    there = {path.as_posix() for path in Path("results").glob(KEPT[notebook])}
+    made = {record for record in WANTED if record.startswith("results/") and KEPT[notebook] == RECORDS}
+    return sorted(record for record in there | made if "/." not in record)  # no hidden drafts
 
 
 if PROFILE == "full":

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from lgca_core.bench_record import newest
-from lgca_core.pages.base import name, subplots
+from lgca_core.pages.base import NOT_AVAILABLE, name, subplots
 from lgca_core.pages.costs import AXES
 
 Record = Mapping[str, Any]
@@ -101,8 +101,8 @@ def targets(records: Sequence[Record]) -> pd.DataFrame:
             "what": target.what,
             "against": target.against,
             "target": f"{'at most' if target.at_most else 'at least'} {target.form.format(target.goal)}",
-            "measured": "not available",
-            "reached": "not available",
+            "measured": NOT_AVAILABLE,
+            "reached": NOT_AVAILABLE,
             "machine": "",
             "utc": "",
         }
