@@ -3,6 +3,7 @@
 import math
 import re
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -145,6 +146,15 @@ def test_training_seeds_stand_beside_each_other():
     equal = shipped.replace({"method": {"lgca": "lgca-equal"}})
     assert accuracy.training_verdict({"seed 2": equal}).count("+2.0 (−1.0 to +5.0)") == 1
     assert accuracy.training_verdict({"seed 2": equal, "seed 3": equal}).count("+2.0 (−1.0 to +5.0) and +2.0") == 1
+
+
+def test_trainings_evaluated_in_different_precisions_say_so():
+    def made_in(precision: str) -> tuple:
+        return SimpleNamespace(encoder=SimpleNamespace(precision=precision)), None
+
+    assert accuracy.precisions_told({"seed 1": made_in("float32"), "seed 2": made_in("float32")}) == ""
+    told = accuracy.precisions_told({"seed 1": made_in("bfloat16"), "seed 2": made_in("float32")})
+    assert "seed 1 in bfloat16, seed 2 in float32" in told
 
 
 def test_every_figure_draws(manifest):

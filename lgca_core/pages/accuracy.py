@@ -100,6 +100,15 @@ def training_seeds(tables: Mapping[str, pd.DataFrame]) -> Styler:
     return simple_table(frame, caption).format(na_rep=NOT_AVAILABLE)
 
 
+def precisions_told(records: Mapping[str, tuple[Record, pd.DataFrame]]) -> str:
+    """In which precision each training was evaluated; "" where it is one for all."""
+    by = {label: record.encoder.precision for label, (record, _) in records.items()}
+    if len(set(by.values())) < 2:
+        return ""
+    each = ", ".join(f"{label} in {precision}" for label, precision in by.items())
+    return f"One thing else differs, the precision: {each}. [Speed](speed.ipynb) says what that moves."
+
+
 def training_verdict(tables: Mapping[str, pd.DataFrame]) -> str:
     """What other training seeds say of LGCA at equal passes against WCA, in a sentence of HTML; "" without any."""
     known = [table.set_index("method").loc["lgca-equal"] for table in tables.values()]
