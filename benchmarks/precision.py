@@ -1,10 +1,10 @@
-"""What half the bits cost: predictions that flip against float32, and the time saved, on the embedded world.
+"""What half the bits cost: predictions that flip against float32, on the embedded world.
 
     python benchmarks/precision.py                       # bfloat16 on a CPU with AMX, float16 on a GPU
     python benchmarks/precision.py --precision bfloat16  # this one
 
-Both precisions evaluate the same methods on the same crops of one seed; nothing is read from a store. A record is
-written to ``results/bench/``.
+Both precisions evaluate the same methods on the same crops of one seed; nothing is read from a store. What they save is
+`lgca bench` in either precision to say, which takes turns. A record is written to ``results/bench/``.
 """
 
 import argparse
@@ -28,15 +28,14 @@ METHODS = ["clip", "cupl", "wca", "lgca-equal"]
 
 def benchmark(manifest: Manifest, device: str, precision: str, n: int) -> dict[str, Any]:
     """One run: for each method how many of 10,000 predictions flip, and what accuracy loses."""
-    made: dict[str, tuple[float, pd.DataFrame]] = {}
+    made: dict[str, pd.DataFrame] = {}
     for asked in ("float32", precision):
         encoder = load_encoder("aviary", device=device, precision=asked)  # type: ignore[arg-type]
         if encoder.precision in made:
             raise LgcaError("the fast precision of this machine is float32: name another one with --precision")
         prompts = prompts_of_dataset(manifest.name, manifest)
-        record, predictions = evaluate(manifest, encoder, METHODS, prompts, seeds=[0], wca=WCA(n=n))
-        made[encoder.precision] = record.seconds, predictions
-    (slow, exact), (fast, rough) = made.values()
+        _, made[encoder.precision] = evaluate(manifest, encoder, METHODS, prompts, seeds=[0], wca=WCA(n=n))
+    exact, rough = made.values()
     both = exact.merge(rough, on=["path", "method", "seed"], suffixes=("", "_rough"), validate="one_to_one")
     flips = (both["prediction"] != both["prediction_rough"]).groupby(both["method"], sort=False).mean()
     hits, rough_hits = correctness(exact), correctness(rough)
@@ -48,8 +47,6 @@ def benchmark(manifest: Manifest, device: str, precision: str, n: int) -> dict[s
         "device": encoder.device.type,
         "pictures": len(manifest.items),
         "n": n,
-        "seconds": {"float32": slow, encoder.precision: fast},
-        "ratios": {"times_float32": slow / fast},
         "flips_per_10000": {method: 10_000 * float(flips[method]) for method in METHODS},
         "accuracy_points": lost,
         "accuracy_interval": low_high,
@@ -73,7 +70,6 @@ def main(words: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     for method, flipped in record["flips_per_10000"].items():
         print(f"{method:<12} {flipped:6.0f} of 10,000 flip, {record['accuracy_points'][method]:+.2f} points")
-    print(f"{record['ratios']['times_float32']:.2f} times as fast as float32")
     print(f"record: {file}")
 
 

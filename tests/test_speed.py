@@ -74,13 +74,12 @@ def test_precision_and_growth_are_told_with_their_figures():
         precision="bfloat16",
         pictures=600,
         n=30,
-        ratios={"times_float32": 1.5},
         flips_per_10000={"wca": 33.3},
         accuracy_points={"wca": -0.2},
         accuracy_interval={"wca": [-0.5, 0.1]},
     )
     assert speed.precisions([flips]).iloc[0].tolist() == ["bfloat16, cpu", "WCA", "33", "-0.2 (-0.5 to +0.1)"]
-    assert "1.50 times as fast in bfloat16" in speed.precision_told([flips])
+    assert "600 pictures, 30 crops of each, in bfloat16" in speed.precision_told([flips])
     grown = record(
         "growth",
         fixed={"B": 8},

@@ -225,13 +225,13 @@ def precisions(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def precision_told(records: Sequence[Record]) -> str:
-    """How much faster the newest record of half the bits was."""
+    """What the newest record of half the bits is of."""
     record = newest(records, benchmark="precision")
     if record is None:
         return "What half the bits cost is *not available*: no record of it is here."
     return (
-        f"On {machine(record)} an evaluation of {record['pictures']:,} pictures with {record['n']} crops of each was "
-        f"{record['ratios']['times_float32']:.2f} times as fast in {record['precision']} as in float32."
+        f"Counted on {record['pictures']:,} pictures, {record['n']} crops of each, in {record['precision']} on "
+        f"{machine(record)}. A method whose scores lie close together flips more."
     )
 
 
