@@ -50,6 +50,8 @@ def test_the_newest_record_of_the_encoder_and_device_counts():
     assert (cpu.measured, cpu.reached, cpu.target) == ("0.97", "yes", "at least 0.95")
     assert cpu.machine == "Some Processor, 2 cores, float32" and cpu.utc == "2026-01-02"
     assert found.loc["files to WCA's logits, ViT-B/32, GPU"].measured == "not available"
+    told = speed.machines_told(found.reset_index())
+    assert told.count("Measured on") == 1 and "(2026-01-02): files to WCA's logits, embedded encoder, CPU; " in told
     assert rows([pipeline(0.5, **b32)]).loc["files to WCA's logits, ViT-B/32, CPU"].reached == "no"
 
 

@@ -118,6 +118,15 @@ def targets(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def machines_told(frame: pd.DataFrame) -> str:
+    """Of `targets`: where and when each figure was measured, in a sentence a machine."""
+    known = frame[frame["machine"] != ""]
+    return " ".join(
+        f"Measured on {machine} ({utc}): {'; '.join(part['what'])}."
+        for (machine, utc), part in known.groupby(["machine", "utc"], sort=False)
+    )
+
+
 def machine(record: Record) -> str:
     """The accelerator, or the processor and its cores."""
     of = record["machine"]
@@ -157,7 +166,7 @@ def bars(frame: pd.DataFrame) -> Figure:
         part = frame[frame["run"] == run]
         sns.barplot(part, x="ms", y="stage", ax=ax, color=sns.color_palette()[0])
         ax.bar_label(ax.containers[0], fmt="%.1f", padding=3)
-        ax.margins(x=0.15)
+        ax.margins(x=0.2)
         ax.set(title=run, xlabel="milliseconds a picture", ylabel="")
     return figure
 
