@@ -208,7 +208,7 @@ def growth_told(record: Record | None) -> str:
     fixed = ", ".join(f"{symbol} = {value}" for symbol, value in record["fixed"].items())
     return (
         f"Timed on {machine(record)}, with the embedded encoder in {record['precision']}; {fixed} where they do not "
-        "move, but N = 60 against $T$. A power below 1 means that a part of the time comes with every call, whatever "
+        "move, but N = 60 against T. A power below 1 means that a part of the time comes with every call, whatever "
         "its size."
     )
 
