@@ -306,6 +306,8 @@ def test_the_built_page_shows_the_records_answers(chromium):
         pytest.skip(f"no record of {data['dataset']} is in _build/records: the book was built from one elsewhere")
     record, predictions = results.load(where)
     rows = predictions[predictions["seed"] == data["seed"]].set_index(["method", "path"])
+    # Printed with four digits; half the bits also move with what a crop shares a batch with.
+    near = 6e-5 if record.encoder.precision == "float32" else 1e-3
     for i, of in enumerate(data["pictures"]):
         made.locator(f"input[name=figure2-picture][value='{i}']").check(force=True)
         slider = made.locator("input[type=range]")
@@ -318,7 +320,7 @@ def test_the_built_page_shows_the_records_answers(chromium):
             right = "right" if row["prediction"] == row["label"] else "wrong"
             assert record.dataset.classes[row["prediction"]] in text and right in text
             margin = float(text.split("ahead by ")[1].replace("−", "-"))
-            assert margin == pytest.approx(row["margin"], abs=6e-5)  # printed with four digits
+            assert margin == pytest.approx(row["margin"], abs=near)
         slider.press("Home")
         assert said(made).startswith(f"Step 0 of {T}: ")
     assert complaints == []
