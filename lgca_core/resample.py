@@ -1,8 +1,8 @@
 """Pixels: open a picture, cut boxes out of it and resize them, with Pillow's own numbers.
 
 The reference is what CLIP and its peers do: crop, bicubic resize of the shorter side with anti-aliasing,
-centre crop. :func:`crops` is Pillow itself in threads, the fast way on a CPU. :func:`crops_int32` restates
-Pillow's arithmetic in torch, batched over boxes, and gives the same bits on any device.
+centre crop. :func:`crops_pillow` is Pillow itself. :func:`crops` and :func:`crops_int32` restate its arithmetic,
+the one compiled for a CPU, the other in torch, batched over boxes, for any device, and give the same bits.
 """
 
 import functools
@@ -11,22 +11,20 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from types import ModuleType
 
 import numpy as np
-import PIL
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from lgca_core.boxes import check_boxes
 from lgca_core.errors import LgcaError
-
-Length = TypeVar("Length", int, np.ndarray)
+from lgca_core.taps import PRECISION_BITS, SUPPORT, centre, passes, resized, vertical_first
 
 #: Largest picture that :func:`open_picture` accepts, in pixels (about 9,459 x 9,459): the size up to which
 #: Pillow, as it comes, sees no danger of a decompression bomb.
@@ -35,10 +33,7 @@ MAX_PIXELS = 89_478_485
 RESIZE = "crop, bicubic with anti-aliasing to the shorter side, centre crop (Pillow's numbers)"
 """What is done here, for the record."""
 
-PRECISION_BITS = 22  # Pillow's fixed point: 32 bits, less 8 of the pixel, less 2 for sums beyond 0..255
-SUPPORT = 2.0  # half-width of the cubic at scale 1, in pixels
 CHUNK_BYTES = 2**27  # working memory that `crops_int32` aims to stay within, whatever the number of boxes
-VERTICAL_FIRST = int(PIL.__version__.split(".")[0]) >= 13  # see `_vertical_first`
 PILLOW_PIXELS = 2**24  # above this, a resized crop is mostly thrown away by the centre crop: long thin boxes
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or logging prints Pillow's complaints on stderr
@@ -95,7 +90,7 @@ def picture_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-# -- crops by Pillow -----------------------------------------------------------------------------------------
+# -- crops on a CPU ------------------------------------------------------------------------------------------
 
 
 def crops(image: Image.Image, boxes: Tensor, size: int, *, threads: int | None = None) -> Tensor:
@@ -104,31 +99,53 @@ def crops(image: Image.Image, boxes: Tensor, size: int, *, threads: int | None =
     ``image`` RGB, ``boxes`` (N, 4) int64 -> (N, 3, size, size) uint8, contiguous, on the CPU. The numbers are
     those of torchvision's ``Resize(size, BICUBIC)`` and ``CenterCrop(size)`` on the cropped picture, as
     open_clip builds them. ``threads`` (all processors if None) changes only the speed; the threads are shared
-    between calls.
+    between calls. Without Numba this is :func:`crops_pillow`.
 
     Raises LgcaError for a picture that is not RGB, a box outside it, or a size or number of threads below 1.
     """
-    _check_rgb(image)
-    check_boxes(boxes, image.height, image.width)
-    _check_size(size)
-    threads = _processors() if threads is None else threads
-    if threads < 1:
-        raise LgcaError(f"number of threads must be at least 1, got {threads}")
+    compiled = _compiled()
+    if compiled is None:
+        return crops_pillow(image, boxes, size, threads=threads)
+    threads = _checked(image, boxes, size, threads)
+    host = boxes.cpu().numpy()
+    out = np.empty((len(host), 3, size, size), np.uint8)
+    for tall in (False, True):
+        which = np.flatnonzero(vertical_first(host[:, 2], host[:, 3], size) == tall)
+        if not len(which):
+            continue
+        # Vertical before horizontal is horizontal before vertical of the picture turned about its diagonal.
+        columns = np.array(image if tall else image.transpose(Image.Transpose.TRANSPOSE))
+        columns = columns.reshape(len(columns), -1)
+        turned = np.ascontiguousarray(host[which][:, [1, 0, 3, 2]] if tall else host[which])
+        taps, across, down = passes(turned, size)
+        cut = np.empty((len(which), 3, size, size), np.uint8)
+
+        def work(some: np.ndarray) -> None:
+            compiled.cut(columns, turned, across, down, *taps, some, cut)  # noqa: B023 (done before they change)
+
+        _in_threads(work, np.arange(len(which)), threads)
+        out[which] = cut.swapaxes(2, 3) if tall else cut
+    return torch.from_numpy(out)
+
+
+def crops_pillow(image: Image.Image, boxes: Tensor, size: int, *, threads: int | None = None) -> Tensor:
+    """:func:`crops` by Pillow itself: the reference for the others, and what they stand in for without Numba."""
+    threads = _checked(image, boxes, size, threads)
     image.load()  # decoding on first use is not safe in threads
     out = torch.empty((len(boxes), 3, size, size), dtype=torch.uint8)
     pixels = out.numpy()
     boxes = boxes.cpu()
-    new_height, new_width = _resized(boxes[:, 2].numpy(), boxes[:, 3].numpy(), size)
-    resized = np.stack([new_width, new_height], axis=1).tolist()
+    new_height, new_width = resized(boxes[:, 2].numpy(), boxes[:, 3].numpy(), size)
+    sides = np.stack([new_width, new_height], axis=1).tolist()
     rows = boxes.tolist()
 
-    def cut(indices: Sequence[int]) -> None:
-        for i in indices:
+    def work(some: np.ndarray) -> None:
+        for i in some.tolist():
             top, left, height, width = rows[i]
             crop = image.crop((left, top, left + width, top + height))
-            crop = crop.resize(resized[i], Image.Resampling.BICUBIC)
+            crop = crop.resize(sides[i], Image.Resampling.BICUBIC)
             if crop.size != (size, size):
-                left, top = _centre(crop.width, size), _centre(crop.height, size)
+                left, top = centre(crop.width, size), centre(crop.height, size)
                 crop = crop.crop((left, top, left + size, top + size))
             pixels[i] = np.asarray(crop).transpose(2, 0, 1)
 
@@ -136,13 +153,37 @@ def crops(image: Image.Image, boxes: Tensor, size: int, *, threads: int | None =
     thin = new_height * new_width > max(PILLOW_PIXELS, size * size)
     if thin.any():
         out[torch.from_numpy(thin)] = crops_int32(picture_tensor(image), boxes[torch.from_numpy(thin)], size)
-    usual = np.flatnonzero(~thin).tolist()
-    threads = min(threads, len(usual))
-    if threads <= 1:
-        cut(usual)
-    else:
-        list(_pool(threads).map(cut, [usual[k::threads] for k in range(threads)]))
+    _in_threads(work, np.flatnonzero(~thin), threads)
     return out
+
+
+def _checked(image: Image.Image, boxes: Tensor, size: int, threads: int | None) -> int:
+    """The number of threads, if all arguments are sound."""
+    _check_rgb(image)
+    check_boxes(boxes, image.height, image.width)
+    _check_size(size)
+    threads = _processors() if threads is None else threads
+    if threads < 1:
+        raise LgcaError(f"number of threads must be at least 1, got {threads}")
+    return threads
+
+
+def _in_threads(work: Callable[[np.ndarray], None], which: np.ndarray, threads: int) -> None:
+    threads = min(threads, len(which))
+    if threads <= 1:
+        work(which)
+    else:
+        list(_pool(threads).map(work, [which[k::threads] for k in range(threads)]))
+
+
+@functools.cache
+def _compiled() -> ModuleType | None:
+    """The compiled passes, made when first needed: a second to load, and some to compile on a new machine."""
+    try:
+        from lgca_core import compiled
+    except ImportError:
+        return None  # no Numba here, or none for this NumPy
+    return compiled
 
 
 # -- crops in integers ---------------------------------------------------------------------------------------
@@ -165,7 +206,7 @@ def crops_int32(image: Tensor, boxes: Tensor, size: int) -> Tensor:
     _check_size(size)
     out = torch.empty((len(boxes), 3, size, size), dtype=torch.uint8, device=image.device)
     host = boxes.cpu().numpy()
-    tall = _vertical_first(host[:, 2], host[:, 3], size)
+    tall = vertical_first(host[:, 2], host[:, 3], size)
     for chosen in _launches(host, np.flatnonzero(~tall), size):
         out[torch.from_numpy(chosen).to(image.device)] = _cut_int32(image, host[chosen], size)
     # Vertical before horizontal is horizontal before vertical of the picture turned about its diagonal.
@@ -193,31 +234,22 @@ def _launches(boxes: np.ndarray, which: np.ndarray, size: int) -> Iterator[np.nd
         first += count
 
 
-class _Taps(NamedTuple):
-    """One pass for n boxes: the output pixel x is ``sum_k weights[:, x, k] * input[start[:, x] + k]``."""
-
-    start: np.ndarray  # (n, size) int64: first input pixel, relative to the box
-    stop: np.ndarray  # (n, size) int64: one past the last
-    weights: np.ndarray  # (n, size, K) int32: fixed point, PRECISION_BITS; 0 from `stop` on
-
-
 def _cut_int32(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
     """One launch of :func:`crops_int32`, horizontal pass first: boxes (n, 4) -> (n, 3, size, size) uint8."""
     n = len(boxes)
-    top, left, height, width = boxes.T
-    new_height, new_width = _resized(height, width, size)
-    across, down = _taps(width, new_width, size), _taps(height, new_height, size)
+    top, left, _, _ = boxes.T
+    taps, across, down = passes(boxes, size)
 
     def there(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(image.device)
 
     # Horizontal, over the R rows from `first` that the vertical pass will read (R of the tallest box).
-    first = down.start[:, 0]
-    last = down.stop[:, -1] - 1
+    first = taps.start[down, 0]
+    last = taps.stop[down, -1] - 1
     row = np.minimum(first[:, None] + np.arange((last - first).max() + 1), last[:, None]) + top[:, None]
     rows = there(row)[:, :, None]  # (n, R, 1)
-    start, stop = there(across.start + left[:, None]), there(across.stop + left[:, None] - 1)  # (n, size)
-    weights = there(across.weights)  # (n, size, K)
+    start, stop = there(taps.start[across] + left[:, None]), there(taps.stop[across] + left[:, None] - 1)  # (n, size)
+    weights = there(taps.weights)[there(across)]  # (n, size, K)
     half = 1 << (PRECISION_BITS - 1)
     total = torch.full((3, n, row.shape[1], size), half, dtype=torch.int32, device=image.device)
     for k in range(weights.shape[2]):
@@ -226,8 +258,8 @@ def _cut_int32(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
     middle = (total >> PRECISION_BITS).clamp_(0, 255).to(torch.uint8)
 
     # Vertical, over rows of `middle`.
-    start, stop = there(down.start - first[:, None]), there(down.stop - first[:, None] - 1)
-    weights = there(down.weights)
+    start, stop = there(taps.start[down] - first[:, None]), there(taps.stop[down] - first[:, None] - 1)
+    weights = there(taps.weights)[there(down)]
     box = torch.arange(n, device=image.device)[:, None]
     total = torch.full((3, n, size, size), half, dtype=torch.int32, device=image.device)
     for k in range(weights.shape[2]):
@@ -235,63 +267,7 @@ def _cut_int32(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
     return (total >> PRECISION_BITS).clamp_(0, 255).to(torch.uint8).transpose(0, 1)
 
 
-def _taps(length: np.ndarray, resized: np.ndarray, size: int) -> _Taps:
-    """Pillow's ``precompute_coeffs`` and ``normalize_coeffs_8bpc``, for the middle ``size`` pixels.
-
-    ``length``, ``resized`` (n,) int64: sides before and after. The float64 operations follow Pillow's order.
-    """
-    pairs, where = np.unique(np.stack([length, resized]), axis=1, return_inverse=True)
-    length, resized = pairs
-    scale = (length / resized)[:, None]  # (u, 1), u distinct sides
-    filter_scale = np.maximum(scale, 1.0)
-    support = SUPPORT * filter_scale
-    centre = (_centre(resized, size)[:, None] + np.arange(size) + 0.5) * scale  # (u, size)
-    # Conversion to an integer cuts towards zero, as in C; it matters not, since negatives become 0.
-    start = np.maximum((centre - support + 0.5).astype(np.int64), 0)
-    stop = np.minimum((centre + support + 0.5).astype(np.int64), length[:, None])
-    tap = start[..., None] + np.arange((stop - start).max())  # (u, size, K)
-    weights = _cubic((tap - centre[..., None] + 0.5) * (1.0 / filter_scale)[..., None])
-    weights[tap >= stop[..., None]] = 0.0
-    weights /= np.cumsum(weights, axis=-1)[..., -1:]  # a running sum, as in C: np.sum adds pairwise
-    fixed = weights * (1 << PRECISION_BITS)
-    fixed = (fixed + np.where(fixed < 0, -0.5, 0.5)).astype(np.int32)  # half away from zero
-    where = where.reshape(-1)
-    return _Taps(start[where], stop[where], fixed[where])
-
-
-def _cubic(x: np.ndarray) -> np.ndarray:
-    """The cubic convolution kernel with a = -1/2 (Keys 1981), bracketed as Pillow does."""
-    a = -0.5
-    x = np.abs(x)
-    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1
-    far = (((x - 5) * x + 8) * x - 4) * a
-    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
-
-
 # -- shared --------------------------------------------------------------------------------------------------
-
-
-def _resized(height: np.ndarray, width: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sides (height, width), (n,) each, after resizing the shorter to ``size``, as torchvision does."""
-    short = np.minimum(height, width)
-    return size * height // short, size * width // short
-
-
-def _centre(length: Length, size: int) -> Length:
-    """Where torchvision's centre crop begins: half the surplus, a half rounded to even."""
-    surplus = length - size
-    return surplus // 2 + (surplus % 4 == 3)
-
-
-def _vertical_first(height: np.ndarray, width: np.ndarray, size: int) -> np.ndarray:
-    """Where Pillow runs the vertical pass first: never before 13.0, since then when the height shrinks most.
-
-    The order shows, since pixels are rounded to 8 bits in between. It never concerns a square, only a box
-    more than about twice as tall as it is wide (Pillow pull request 9549).
-    """
-    new_height, new_width = _resized(height, width, size)
-    shrink = height - new_height
-    return VERTICAL_FIRST & (shrink > 0) & (shrink > 2 * (width - new_width))
 
 
 def _too_large(path: Path, pixels: str) -> str:

@@ -23,7 +23,7 @@ from torch import Tensor
 from lgca_core.classifier import logits
 from lgca_core.datasets import Item, Manifest
 from lgca_core.encoder import Encoder
-from lgca_core.resample import crops, open_picture, picture_tensor
+from lgca_core.resample import crops_pillow, open_picture, picture_tensor
 from lgca_core.results import paired_interval
 from lgca_core.views import Views
 from lgca_core.wca import WCA
@@ -74,7 +74,7 @@ def _levels(pixels: Tensor) -> Tensor:
 
 
 PATHS: dict[str, Cut] = {
-    REFERENCE: crops,
+    REFERENCE: crops_pillow,
     "torchvision, uint8": partial(_torchvision, mode="bicubic", antialias=True, dtype=torch.uint8),
     "Pillow, resize(box=...)": _pillow_box,
     "torchvision, float": partial(_torchvision, mode="bicubic", antialias=True),
@@ -182,7 +182,7 @@ def _squares_only(cut: Cut, picture: Image.Image, boxes: Tensor, size: int) -> T
     """`cut`, but the reference for boxes that are no squares: whole pictures."""
     square = boxes[:, 2] == boxes[:, 3]
     out = torch.empty((len(boxes), 3, size, size), dtype=torch.uint8)
-    for chosen, way in ((square, cut), (~square, crops)):
+    for chosen, way in ((square, cut), (~square, crops_pillow)):
         if chosen.any():
             out[chosen] = way(picture, boxes[chosen], size)
     return out

@@ -44,7 +44,9 @@ def test_data_belong_to_the_module_that_reads_them():
 
 def test_all_data_of_the_package_belong_to_a_module():
     data = {
-        path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc", ".md", ".typed"}
+        path
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and path.suffix not in {".py", ".md", ".typed"} and path.parent.name != "__pycache__"
     }
     assert data == {path for globs in dependencies.DATA.values() for glob in globs for path in PACKAGE.glob(glob)}
 

@@ -22,7 +22,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from lgca_core import resample
 from lgca_core.boxes import draw_squares, whole
 from lgca_core.errors import LgcaError
-from lgca_core.resample import MAX_PIXELS, crops, crops_int32, open_picture, picture_tensor
+from lgca_core.resample import MAX_PIXELS, crops, crops_int32, crops_pillow, open_picture, picture_tensor
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos" / "images"
 ORIENTATION = 0x0112
@@ -41,6 +41,7 @@ def assert_exact(image: Image.Image, boxes: torch.Tensor, size: int) -> None:
     expected = reference(image, boxes, size)
     for name, found in (
         ("crops", crops(image, boxes, size, threads=2)),
+        ("crops_pillow", crops_pillow(image, boxes, size, threads=2)),
         ("crops_int32", crops_int32(picture_tensor(image), boxes, size)),
     ):
         assert found.shape == expected.shape and found.dtype == torch.uint8
@@ -160,7 +161,7 @@ def test_thin_boxes_need_no_giant_picture(shape, monkeypatch):
     plain = Image.Image.resize
     monkeypatch.setattr(Image.Image, "resize", lambda self, size, *a: sizes.append(size) or plain(self, size, *a))
     square = torch.tensor([[0, 0, 1, 1]])
-    found = crops(image, torch.cat([square, whole(*shape), square]), 64)
+    found = crops_pillow(image, torch.cat([square, whole(*shape), square]), 64)
     assert torch.equal(found[1:2], expected)
     assert sizes == [[64, 64]] * 2
     assert (found[0] == found[0][:, :1, :1]).all() and torch.equal(found[0], found[2])
