@@ -207,11 +207,14 @@ def kept_of(notebook):
     return sorted(record for record in there | made if "/." not in record)  # no hidden drafts
 
 
-if PROFILE == "full":
-    for page, compared in COMPARED.items():
-        absent = [method for method in compared if method not in CHOSEN]
-        if absent and set(records_of(page)) & set(WANTED):
-            sys.exit(f"error: --config methods= lacks {absent[0]}, which the page {page} compares: name it as well")
+def compared_in(notebook):
+    """Its `records_of`, refused before anything runs where they will not hold what it compares."""
+    found = records_of(notebook)
+    if PROFILE == "full" and set(found) & set(WANTED):
+        for method in COMPARED.get(notebook, []):
+            if method not in CHOSEN:
+                sys.exit(f"error: --config methods= lacks {method}, which the page {notebook} compares: name it as well")
+    return found
 
 
 def parameters_of(notebook):
@@ -371,7 +374,7 @@ rule notebook:
     input:
         core(files(["lgca_core.notebooks"])),
         lambda wildcards: core(of_notebook(Path(f"book/{wildcards.name}.ipynb"))),
-        lambda wildcards: records_of(wildcards.name),
+        lambda wildcards: compared_in(wildcards.name),
         lambda wildcards: kept_of(wildcards.name),
         source="book/{name}.ipynb",
     output:

@@ -254,6 +254,20 @@ def test_a_page_can_read_a_record_that_is_there_and_not_asked_for(checkout, tmp_
             ["profile=full", "sweeps=crops,cropss"],
             "there is no sweep 'cropss': --config sweeps= can name ablation, crops, settings, ranges, released",
         ),
+        (["parts=0"], "--config parts=0 must be a whole number from 1 on"),
+        (
+            ["profile=full", "datasets="],
+            "--config datasets= names nothing: give at least one, or leave it out for pets,dtd",
+        ),
+    ],
+)
+def test_a_slip_gets_one_sentence(checkout, config, said):
+    refused(checkout, "records", config, said)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
         (
             ["profile=full", "sweeps=settings", "methods=clip,cupl,wca,lgca"],
             "--config methods= lacks lgca-equal, which the page figure4 compares: name it as well",
@@ -266,15 +280,15 @@ def test_a_page_can_read_a_record_that_is_there_and_not_asked_for(checkout, tmp_
             ["profile=full", "methods=clip,wca"],
             "--config methods= lacks lgca, which the page figure2 compares: name it as well",
         ),
-        (["parts=0"], "--config parts=0 must be a whole number from 1 on"),
-        (
-            ["profile=full", "datasets="],
-            "--config datasets= names nothing: give at least one, or leave it out for pets,dtd",
-        ),
     ],
 )
-def test_a_slip_gets_one_sentence(checkout, config, said):
-    words = [sys.executable, "-m", "snakemake", "records", "--cores", "1", "--dry-run", "--config", *config]
+def test_records_without_what_pages_compare_are_refused_where_pages_are_made_of_them(checkout, config, said):
+    refused(checkout, "book", config, said)
+    assert "evaluate  ViT-B-32-quickgelu-openai/" in commands(checkout, "records", *config[1:])
+
+
+def refused(checkout, target, config, said):
+    words = [sys.executable, "-m", "snakemake", target, "--cores", "1", "--dry-run", "--config", *config]
     done = subprocess.run(words, cwd=checkout, capture_output=True, text=True)
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if "error" in line.lower()] == [f"error: {said}"]
