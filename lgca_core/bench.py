@@ -31,7 +31,7 @@ from lgca_core.encoder import OPEN_CLIP_PRECISION, Device, Encoder, Precision, l
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
 from lgca_core.looking import looked_at
-from lgca_core.resample import crops, crops_int32, open_picture, picture_tensor
+from lgca_core.resample import crops, crops_int32, crops_pillow, open_picture, picture_tensor
 from lgca_core.wca import WCA, cosine, weigh
 
 SIZE = (375, 500)
@@ -191,12 +191,15 @@ def pipeline(name: str, device: Device, precision: Precision, work: Work, report
             pin_memory=encoder.device.type == "cuda",
         )
         passes = work.pictures * look.passes()
+        opened = [open_picture(path) for path in files]
+        boxes = [look.boxes(picture.height, picture.width, SEED, path.name) for picture, path in zip(opened, files)]
         arms: dict[str, Callable[[], Any]] = {
             "encoder alone": lambda: _encode(encoder, pixels, passes),
             "wca": lambda: files_to_logits(files, encoder, look, classes),
             "lgca at equal passes": lambda: files_to_logits(files, encoder, equal, classes),
             "peers' wca": lambda: peers_logits(loader, model, look, classes),
             "decode": lambda: [open_picture(path) for path in files],
+            "resample": lambda: [_cut(encoder, picture, of) for picture, of in zip(opened, boxes)],
             "all but the encoder": lambda: files_to_logits(files, blind, look, classes),
         }
         apart = float((arms["wca"]() - arms["peers' wca"]()).abs().max())
@@ -211,6 +214,7 @@ def pipeline(name: str, device: Device, precision: Precision, work: Work, report
         "precision": encoder.precision,
         "device": encoder.device.type,
         "batch_size": encoder.batch_size,
+        "size": encoder.size,
         "work": vars(work) | {"passes": passes, "passes_lgca": work.pictures * equal.passes()},
         "seconds": seconds,
         "median_seconds": median,
@@ -232,6 +236,13 @@ def _peak(encoder: Encoder, files: Sequence[Path], look: WCA, classes: Tensor) -
     torch.cuda.reset_peak_memory_stats(encoder.device)
     files_to_logits(files, encoder, look, classes)
     return torch.cuda.max_memory_allocated(encoder.device)
+
+
+def _cut(encoder: Encoder, picture: Image.Image, boxes: Tensor) -> Tensor:
+    """A picture's crops as `Views` cut them for the encoder's device, the way there included."""
+    if encoder.device.type == "cpu":
+        return crops(picture, boxes, encoder.size)
+    return crops_int32(picture_tensor(picture).to(encoder.device), boxes, encoder.size)
 
 
 def _pixels(encoder: Encoder, files: Sequence[Path], look: WCA) -> Tensor:
@@ -262,7 +273,7 @@ def _encode(encoder: Encoder, pixels: Tensor, passes: int) -> None:
 
 
 def resampling(device: Device, pictures: int = 8, n: int = 60, size: int = 224, repeats: int = 5) -> dict[str, Any]:
-    """Crops cut all at once and bit for bit as Pillow does, beside torchvision's, one at a time: the record.
+    """Crops cut all at once and bit for bit as Pillow does, beside torchvision and on a CPU Pillow: the record.
 
     Raises:
         LgcaError: there is no such device; the crops are not Pillow's.
@@ -275,7 +286,12 @@ def resampling(device: Device, pictures: int = 8, n: int = 60, size: int = 224, 
     boxes = [look.boxes(picture.height, picture.width, SEED, path.name) for picture, path in zip(opened, files)]
     there = [picture_tensor(picture).to(place) for picture in opened]
 
-    def ours() -> list[Tensor]:
+    def by_pillow() -> list[Tensor]:
+        return [crops_pillow(picture, of, size) for picture, of in zip(opened, boxes)]
+
+    def all_at_once() -> list[Tensor]:
+        if place.type == "cpu":
+            return [crops(picture, of, size) for picture, of in zip(opened, boxes)]
         return [crops_int32(picture, of, size) for picture, of in zip(there, boxes)]
 
     def one_by_one() -> list[Tensor]:
@@ -285,15 +301,19 @@ def resampling(device: Device, pictures: int = 8, n: int = 60, size: int = 224, 
             for top, left, height, width in of.tolist()
         ]
 
-    if not all(torch.equal(cut.cpu(), crops(picture, of, size)) for cut, picture, of in zip(ours(), opened, boxes)):
+    if not all(torch.equal(cut.cpu(), theirs) for cut, theirs in zip(all_at_once(), by_pillow())):
         raise LgcaError("the crops are not Pillow's: nothing is timed")
-    seconds = timed({"all at once": ours, "torchvision, one at a time": one_by_one}, repeats, place, lambda said: None)
+    arms: dict[str, Callable[[], Any]] = {"all at once": all_at_once, "torchvision": one_by_one}
+    if place.type == "cpu":
+        arms["pillow"] = by_pillow
+    seconds = timed(arms, repeats, place, lambda said: None)
     median = {arm: statistics.median(spent) for arm, spent in seconds.items()}
     return bench_record.begin("resample", place) | {
         "device": place.type,
-        "work": {"pictures": pictures, "n": n, "size": size, "repeats": repeats},
+        "size": size,
+        "work": {"pictures": pictures, "n": n, "repeats": repeats},
         "seconds": seconds,
         "median_seconds": median,
         "crops_per_second": {arm: pictures * n / spent for arm, spent in median.items()},
-        "ratios": {"times_torchvision": median["torchvision, one at a time"] / median["all at once"]},
+        "ratios": {f"times_{arm}": median[arm] / median["all at once"] for arm in list(arms)[1:]},
     }

@@ -66,7 +66,7 @@ def read_all(folder: Path) -> list[dict[str, Any]]:
     return [record for _, _, record in sorted(found, key=lambda known: known[:2])]
 
 
-def newest(records: Sequence[Mapping[str, Any]], **wanted: str) -> Mapping[str, Any] | None:
+def newest(records: Sequence[Mapping[str, Any]], **wanted: str | int) -> Mapping[str, Any] | None:
     """The last of `records`, oldest first, whose fields are as wanted; None where there is none."""
     like = [record for record in records if all(record.get(field) == value for field, value in wanted.items())]
     return like[-1] if like else None

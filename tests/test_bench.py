@@ -19,15 +19,28 @@ from lgca_core.wca import WCA
 FEW = ["--pictures", "3", "--n", "4", "--classes", "5", "--repeats", "2", "--workers", "0", "--device", "cpu"]
 
 # What the book and the command's other parts want, and a machine for measuring need not have.
-ABSENT = ["typer", "rich", "pydantic", "scipy", "pyarrow", "seaborn", "matplotlib", "platformdirs", "filelock", "yaml"]
+ABSENT = [
+    "typer",
+    "numba",
+    "rich",
+    "pydantic",
+    "scipy",
+    "pyarrow",
+    "seaborn",
+    "matplotlib",
+    "platformdirs",
+    "filelock",
+    "yaml",
+]
 
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench") / "deep"
     main([*FEW, "--out", str(folder)])
-    [file] = folder.iterdir()
+    [file, of_resampling] = sorted(folder.iterdir())
     assert file.name.startswith("pipeline-aviary-float32-cpu-")
+    assert of_resampling.name.startswith("resample-64-cpu-")
     return json.loads(file.read_text())
 
 
@@ -48,7 +61,7 @@ def test_a_record_is_told_with_a_bar_for_each_stage(record):
     assert f"{record['ratios']['share_of_encoder']:.2f} of the encoder" in said
     assert record["machine"]["processor"] in said
     bars = {line.split("  ")[0].strip(): line.count("█") for line in said.splitlines() if "█" in line}
-    assert bars.keys() == {"files to logits", "encode", "all but encode", "decode, one thread"}
+    assert bars.keys() == {"files to logits", "encode", "all but encode", "decode, one thread", "resample"}
     assert bars["files to logits"] == 40
 
 
@@ -57,6 +70,19 @@ def test_logits_that_differ_are_no_benchmark(monkeypatch):
     monkeypatch.setattr(bench, "peers_logits", lambda *arguments: right(*arguments) + 1e-3)
     with pytest.raises(LgcaError, match=r"differ by 1\.0e-03"):
         bench.pipeline("aviary", "cpu", "float32", bench.Work(1, 4, 2, 1, 0))
+
+
+def test_crops_that_are_not_pillows_are_no_benchmark(monkeypatch):
+    record = bench.resampling("cpu", pictures=1, n=2, size=16, repeats=1)
+    median = record["median_seconds"]
+    assert record["ratios"] == {
+        "times_torchvision": median["torchvision"] / median["all at once"],
+        "times_pillow": median["pillow"] / median["all at once"],
+    }
+    right = bench.crops
+    monkeypatch.setattr(bench, "crops", lambda *arguments: right(*arguments) ^ 1)
+    with pytest.raises(LgcaError, match="not Pillow's"):
+        bench.resampling("cpu", pictures=1, n=2, size=16, repeats=1)
 
 
 def test_the_peers_encode_a_picture_a_batch_in_float32(tmp_path):
@@ -90,7 +116,7 @@ def test_it_runs_where_little_is_installed(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "out").iterdir())) == 1
+    assert len(list((tmp_path / "out").iterdir())) == 2
 
 
 @pytest.mark.parametrize(

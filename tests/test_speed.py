@@ -19,12 +19,13 @@ def record(benchmark: str, utc: str = "2026-01-02T03:04:05Z", **fields) -> dict:
 
 def pipeline(share: float, utc: str = "2026-01-02T03:04:05Z", **fields) -> dict:
     ratios = {"share_of_encoder": share, "times_peers": 2.5, "lgca_to_wca": 1.0}
-    seconds = {"wca": 4.0, "encoder alone": 4 * share, "decode": 0.2, "all but the encoder": 1.0}
+    seconds = {"wca": 4.0, "encoder alone": 4 * share, "decode": 0.2, "resample": 0.1, "all but the encoder": 1.0}
     more = {"lgca at equal passes": 4.0, "peers' wca": 10.0}
-    work, peaks = {"pictures": 8}, {"4": None, "8": None}
+    work, peaks = {"pictures": 8, "n": 59}, {"4": None, "8": None}
     return record(
         "pipeline",
         utc,
+        crops_per_second={"wca": 100.0, "encoder alone": 125.0},
         ratios=ratios,
         median_seconds=seconds | more,
         work=work,
@@ -62,9 +63,42 @@ def test_a_goal_at_most_is_reached_from_below():
         assert (grown.measured, grown.reached) == (f"{many / 100:.2f}", reached)
 
 
+def test_resampling_may_take_a_twentieth_of_the_encoding():
+    row = "resampling and sending"
+    gpu = pipeline(0.9, encoder="ViT-B-32-quickgelu", device="cuda")
+    for seconds, reached in ((0.17, "yes"), (0.19, "no")):  # of 3.6
+        found = rows([gpu | {"median_seconds": gpu["median_seconds"] | {"resample": seconds}}]).loc[row]
+        assert found.reached == reached
+    assert rows([pipeline(0.9)]).loc[row].measured == "not available"
+
+
+def test_resampling_is_told_for_each_device_and_size():
+    cut = {"all at once": 0.1, "torchvision": 0.2, "pillow": 0.5}
+    ratios = {"times_torchvision": 2.0, "times_pillow": 5.0}
+    of = {"median_seconds": cut, "ratios": ratios, "crops_per_second": {arm: 480 / spent for arm, spent in cut.items()}}
+    frame = speed.resampled([record("resample", size=64, **of), record("resample", size=224, **of)])
+    assert (
+        frame["on"].tolist()
+        == ["Some Processor, 2 cores, to 64 pixels"] * 3 + ["Some Processor, 2 cores, to 224 pixels"] * 3
+    )
+    assert frame["crops a second"].tolist()[:3] == ["4,800", "2,400", "960"]
+    assert frame["ours is faster"].tolist()[:3] == ["", "2.0 ×", "5.0 ×"]
+    assert len(speed.resampled([])) == 0
+
+
+def test_imagenet_takes_its_passes_at_the_speed_that_was_timed():
+    frame = speed.imagenet([pipeline(0.5, encoder="ViT-B-32-quickgelu"), pipeline(0.5)], price_per_hour=2.0)
+    assert frame["backbone"].tolist() == ["ViT-B/32", "ViT-B/16", "ViT-L/14"]
+    first = frame.iloc[0]
+    assert (first["passes"], first["hours"]) == ("3,000,000", "8.3") and first["hours on 64"] == "0.13"
+    assert first["cost"] == "16.67" and first["machine"] == "Some Processor, 2 cores, float32"
+    assert frame["machine"].tolist()[1:] == ["not available"] * 2
+    assert speed.imagenet([pipeline(0.5, encoder="ViT-B-32-quickgelu")], None).iloc[0]["cost"] == "not available"
+
+
 def test_stages_are_milliseconds_a_picture_in_one_order():
     frame = speed.stages([pipeline(0.5)])
-    assert frame.stage.tolist()[:2] == ["files to logits", "encoder alone"] and len(frame) == 6
+    assert frame.stage.tolist()[:2] == ["files to logits", "encoder alone"] and len(frame) == 7
     assert frame.ms.tolist()[:2] == [500, 250]
     [ax] = speed.bars(frame).axes
     assert ax.get_title() == "aviary, float32, cpu" and ax.get_xlabel() == "milliseconds a picture"

@@ -13,6 +13,7 @@ from typing import Any
 from lgca_core.errors import LgcaError
 
 WIDTH = 40
+BESIDE = {"times_torchvision": "torchvision, a crop at a time", "times_pillow": "Pillow"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,16 +55,19 @@ def main(words: Sequence[str] | None = None) -> None:
         work = bench.Work(pictures, asked.n, asked.classes, asked.repeats, asked.workers)
         record = bench.pipeline(asked.encoder, asked.device, asked.precision, work, report=_progress)
         file = bench_record.write(record, asked.out, f"{record['encoder']}-{record['precision']}-{record['device']}")
-        resampled = bench.resampling(asked.device, repeats=asked.repeats) if record["device"] == "cuda" else None
-        if resampled:
-            bench_record.write(resampled, asked.out, "cuda")
+        resampled = bench.resampling(asked.device, n=asked.n, size=record["size"], repeats=asked.repeats)
+        bench_record.write(resampled, asked.out, f"{resampled['size']}-{resampled['device']}")
     except LgcaError as error:
         _refuse(str(error))
     except OSError as error:
         _refuse(f"cannot write to {asked.out}: {error.strerror}")
     print(told(record))
-    if resampled:
-        print(f"resampling alone: {resampled['ratios']['times_torchvision']:.1f} times torchvision, a crop at a time")
+    beside = [
+        f"{resampled['ratios'][ratio]:.1f} times as fast as {what}"
+        for ratio, what in BESIDE.items()
+        if ratio in resampled["ratios"]
+    ]
+    print(f"resampling alone, to {resampled['size']} pixels: {', '.join(beside)}")
     print(f"record: {file}")
 
 
@@ -91,6 +95,7 @@ def told(record: Mapping[str, Any]) -> str:
         "encode": "encoder alone",
         "all but encode": "all but the encoder",
         "decode, one thread": "decode",
+        "resample and send" if record["device"] == "cuda" else "resample": "resample",
     }
     for name, arm in stages.items():
         bar = "█" * max(1, round(WIDTH * median[arm] / median["wca"]))

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from lgca_core.bench_record import newest
 from lgca_core.pages.base import NOT_AVAILABLE, name, subplots
 from lgca_core.pages.costs import AXES
+from lgca_core.published import ENCODERS, PICTURES
 
 Record = Mapping[str, Any]
 
@@ -26,7 +27,7 @@ class Target:
 
     what: str
     against: str
-    wanted: Mapping[str, str]
+    wanted: Mapping[str, str | int]
     value: Callable[[Record], float | None]
     goal: float
     form: str = "{:.2f}"
@@ -35,6 +36,10 @@ class Target:
 
 def _ratio(name: str) -> Callable[[Record], float | None]:
     return lambda record: record["ratios"][name]
+
+
+def _share_of_resampling(record: Record) -> float:
+    return record["median_seconds"]["resample"] / record["median_seconds"]["encoder alone"]
 
 
 def _memory_growth(record: Record) -> float | None:
@@ -82,11 +87,12 @@ TARGETS = (
     Target(
         "resampling alone, GPU, bit for bit",
         "torchvision, a crop at a time",
-        {"benchmark": "resample", "device": "cuda"},
+        {"benchmark": "resample", "device": "cuda", "size": 224},
         _ratio("times_torchvision"),
         20,
         "{:.1f} ×",
     ),
+    Target("resampling and sending", "encoding, ViT-B/32, GPU", GPU, _share_of_resampling, 0.05, at_most=True),
     Target("peak GPU memory, twice the pictures", "half of them", GPU, _memory_growth, 1.01, "{:.2f}", at_most=True),
 )
 
@@ -140,6 +146,7 @@ def stages(records: Sequence[Record]) -> pd.DataFrame:
         "encoder alone": "encoder alone",
         "all but the encoder": "all but the encoder",
         "decode": "of that, decoding",
+        "resample": "and resampling",
         "lgca at equal passes": "LGCA, files to logits",
         "peers' wca": "the peers' loop",
     }
@@ -169,6 +176,55 @@ def bars(frame: pd.DataFrame) -> Figure:
         ax.margins(x=0.2)
         ax.set(title=run, xlabel="milliseconds a picture", ylabel="")
     return figure
+
+
+def resampled(records: Sequence[Record]) -> pd.DataFrame:
+    """A row a way of cutting in the newest resample record of each device and size: ``crops a second``, ``ratio``."""
+    names = {"all at once": "ours", "torchvision": "torchvision, a crop at a time", "pillow": "Pillow, in threads"}
+    last = {(r["device"], r["size"]): r for r in records if r["benchmark"] == "resample"}
+    return pd.DataFrame(
+        [
+            {
+                "on": f"{machine(record)}, to {size} pixels",
+                "way": names[arm],
+                "crops a second": f"{record['crops_per_second'][arm]:,.0f}",
+                "ours is faster": "" if arm == "all at once" else f"{record['ratios'][f'times_{arm}']:.1f} ×",
+            }
+            for (_, size), record in sorted(last.items())
+            for arm in record["median_seconds"]
+        ],
+        columns=["on", "way", "crops a second", "ours is faster"],
+    )
+
+
+def imagenet(records: Sequence[Record], price_per_hour: float | None, gpus: int = 64) -> pd.DataFrame:
+    """What WCA's passes over ImageNet take at the newest speed of each backbone of the papers, on the machine timed.
+
+    Columns: ``backbone``, ``machine``, ``passes``, ``a second``, ``hours``, ``hours on {gpus}`` (an even share of
+    the pictures each, reading and starting not counted) and ``cost`` of either, since the hours in all are the same.
+    """
+    last = {(r["encoder"], r["device"], r["precision"]): r for r in records if r["benchmark"] == "pipeline"}
+    rows = []
+    for backbone, encoder in ENCODERS.items():
+        architecture = encoder.partition(":")[0]
+        timed = [record for (name, _, _), record in sorted(last.items()) if name == architecture]
+        found: list[Record | None] = [*timed] or [None]
+        for record in found:
+            row = {"backbone": backbone, "machine": NOT_AVAILABLE, "passes": "", "a second": "", "hours": ""}
+            row |= {f"hours on {gpus}": "", "cost": ""}
+            if record is not None:
+                passes = PICTURES["imagenet"] * (1 + record["work"]["n"])
+                hours = passes / record["crops_per_second"]["wca"] / 3600
+                row |= {
+                    "machine": f"{machine(record)}, {record['precision']}",
+                    "passes": f"{passes:,}",
+                    "a second": f"{record['crops_per_second']['wca']:,.0f}",
+                    "hours": f"{hours:.1f}",
+                    f"hours on {gpus}": f"{hours / gpus:.2f}",
+                    "cost": NOT_AVAILABLE if price_per_hour is None else f"{hours * price_per_hour:,.2f}",
+                }
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def growth(record: Record) -> Figure:
