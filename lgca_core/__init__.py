@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lgca_core.lineage import lineages, most_misleading
     from lgca_core.methods import METHODS, Method
     from lgca_core.prompts import descriptors, plain, read_descriptions, templates, waffle
-    from lgca_core.resample import crops, crops_int32, crops_pillow, open_picture, picture_tensor
+    from lgca_core.resample import crops, crops_int32, crops_on_device, crops_pillow, open_picture, picture_tensor
     from lgca_core.results import Record, holm, interval, load, mcnemar, paired_interval, save, summary
     from lgca_core.store import Pool, Shard, Store, pool_key
     from lgca_core.views import Views
@@ -39,7 +39,7 @@ _HOME = {
     "lineage": ("lineages", "most_misleading"),
     "methods": ("METHODS", "Method"),
     "prompts": ("descriptors", "plain", "read_descriptions", "templates", "waffle"),
-    "resample": ("crops", "crops_int32", "crops_pillow", "open_picture", "picture_tensor"),
+    "resample": ("crops", "crops_int32", "crops_on_device", "crops_pillow", "open_picture", "picture_tensor"),
     "results": ("Record", "holm", "interval", "load", "mcnemar", "paired_interval", "save", "summary"),
     "store": ("Pool", "Shard", "Store", "pool_key"),
     "views": ("Views",),

@@ -31,7 +31,7 @@ from lgca_core.encoder import OPEN_CLIP_PRECISION, Device, Encoder, Precision, l
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
 from lgca_core.looking import looked_at
-from lgca_core.resample import crops, crops_int32, crops_pillow, open_picture, picture_tensor
+from lgca_core.resample import crops, crops_on_device, crops_pillow, open_picture, picture_tensor
 from lgca_core.wca import WCA, cosine, weigh
 
 SIZE = (375, 500)
@@ -242,7 +242,7 @@ def _cut(encoder: Encoder, picture: Image.Image, boxes: Tensor) -> Tensor:
     """A picture's crops as `Views` cut them for the encoder's device, the way there included."""
     if encoder.device.type == "cpu":
         return crops(picture, boxes, encoder.size)
-    return crops_int32(picture_tensor(picture).to(encoder.device), boxes, encoder.size)
+    return crops_on_device(picture_tensor(picture).to(encoder.device), boxes, encoder.size)
 
 
 def _pixels(encoder: Encoder, files: Sequence[Path], look: WCA) -> Tensor:
@@ -292,7 +292,7 @@ def resampling(device: Device, pictures: int = 8, n: int = 60, size: int = 224, 
     def all_at_once() -> list[Tensor]:
         if place.type == "cpu":
             return [crops(picture, of, size) for picture, of in zip(opened, boxes)]
-        return [crops_int32(picture, of, size) for picture, of in zip(there, boxes)]
+        return [crops_on_device(picture, of, size) for picture, of in zip(there, boxes)]
 
     def one_by_one() -> list[Tensor]:
         return [

@@ -1,8 +1,9 @@
 """Pixels: open a picture, cut boxes out of it and resize them, with Pillow's own numbers.
 
 The reference is what CLIP and its peers do: crop, bicubic resize of the shorter side with anti-aliasing,
-centre crop. :func:`crops_pillow` is Pillow itself. :func:`crops` and :func:`crops_int32` restate its arithmetic,
-the one compiled for a CPU, the other in torch, batched over boxes, for any device, and give the same bits.
+centre crop. :func:`crops_pillow` is Pillow itself. The others restate its arithmetic and give the same bits:
+:func:`crops` compiled for a CPU, :func:`crops_int32` in torch for any device, :func:`crops_on_device` the fastest
+there.
 """
 
 import functools
@@ -186,7 +187,41 @@ def _compiled() -> ModuleType | None:
     return compiled
 
 
-# -- crops in integers ---------------------------------------------------------------------------------------
+# -- crops on any device -------------------------------------------------------------------------------------
+
+
+def crops_on_device(image: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """:func:`crops_int32` by fused kernels, on a GPU for which Triton compiles them; the same bits.
+
+    The kernels are compared with `crops_int32` before they are first used on a device.
+    """
+    fused = _fused(image.device) if image.is_cuda else None
+    if fused is None:
+        return crops_int32(image, boxes, size)
+    _check_picture(image, boxes, size)
+    return fused.cut(image, boxes.cpu().numpy(), size)
+
+
+@functools.cache
+def _fused(device: torch.device) -> ModuleType | None:
+    try:
+        from lgca_core import fused
+    except ImportError:
+        return None  # no Triton
+    return fused if _proved(fused.cut, device) else None
+
+
+def _proved(cut: Callable[[Tensor, np.ndarray, int], Tensor], device: torch.device) -> bool:
+    """Whether `cut` does on a device what :func:`crops_int32` does; a warning if not."""
+    picture = torch.randint(256, (3, 50, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).to(device)
+    boxes = torch.tensor([[0, 0, 50, 70], [3, 5, 40, 40], [0, 20, 50, 11], [9, 9, 5, 5], [49, 69, 1, 1]])
+    try:
+        same, reason = torch.equal(cut(picture, boxes.numpy(), 16), crops_int32(picture, boxes, 16)), "other pixels"
+    except Exception as error:  # compilers raise what they like
+        same, reason = False, f"{type(error).__name__}: {error}"
+    if not same:
+        warnings.warn(f"crops are cut on {device} without Triton, several times slower: {reason}", stacklevel=2)
+    return same
 
 
 def crops_int32(image: Tensor, boxes: Tensor, size: int) -> Tensor:
@@ -200,10 +235,7 @@ def crops_int32(image: Tensor, boxes: Tensor, size: int) -> Tensor:
 
     Raises LgcaError for an image of another shape or type, a box outside it, or a size below 1.
     """
-    if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
-        raise LgcaError(f"image must be a (3, H, W) uint8 tensor, got {tuple(image.shape)} {image.dtype}")
-    check_boxes(boxes, image.shape[1], image.shape[2])
-    _check_size(size)
+    _check_picture(image, boxes, size)
     out = torch.empty((len(boxes), 3, size, size), dtype=torch.uint8, device=image.device)
     host = boxes.cpu().numpy()
     tall = vertical_first(host[:, 2], host[:, 3], size)
@@ -277,6 +309,13 @@ def _too_large(path: Path, pixels: str) -> str:
 def _check_rgb(image: Image.Image) -> None:
     if image.mode != "RGB":
         raise LgcaError(f"the picture must be in RGB, got {image.mode}: open it with open_picture")
+
+
+def _check_picture(image: Tensor, boxes: Tensor, size: int) -> None:
+    if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
+        raise LgcaError(f"image must be a (3, H, W) uint8 tensor, got {tuple(image.shape)} {image.dtype}")
+    check_boxes(boxes, image.shape[1], image.shape[2])
+    _check_size(size)
 
 
 def _check_size(size: int) -> None:

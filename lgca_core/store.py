@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 PICTURES = 256
 """Pictures of a shard: of 60 boxes and 512 numbers each it takes 16 MB."""
 
-SOURCES = ("boxes", "taps", "resample", "compiled", "towers", "encoder", "views")
+SOURCES = ("boxes", "taps", "resample", "compiled", "fused", "towers", "encoder", "views")
 """Modules that decide a feature."""
 
 FORMAT = 1

@@ -27,7 +27,7 @@ def passes(boxes: np.ndarray, size: int) -> tuple[Taps, np.ndarray, np.ndarray]:
     new_height, new_width = resized(height, width, size)
     sides = list(zip(np.concatenate([width, height]).tolist(), np.concatenate([new_width, new_height]).tolist()))
     number = {side: u for u, side in enumerate(dict.fromkeys(sides))}
-    single = [_taps(*side, size) for side in number]
+    single = [taps_of(*side, size) for side in number]
     weights = np.zeros((len(single), size, max(taps.weights.shape[2] for taps in single)), np.int32)
     for u, taps in enumerate(single):
         weights[u, :, : taps.weights.shape[2]] = taps.weights[0]
@@ -37,7 +37,7 @@ def passes(boxes: np.ndarray, size: int) -> tuple[Taps, np.ndarray, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=2**11)  # pictures of one data set have few different sides
-def _taps(length: int, new_length: int, size: int) -> Taps:
+def taps_of(length: int, new_length: int, size: int) -> Taps:
     """Pillow's ``precompute_coeffs`` and ``normalize_coeffs_8bpc`` of one pass, for the middle ``size`` pixels.
 
     The float64 operations on a side, before and after, follow the order of its ``Resample.c``.

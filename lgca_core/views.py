@@ -16,7 +16,7 @@ from torch import Tensor
 from lgca_core.boxes import check_boxes
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
-from lgca_core.resample import crops, crops_int32, picture_tensor
+from lgca_core.resample import crops, crops_on_device, picture_tensor
 
 Size = tuple[int, int]  # height, width
 Ints = NDArray[np.int64]
@@ -166,12 +166,11 @@ class Views:
         return torch.cat([self._crops(int(of[0]), torch.from_numpy(cut)) for of, cut in by_picture])
 
     def _crops(self, b: int, boxes: Tensor) -> Tensor:
-        # The two ways give the same bits: Pillow is the faster on a CPU, sums over taps on a GPU.
         if self.encoder.device.type == "cpu":
             return crops(self._picture(b), boxes, self.encoder.size)
         if b not in self._on_device:
             self._on_device[b] = picture_tensor(self._picture(b)).to(self.encoder.device)
-        return crops_int32(self._on_device[b], boxes, self.encoder.size)
+        return crops_on_device(self._on_device[b], boxes, self.encoder.size)
 
     def _picture(self, b: int) -> Image.Image:
         picture = self._pictures[b]

@@ -22,7 +22,15 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from lgca_core import resample
 from lgca_core.boxes import draw_squares, whole
 from lgca_core.errors import LgcaError
-from lgca_core.resample import MAX_PIXELS, crops, crops_int32, crops_pillow, open_picture, picture_tensor
+from lgca_core.resample import (
+    MAX_PIXELS,
+    crops,
+    crops_int32,
+    crops_on_device,
+    crops_pillow,
+    open_picture,
+    picture_tensor,
+)
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos" / "images"
 ORIENTATION = 0x0112
@@ -208,6 +216,8 @@ def test_another_device_gives_the_same_bits(hopper):
     boxes = torch.cat([boxes, torch.tensor([[0, 0, 600, 100], [0, 0, 100, 500]])])
     found = crops_int32(picture_tensor(hopper).cuda(), boxes, 224)
     assert found.is_cuda and torch.equal(found.cpu(), crops(hopper, boxes, 224))
+    fused = crops_on_device(picture_tensor(hopper).cuda(), boxes, 224)
+    assert fused.is_cuda and torch.equal(fused, found)
 
 
 def test_refusals(hopper):

@@ -1,0 +1,174 @@
+"""Pillow's resize on a GPU in two Triton kernels, a pass each.
+
+The integers are those of :func:`lgca_core.resample.crops_int32`, which writes every tap's product to memory and reads
+it again; here they stay in registers. The weights of a side stay on the GPU from one picture to the next.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from lgca_core.taps import PRECISION_BITS, Taps, resized, taps_of, vertical_first
+
+SIDES = 2**11  # as many sides' weights are kept on a GPU: some 20 MB at 224 pixels
+MIDDLE_BYTES = 2**27  # what lies between the two passes, at most, unless a single box takes more
+BLOCKS = {"block_rows": 32, "block_columns": 64}  # pixels of a program
+
+BITS = tl.constexpr(PRECISION_BITS)
+HALF = tl.constexpr(1 << (PRECISION_BITS - 1))
+
+
+@triton.jit
+def _horizontal(
+    image, channel_stride, row_stride, column_stride,
+    boxes, start, count, offset, weights, middle, rows,
+    size: tl.constexpr, block_rows: tl.constexpr, block_columns: tl.constexpr,
+):  # fmt: skip
+    """middle (n, 3, rows, size) uint8: the rows that the vertical pass needs of each box, by `across`."""
+    box, channel = tl.program_id(0) // 3, tl.program_id(0) % 3
+    top, left = tl.load(boxes + 4 * box), tl.load(boxes + 4 * box + 1)
+    across, down = tl.load(boxes + 4 * box + 2), tl.load(boxes + 4 * box + 3)
+    first = tl.load(start + down * size)
+    needed = tl.load(start + down * size + size - 1) + tl.load(count + down * size + size - 1) - first
+    row = tl.program_id(1) * block_rows + tl.arange(0, block_rows)
+    column = tl.program_id(2) * block_columns + tl.arange(0, block_columns)
+    inside = column < size
+    begin = tl.load(start + across * size + column, mask=inside, other=0)
+    taps = tl.load(count + across * size + column, mask=inside, other=0)
+    wide = (tl.load(offset + across + 1) - tl.load(offset + across)) // size
+    weight = weights + tl.load(offset + across) + column * wide
+    line = image + channel * channel_stride + (top + first + row[:, None]) * row_stride
+    total = tl.full((block_rows, block_columns), HALF, tl.int32)
+    for k in range(wide):
+        there = inside & (k < taps)
+        w = tl.load(weight + k, mask=there, other=0)
+        pixel = tl.load(
+            line + (left + begin + k)[None, :] * column_stride, mask=(row < needed)[:, None] & there[None, :], other=0
+        )
+        total += pixel.to(tl.int32) * w[None, :]
+    value = tl.minimum(tl.maximum(total >> BITS, 0), 255).to(tl.uint8)
+    to = middle + (tl.program_id(0).to(tl.int64) * rows + row[:, None]) * size + column[None, :]
+    tl.store(to, value, mask=(row < needed)[:, None] & inside[None, :])
+
+
+@triton.jit
+def _vertical(
+    boxes, start, count, offset, weights, middle, rows, out, row_stride, column_stride,
+    size: tl.constexpr, block_rows: tl.constexpr, block_columns: tl.constexpr,
+):  # fmt: skip
+    """out (n, 3, size, size) uint8, of `middle`, by `down`."""
+    box = tl.program_id(0) // 3
+    down = tl.load(boxes + 4 * box + 3)
+    first = tl.load(start + down * size)
+    row = tl.program_id(1) * block_rows + tl.arange(0, block_rows)
+    column = tl.program_id(2) * block_columns + tl.arange(0, block_columns)
+    inside = row < size
+    begin = tl.load(start + down * size + row, mask=inside, other=0) - first
+    taps = tl.load(count + down * size + row, mask=inside, other=0)
+    wide = (tl.load(offset + down + 1) - tl.load(offset + down)) // size
+    weight = weights + tl.load(offset + down) + row * wide
+    line = middle + tl.program_id(0).to(tl.int64) * rows * size + column[None, :]
+    total = tl.full((block_rows, block_columns), HALF, tl.int32)
+    for k in range(wide):
+        there = inside & (k < taps)
+        w = tl.load(weight + k, mask=there, other=0)
+        pixel = tl.load(line + (begin + k)[:, None] * size, mask=there[:, None] & (column < size)[None, :], other=0)
+        total += pixel.to(tl.int32) * w[:, None]
+    value = tl.minimum(tl.maximum(total >> BITS, 0), 255).to(tl.uint8)
+    to = out + tl.program_id(0).to(tl.int64) * size * size + row[:, None] * row_stride + column[None, :] * column_stride
+    tl.store(to, value, mask=inside[:, None] & (column < size)[None, :])
+
+
+class _Sides:
+    """The weights of every side met so far, on one device for one size of crops."""
+
+    def __init__(self, device: torch.device, size: int) -> None:
+        self.device, self.size = device, size
+        self.number: dict[tuple[int, int], int] = {}
+        self.start = self.count = torch.empty(0, size, dtype=torch.int32, device=device)  # (u, S)
+        self.offset = torch.zeros(1, dtype=torch.int64, device=device)  # (u + 1,): where in `weights` each begins
+        self.weights = torch.empty(0, dtype=torch.int32, device=device)
+
+    def __call__(self, sides: list[tuple[int, int]]) -> list[int]:
+        """The number of each side (before, after)."""
+        if len(self.number) > SIDES:
+            self.__init__(self.device, self.size)  # type: ignore[misc]
+        if new := [side for side in dict.fromkeys(sides) if side not in self.number]:
+            self._add([taps_of(*side, self.size) for side in new])
+            self.number |= {side: len(self.number) + k for k, side in enumerate(new)}
+        return [self.number[side] for side in sides]
+
+    def _add(self, found: list[Taps]) -> None:
+        def joined(known: Tensor, arrays: list[np.ndarray], dtype: torch.dtype) -> Tensor:
+            new = torch.from_numpy(np.concatenate(arrays)).to(self.device, dtype)
+            return torch.cat([known, new])
+
+        self.start = joined(self.start, [taps.start for taps in found], torch.int32)
+        self.count = joined(self.count, [taps.stop - taps.start for taps in found], torch.int32)
+        ends = np.cumsum([taps.weights.size for taps in found])
+        self.offset = torch.cat([self.offset, self.offset[-1] + torch.from_numpy(ends).to(self.device)])
+        self.weights = joined(self.weights, [taps.weights.reshape(-1) for taps in found], torch.int32)
+
+
+_sides = functools.cache(_Sides)
+
+
+def cut(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
+    """``image`` (3, H, W) uint8 on a GPU, ``boxes`` (n, 4) int64 inside it -> (n, 3, size, size) uint8 there."""
+    out = torch.empty((len(boxes), 3, size, size), dtype=torch.uint8, device=image.device)
+    tall = vertical_first(boxes[:, 2], boxes[:, 3], size)
+    with torch.cuda.device_of(image):
+        if not tall.any():
+            _cut(image, boxes, out)
+            return out
+        # Vertical before horizontal is horizontal before vertical of the picture turned about its diagonal.
+        for turn in (False, True):
+            which = np.flatnonzero(tall == turn)
+            part = torch.empty((len(which), 3, size, size), dtype=torch.uint8, device=image.device)
+            if turn:
+                _cut(image.mT, boxes[which][:, [1, 0, 3, 2]], part.mT)
+            else:
+                _cut(image, boxes[which], part)
+            out[torch.from_numpy(which).to(image.device)] = part
+    return out
+
+
+def _cut(image: Tensor, boxes: np.ndarray, out: Tensor) -> None:
+    size = out.shape[-1]
+    sides = _sides(image.device, size)
+    for part in _launches(boxes, size):
+        top, left, height, width = boxes[part].T
+        new_height, new_width = resized(height, width, size)
+        both = list(zip([*width.tolist(), *height.tolist()], [*new_width.tolist(), *new_height.tolist()]))
+        number = np.array(sides(both), dtype=np.int32)
+        places = np.stack([top, left, number[: len(top)], number[len(top) :]], axis=1).astype(np.int32)
+        there = torch.from_numpy(places).to(image.device)
+        rows = int(_rows(boxes[part], size).max())
+        middle = torch.empty((len(places), 3, rows, size), dtype=torch.uint8, device=image.device)
+        tables = there, sides.start, sides.count, sides.offset, sides.weights, middle, rows
+        high, wide = BLOCKS.values()
+        chosen = {"size": size, "enable_fp_fusion": False} | BLOCKS  # no floats here: Triton need not warn of them
+        _horizontal[3 * len(places), triton.cdiv(rows, high), triton.cdiv(size, wide)](
+            image, *image.stride(), *tables, **chosen
+        )
+        _vertical[3 * len(places), triton.cdiv(size, high), triton.cdiv(size, wide)](
+            *tables, out[part], *out.stride()[-2:], **chosen
+        )
+
+
+def _rows(boxes: np.ndarray, size: int) -> np.ndarray:
+    """At most so many rows of each box does the vertical pass read: (n,)."""
+    scale = np.maximum(boxes[:, 2:].min(axis=1) / size, 1.0)
+    return np.minimum(boxes[:, 2], np.ceil(size * scale + 4 * scale).astype(np.int64) + 2)
+
+
+def _launches(boxes: np.ndarray, size: int) -> Iterator[slice]:
+    """Boxes as they come, as many at once as `MIDDLE_BYTES` take."""
+    at_once = max(1, MIDDLE_BYTES // (3 * size * int(_rows(boxes, size).max(initial=1))))
+    for start in range(0, len(boxes), at_once):
+        yield slice(start, start + at_once)
