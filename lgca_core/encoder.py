@@ -46,7 +46,7 @@ class Encoder:
         name, sha256, activation, precision: for the record; ``sha256`` is that of the weights. A store goes by
             them, and by ``architecture``, a hash of what the model is built from besides its weights.
         device: where ``image`` wants its crops, and where the vectors are returned.
-        batch_size: most crops or sentences in one call.
+        batch_size: most crops or sentences in one call; halved when the device's memory does not hold so many.
         workers: batches of crops encoded side by side in threads, for a CPU; the vectors do not depend on it. More
             than one pays where torch itself runs one thread (``OMP_NUM_THREADS=1``).
         image_passes, text_passes: crops and sentences encoded so far.
@@ -88,12 +88,12 @@ class Encoder:
         mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=self.device).view(3, 1, 1)
 
-        def encode(part: Tensor) -> Tensor:  # (<= batch_size, 3, S, S) -> (<= batch_size, D)
-            with torch.inference_mode():
-                # In open_clip's order, so that the input is its own to the last bit.
-                pixels = part.to(self.device).float().div_(255).sub_(mean).div_(std)
-                vectors = self.image(pixels)
-            return self._unit(vectors, len(part))
+        def run(part: Tensor) -> Tensor:  # (<= batch_size, 3, S, S) -> (<= batch_size, D)
+            # In open_clip's order, so that the input is its own to the last bit.
+            return self.image(part.to(self.device).float().div_(255).sub_(mean).div_(std))
+
+        def encode(part: Tensor) -> Tensor:
+            return self._unit(self._within_memory(run, part), len(part))
 
         parts = crops.split(self.batch_size)
         if self.workers > 1 and len(parts) > 1:
@@ -112,14 +112,31 @@ class Encoder:
         assert len(texts) > 0, f"{len(texts)} sentences, at least 1 is needed"
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         out = []
-        for start in range(0, len(distinct), self.batch_size):
-            part = distinct[start : start + self.batch_size]
-            with torch.inference_mode():
-                vectors = self.text(part)
-            out.append(self._unit(vectors, len(part)))
+        batch_size = self.batch_size
+        for start in range(0, len(distinct), batch_size):
+            part = distinct[start : start + batch_size]
+            out.append(self._unit(self._within_memory(self.text, part), len(part)))
             self.text_passes += len(part)
         row = {text: i for i, text in enumerate(distinct)}
         return torch.cat(out)[[row[text] for text in texts]]  # (n, D)
+
+    def _within_memory(self, run: Callable[[Any], Tensor], part: Any) -> Tensor:
+        """``run(part)``, in halves where the device's memory does not hold it; later batches are as small."""
+        try:
+            with torch.inference_mode():
+                return run(part)
+        except torch.OutOfMemoryError:
+            if len(part) == 1:
+                raise
+        # Past the handler, whose traceback holds on to memory.
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = -(-len(part) // 2)
+        if half < self.batch_size:
+            self.batch_size = half
+            full = f"the device's memory does not hold {len(part)} inputs at once: going on with {half}"
+            warnings.warn(full, RuntimeWarning, stacklevel=4)
+        return torch.cat([self._within_memory(run, part[:half]), self._within_memory(run, part[half:])])
 
     def _unit(self, vectors: Tensor, n: int) -> Tensor:
         # Outside inference mode, so that what leaves is an ordinary tensor.

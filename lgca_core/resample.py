@@ -220,7 +220,8 @@ def _proved(cut: Callable[[Tensor, np.ndarray, int], Tensor], device: torch.devi
     except Exception as error:  # compilers raise what they like
         same, reason = False, f"{type(error).__name__}: {error}"
     if not same:
-        warnings.warn(f"crops are cut on {device} without Triton, several times slower: {reason}", stacklevel=2)
+        slow = f"crops are cut on {device} without Triton, several times slower: {reason}"
+        warnings.warn(slow, RuntimeWarning, stacklevel=4)
     return same
 
 

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from open_clip import pretrained
 from open_clip.model import build_model_from_openai_state_dict
-from stub_encoder import mean_colour, stub
+from stub_encoder import colour_words, mean_colour, stub
 
 from lgca_core.encoder import Encoder, list_encoders, load_encoder
 from lgca_core.errors import LgcaError
@@ -467,6 +467,36 @@ def test_crops_are_scaled_and_normalised_in_batches():
     assert [len(x) for x in seen] == [3, 3, 1] and encoder.image_passes == 7
     assert torch.allclose(torch.cat(seen).amax(dim=(0, 2, 3)), torch.tensor([0.2, -0.6, -3.2]))
     assert crops.min() == 51  # the crops are not written on
+
+
+def test_a_full_memory_halves_the_batches_and_loses_nothing():
+    crops = torch.randint(256, (40, 3, 16, 16), dtype=torch.uint8)
+    texts = [f"{word} {k}" for word in ("red", "green", "blue") for k in range(9)]
+    asked = []
+
+    def within(most, run):
+        def limited(part):
+            asked.append(len(part))
+            if len(part) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return run(part)
+
+        return limited
+
+    whole = stub(batch_size=16)
+    small = stub(within(5, mean_colour), within(3, colour_words), batch_size=16)
+    with pytest.warns(RuntimeWarning, match="not hold 16 inputs at once: going on with 8"):
+        assert torch.equal(small.encode_crops(crops), whole.encode_crops(crops))
+    assert small.batch_size == 4 and small.image_passes == 40
+    assert sum(n for n in asked if n <= 5) == 40
+    asked.clear()
+    small.encode_crops(crops)
+    assert max(asked) == 4  # it has learnt
+    with pytest.warns(RuntimeWarning, match="not hold 4 inputs at once: going on with 2"):
+        assert torch.equal(small.encode_texts(texts), whole.encode_texts(texts))
+    assert small.text_passes == 27
+    with pytest.raises(torch.OutOfMemoryError):
+        stub(within(0, mean_colour)).encode_crops(crops)
 
 
 def test_each_distinct_sentence_once_by_length_in_the_order_asked():
