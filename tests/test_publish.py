@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lgca_core import publish
 from lgca_core.errors import LgcaError
@@ -32,6 +32,30 @@ def test_a_repository_brings_the_buttons_and_changes_nothing_else(written):
     assert {"colab_url", "binderhub_url"} <= made["launch_buttons"].keys()
     assert made["html"]["use_repository_button"] and made["html"]["favicon"] == CONFIG["html"]["favicon"]
     assert made["sphinx"] == CONFIG["sphinx"]
+
+
+def test_the_buttons_are_on_the_page(tmp_path):
+    """In the site that Jupyter Book makes of the configuration; without a repository there are none."""
+    pages = {}
+    for named in (None, REPOSITORY):
+        folder = tmp_path / str(bool(named))
+        (folder / "book" / "_static").mkdir(parents=True)
+        (folder / "book" / "_extra").mkdir()
+        shutil.copy(ROOT / "book" / "_static" / "logo.svg", folder / "book" / "_static")
+        shutil.copy(ROOT / "book" / "references.bib", folder / "book")
+        nbformat.write(new_notebook(cells=[new_markdown_cell("# A page")]), folder / "book" / "page.ipynb")
+        (folder / "book" / "_toc.yml").write_text("format: jb-book\nroot: page\n")
+        (folder / "config.yml").write_text(yaml.safe_dump(publish.configuration(CONFIG, named), sort_keys=False))
+        book = Path(sys.executable).with_name("jupyter-book")
+        words = ["build", folder / "book", "--config", folder / "config.yml", "--path-output", folder, "-q"]
+        subprocess.run([book, *words], check=True, capture_output=True)
+        pages[named] = (folder / "_build" / "html" / "page.html").read_text(encoding="utf-8")
+    for place in ("colab.research.google.com/github", "mybinder.org/v2/gh"):
+        [button] = re.findall(rf'href="https://{place}[^"]*"', pages[REPOSITORY])
+        assert "somebody/lgca/" in button and "/notebooks" in button and "book/page.ipynb" in button
+        assert place not in pages[None]
+    assert f'href="{REPOSITORY}"' in pages[REPOSITORY] and "https://github.com" not in pages[None]
+    assert all("logo.svg" in page and "page.ipynb" in page for page in pages.values())  # the rest stays: download, logo
 
 
 @pytest.mark.parametrize(

@@ -200,8 +200,8 @@ def resampled(records: Sequence[Record]) -> pd.DataFrame:
 def imagenet(records: Sequence[Record], price_per_hour: float | None, gpus: int = 64) -> pd.DataFrame:
     """What WCA's passes over ImageNet take at the newest speed of each backbone of the papers, on the machine timed.
 
-    Columns: ``backbone``, ``machine``, ``passes``, ``a second``, ``hours``, ``hours on {gpus}`` (an even share of
-    the pictures each, reading and starting not counted) and ``cost`` of either, since the hours in all are the same.
+    Columns: ``backbone``, ``on`` (device and precision), ``passes``, ``a second``, ``hours``, ``on {gpus}`` (an even
+    share of the pictures each, reading and starting not counted) and ``cost`` of either, the hours in all being equal.
     """
     last = {(r["encoder"], r["device"], r["precision"]): r for r in records if r["benchmark"] == "pipeline"}
     rows = []
@@ -210,17 +210,17 @@ def imagenet(records: Sequence[Record], price_per_hour: float | None, gpus: int 
         timed = [record for (name, _, _), record in sorted(last.items()) if name == architecture]
         found: list[Record | None] = [*timed] or [None]
         for record in found:
-            row = {"backbone": backbone, "machine": NOT_AVAILABLE, "passes": "", "a second": "", "hours": ""}
-            row |= {f"hours on {gpus}": "", "cost": ""}
+            row = {"backbone": backbone, "on": NOT_AVAILABLE, "passes": "", "a second": "", "hours": ""}
+            row |= {f"on {gpus}": "", "cost": ""}
             if record is not None:
                 passes = PICTURES["imagenet"] * (1 + record["work"]["n"])
                 hours = passes / record["crops_per_second"]["wca"] / 3600
                 row |= {
-                    "machine": f"{machine(record)}, {record['precision']}",
+                    "on": f"{record['device']}, {record['precision']}",
                     "passes": f"{passes:,}",
                     "a second": f"{record['crops_per_second']['wca']:,.0f}",
                     "hours": f"{hours:.1f}",
-                    f"hours on {gpus}": f"{hours / gpus:.2f}",
+                    f"on {gpus}": f"{hours / gpus:.2f}",
                     "cost": NOT_AVAILABLE if price_per_hour is None else f"{hours * price_per_hour:,.2f}",
                 }
             rows.append(row)
