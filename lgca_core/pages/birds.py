@@ -15,7 +15,7 @@ from lgca_core.pages.sweeps import NARROW, with_intervals
 MEASURES = {
     "iou": "IoU of box and bird",
     "inside": "of the bird in the box, %",
-    "area": "of the picture in the box, %",
+    "area": "box, % of the picture",
 }
 
 
