@@ -173,6 +173,7 @@ COMPARED = {
     "table1": ["wca"],
     "table2": ["clip", "cupl", "wca", "lgca", "lgca-equal"],
     "figure4": ["lgca-equal"],
+    "figure5": ["clip", "cupl", "wca", "lgca", "lgca-equal"] if DATASETS[0].startswith("aviary") else [],  # it knows boxes
     "significance": ["cupl", "wca", "lgca", "lgca-equal"],
 }
 

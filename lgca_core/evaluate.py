@@ -229,7 +229,7 @@ def evaluate(
     Args:
         methods: names of `methods.METHODS`, with settings or without, in the order of the table.
         prompts: what can be said of the manifest's classes; what a method reads must be there.
-        seeds: crop pools (and Waffle draws); a method without chance runs once, as seed 0.
+        seeds: draws of crops (and of Waffle's words); a method without chance runs once, as seed 0.
         wca, lgca: their settings; ``lgca-equal`` is `lgca` with as many crops as the passes of `wca` pay for. The peers
             ``gc``, ``bifta`` and ``lazsl`` look at the crops of `wca`.
         chunk: pictures looked at together; the next chunk is read meanwhile. It changes results by no more than the

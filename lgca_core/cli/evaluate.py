@@ -51,7 +51,7 @@ def evaluate(
             help=f"Any of {options.METHODS_HELP}; with settings of its own as in lgca:steps=1:gamma=1.5.",
         ),
     ] = "wca,lgca,cupl,clip",
-    seeds: Annotated[int, typer.Option(min=1, help="How many independent crop pools, seeds 0, 1, ...")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="How many independent draws of crops, seeds 0, 1, ...")] = 5,
     out: Annotated[
         Path | None,
         typer.Option(

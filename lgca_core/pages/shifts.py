@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ def accuracy(tables: Mapping[str, pd.DataFrame], chance: Mapping[str, float]) ->
     """Top-1 with its 95 % interval, a dot a method, one group of rows a data set; its chance level dotted."""
     methods = list(dict.fromkeys(tidy(tables)["method"]))
     palette = dict(zip(methods, sns.color_palette(n_colors=len(methods))))
-    marks = dict(zip(methods, "osD^vPX*<>"))
+    marks = dict(zip(methods, cycle("osD^vPX*<>")))
     lanes = np.linspace(-0.32, 0.32, len(methods))
     figure, ax = subplots(figsize=(6, 1.15 * len(tables) + 1.4), layout="constrained")
     for y, (label, table) in enumerate(tables.items()):
