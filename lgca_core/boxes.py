@@ -15,6 +15,8 @@ from torch import Tensor
 from lgca_core.errors import LgcaError
 
 Growth = Literal["square", "free"]
+Side = int | Tensor
+"""A side of one picture, or of many: int64, of a shape that broadcasts to that of their boxes without the last axis."""
 
 
 def generator(seed: int, *key: str) -> np.random.Generator:
@@ -54,8 +56,8 @@ def draw_squares(height: int, width: int, n: int, alpha: float, beta: float, *, 
     return torch.from_numpy(np.stack([top, left, side, side], axis=1))
 
 
-def expand(boxes: Tensor, gamma: float, height: int, width: int, *, growth: Growth = "square") -> Tensor:
-    """Each box grown by ``gamma`` about its centre and shifted into the picture: (n, 4) int64.
+def expand(boxes: Tensor, gamma: float, height: Side, width: Side, *, growth: Growth = "square") -> Tensor:
+    """Each box grown by ``gamma`` about its centre and shifted into its picture: (..., 4) int64, as ``boxes``.
 
     ``growth="square"`` keeps the shape: a box stops growing when one of its sides is as long as the
     picture's. ``growth="free"`` lets the other side go on, so that the limit is the whole picture. The result
@@ -69,14 +71,14 @@ def expand(boxes: Tensor, gamma: float, height: int, width: int, *, growth: Grow
         raise LgcaError(f"expansion factor gamma must be at least 1 and finite, got {gamma}")
     if growth not in ("square", "free"):
         raise LgcaError(f'growth must be "square" or "free", got {growth!r}')
-    corner, old = boxes[:, :2], boxes[:, 2:]
-    picture = torch.tensor([height, width])
-    factor = (picture / old.double()).clamp(max=gamma)  # (n, 2): how far each side can grow
+    corner, old = boxes[..., :2], boxes[..., 2:]
+    picture = _sides(height, width)  # (..., 2)
+    factor = (picture / old.double()).clamp(max=gamma)  # (..., 2): how far each side can grow
     if growth == "square":
-        factor = factor.amin(dim=1, keepdim=True)
+        factor = factor.amin(dim=-1, keepdim=True)
     new = (old * factor).round().long()
     corner = corner + torch.div(old - new, 2, rounding_mode="floor")
-    return torch.cat([torch.minimum(corner.clamp(min=0), picture - new), new], dim=1)
+    return torch.cat([torch.minimum(corner.clamp(min=0), picture - new), new], dim=-1)
 
 
 def whole(height: int, width: int) -> Tensor:
@@ -95,19 +97,24 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     return both.double() / either
 
 
-def check_boxes(boxes: Tensor, height: int, width: int) -> None:
-    """Raises LgcaError, naming the first offender, unless ``boxes`` are (n, 4) int64 and in the picture."""
-    _check_picture(height, width)
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype != torch.int64:
+def check_boxes(boxes: Tensor, height: Side, width: Side) -> None:
+    """Raises LgcaError, naming the first offender, unless ``boxes`` are (..., n, 4) int64 and in their pictures."""
+    if isinstance(height, int) and isinstance(width, int):
+        _check_picture(height, width)
+    if boxes.ndim < 2 or boxes.shape[-1] != 4 or boxes.dtype != torch.int64:
         raise LgcaError(f"boxes must be an (n, 4) int64 tensor, got {tuple(boxes.shape)} {boxes.dtype}")
-    corner, sides = boxes[:, :2], boxes[:, 2:]
-    limit = torch.tensor([height, width], device=boxes.device)
-    bad = ((corner < 0) | (sides < 1) | (corner + sides > limit)).any(dim=1)
+    corner, sides = boxes[..., :2], boxes[..., 2:]
+    limit = _sides(height, width).to(boxes.device)
+    bad = ((corner < 0) | (sides < 1) | (corner + sides > limit)).any(dim=-1)
     if bad.any():
         first = tuple(boxes[bad][0].tolist())
-        raise LgcaError(
-            f"box (top, left, height, width) = {first} does not lie in a picture of {height} x {width} pixels"
-        )
+        high, wide = limit.expand_as(sides)[bad][0].tolist()
+        raise LgcaError(f"box (top, left, height, width) = {first} does not lie in a picture of {high} x {wide} pixels")
+
+
+def _sides(height: Side, width: Side) -> Tensor:
+    """(..., 2)"""
+    return torch.stack([torch.as_tensor(height), torch.as_tensor(width)], dim=-1)
 
 
 def _check_picture(height: int, width: int) -> None:

@@ -184,24 +184,24 @@ class LGCA:
         """
         assert len(identities) == len(views.sizes), f"{len(identities)} identities, {len(views.sizes)} pictures"
         first = self.drawn(seed)
-        boxes = [
+        drawn = [
             draw(first, height, width, identity)
             for (height, width), identity in zip(views.sizes, identities, strict=True)
         ]  # B x (N, 4)
-        k0, k = encode_with_whole(views, boxes)  # (B, D), (B, N, D)
+        k0, k = encode_with_whole(views, drawn)  # (B, D), (B, N, D)
+        boxes = torch.stack(drawn)  # (B, N, 4)
+        height, width = torch.tensor(views.sizes).T[..., None]  # (B, 1), (B, 1)
         counts = [*self.counts(), 0]
         steps: list[Step] = []
         for t in range(self.steps + 1):
             if t > 0:
-                boxes = [
-                    expand(of[chosen], self.gamma, height, width, growth=self.growth)
-                    for of, chosen, (height, width) in zip(boxes, steps[-1].kept, views.sizes, strict=True)
-                ]  # B x (n_t, 4)
-                k = torch.stack(views.encode(boxes))  # (B, n_t, D)
+                chosen = boxes.gather(1, steps[-1].kept[..., None].expand(-1, -1, 4))  # (B, n_t, 4)
+                boxes = expand(chosen, self.gamma, height, width, growth=self.growth)
+                k = torch.stack(views.encode(list(boxes)))  # (B, n_t, D)
             saliency = self._saliency(k, k0, class_matrix)  # (B, n_t)
             w, u = weigh(k, saliency, self.image_temperature)  # (B, n_t), (B, D)
-            keep = self._keep(torch.stack(boxes), saliency.cpu(), counts[t + 1])  # (B, n_{t+1})
-            steps.append(Step(torch.stack(boxes), k, saliency, w, keep, u))
+            keep = self._keep(boxes, saliency.cpu(), counts[t + 1])  # (B, n_{t+1})
+            steps.append(Step(boxes, k, saliency, w, keep, u))
         return Trace(k0, tuple(steps), self._sum(k0, [step.vector for step in steps]))
 
     def _saliency(self, k: Tensor, k0: Tensor, class_matrix: Tensor | None) -> Tensor:

@@ -111,9 +111,8 @@ class Views:
             rows = self._find(numbers)
         for recording in self._recordings:
             recording.append(rows)
-        at = torch.from_numpy(rows).to(self._features.device).split(counts)
-        parts = [self._features.index_select(0, of) for of in at]
-        return [unit(part) for part in parts] if self.float16 else parts
+        found = self._features.index_select(0, torch.from_numpy(rows).to(self._features.device))
+        return list((unit(found) if self.float16 else found).split(counts))
 
     @contextmanager
     def recording(self) -> Iterator[Callable[[], Encoded]]:

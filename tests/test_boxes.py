@@ -144,6 +144,19 @@ def test_no_boxes():
     assert iou(none, whole(5, 5)).shape == (0, 1)
 
 
+def test_boxes_of_many_pictures_grow_each_in_its_own():
+    sizes = torch.tensor([[40, 60], [90, 31], [7, 7]])
+    boxes = torch.stack([draw_squares(h, w, 9, 0.2, 0.9, seed=1, identity=f"{h}") for h, w in sizes.tolist()])
+    height, width = sizes.T[..., None]
+    for growth in ("square", "free"):
+        found = expand(boxes, 1.4, height, width, growth=growth)
+        alone = [expand(of, 1.4, h, w, growth=growth) for of, (h, w) in zip(boxes, sizes.tolist())]
+        assert torch.equal(found, torch.stack(alone))
+    boxes[2, 4] = torch.tensor([0, 0, 8, 7])  # would lie in the others
+    with pytest.raises(LgcaError, match=r"\(0, 0, 8, 7\) does not lie in a picture of 7 x 7 pixels"):
+        expand(boxes, 1.4, height, width)
+
+
 @pytest.mark.parametrize("gamma", [0.99, 0, float("nan"), float("inf")])
 def test_expand_refuses_gamma(gamma):
     with pytest.raises(LgcaError, match="gamma"):
