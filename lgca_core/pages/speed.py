@@ -64,7 +64,7 @@ TARGETS = (
     Target(
         "files to WCA's logits, ViT-B/32, CPU",
         "the encoder alone",
-        GPU | {"device": "cpu"},
+        GPU | {"device": "cpu", "precision": "float32"},
         _ratio("share_of_encoder"),
         0.95,
     ),
