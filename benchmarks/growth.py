@@ -56,19 +56,27 @@ def benchmark(device: str, precision: str, most: int, repeats: int) -> dict[str,
     """One run: every time, and a power for each axis."""
     encoder = load_encoder("aviary", device=device, precision=precision)  # type: ignore[arg-type]
     width = encoder.encode_texts(["a bird"]).shape[1]
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         files = paint(Path(folder), 32)
-        for what, symbol, value in [(what, s, v) for s, (what, values) in AXES.items() for v in values if v <= most]:
-            run = run_of(symbol, value, encoder, files, width)
-            turns = []
-            for _ in range(repeats if value < 1000 else 1):
+        rows = [
+            {"what": what, "symbol": symbol, "value": value, "turns": []}
+            for symbol, (what, values) in AXES.items()
+            for value in values
+            if value <= most
+        ]
+        runs = [run_of(row["symbol"], row["value"], encoder, files, width) for row in rows]
+        # All take turns, so that a machine that is busy for a while slows them all.
+        for turn in range(repeats):
+            for row, run in zip(rows, runs):
+                if turn and row["value"] >= 1000:
+                    continue
                 start = time.perf_counter()
                 run()
-                turns.append(1000 * (time.perf_counter() - start))
-            middle = float(pd.Series(turns).median())
-            rows.append({"what": what, "symbol": symbol, "value": value, "ms": middle, "turns": turns})
-            print(f"{what}, {symbol} = {value:,}: {middle / 1000:.2f} s", file=sys.stderr)
+                row["turns"].append(1000 * (time.perf_counter() - start))
+                took = f"{row['what']}, {row['symbol']} = {row['value']:,}: {row['turns'][-1] / 1000:.2f} s"
+                print(f"{turn + 1} of {repeats}: {took}", file=sys.stderr)
+        for row in rows:
+            row["ms"] = float(pd.Series(row["turns"]).median())
     table = pd.DataFrame(rows)
     points = table[table["value"] > 0].groupby("symbol")["value"].transform("nunique")  # a power wants two
     return bench_record.begin("growth", encoder.device) | {
