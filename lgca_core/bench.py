@@ -5,6 +5,7 @@ them all. The weights of an architecture of open_clip are random: no time depend
 a picture, C classes, P sentences a class, S input side, D width.
 """
 
+import logging
 import statistics
 import tempfile
 import time
@@ -77,12 +78,24 @@ def models(name: str, device: Device, precision: Precision = "float32") -> Itera
                 raise LgcaError(f"open_clip has no architecture {name!r}: give one, without a tag, or aviary")
             torch.manual_seed(0)
             file = Path(folder) / "random.safetensors"
-            save_file(open_clip.create_model(name, load_weights=False).state_dict(), file)
+            with _quiet():
+                save_file(open_clip.create_model(name, load_weights=False).state_dict(), file)
             encoder = load_encoder(f"{name}:{file}", device=device, precision=precision)
         model = open_clip.create_model(
             name, pretrained=str(file), device=encoder.device, precision=OPEN_CLIP_PRECISION[encoder.precision]
         ).eval()
     yield encoder, model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without open_clip's warning that the weights are random: they are meant to be."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def timed(arms: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device, report: Report) -> dict[str, Any]:
