@@ -185,12 +185,12 @@ def resampled(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "on": f"{machine(record)}, to {size} pixels",
+                "on": f"{device}, to {size} pixels",
                 "way": names[arm],
                 "crops a second": f"{record['crops_per_second'][arm]:,.0f}",
                 "ours is faster": "" if arm == "all at once" else f"{record['ratios'][f'times_{arm}']:.1f} ×",
             }
-            for (_, size), record in sorted(last.items())
+            for (device, size), record in sorted(last.items())
             for arm in record["median_seconds"]
         ],
         columns=["on", "way", "crops a second", "ours is faster"],
@@ -305,4 +305,5 @@ def told(records: Sequence[Record]) -> str:
     if not records:
         return "No benchmark has been recorded yet: `make bench` does it."
     machines = dict.fromkeys(machine(record) for record in records)
-    return f"{len(records)} records, {records[0]['utc'][:10]} to {records[-1]['utc'][:10]}, of {'; '.join(machines)}."
+    days = " to ".join(dict.fromkeys([records[0]["utc"][:10], records[-1]["utc"][:10]]))
+    return f"{len(records)} records, {days}, of {'; '.join(machines)}."
