@@ -40,7 +40,7 @@ def rows(records: list[dict]) -> pd.DataFrame:
 
 def test_without_records_nothing_is_available():
     assert set(rows([]).measured) == set(rows([]).reached) == {"not available"}
-    assert speed.told([pipeline(0.5)]) == "1 records, 2026-01-02, of Some Processor, 2 cores."
+    assert speed.told([pipeline(0.5)]) == "1 record, 2026-01-02, of Some Processor, 2 cores."
     assert "No benchmark" in speed.told([]) and "not available" in speed.growth_told(None)
     assert "not available" in speed.precision_told([]) and len(speed.precisions([])) == len(speed.stages([])) == 0
 

@@ -306,4 +306,4 @@ def told(records: Sequence[Record]) -> str:
         return "No benchmark has been recorded yet: `make bench` does it."
     machines = dict.fromkeys(machine(record) for record in records)
     days = " to ".join(dict.fromkeys([records[0]["utc"][:10], records[-1]["utc"][:10]]))
-    return f"{len(records)} records, {days}, of {'; '.join(machines)}."
+    return f"{len(records)} {'record' if len(records) == 1 else 'records'}, {days}, of {'; '.join(machines)}."
