@@ -5,7 +5,7 @@ it again; here they stay in registers. The weights of a side stay on the GPU fro
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lgca_core.taps import PRECISION_BITS, Taps, resized, taps_of, vertical_first
+from lgca_core.taps import PRECISION_BITS, Taps, in_order, sides_of, taps_of
 
 SIDES = 2**11  # as many sides' weights are kept on a GPU: some 20 MB at 224 pixels
 MIDDLE_BYTES = 2**27  # what lies between the two passes, at most, unless a single box takes more
@@ -58,7 +58,7 @@ def _horizontal(
 
 @triton.jit
 def _vertical(
-    boxes, start, count, offset, weights, middle, rows, out, row_stride, column_stride,
+    boxes, start, count, offset, weights, middle, rows, out,
     size: tl.constexpr, block_rows: tl.constexpr, block_columns: tl.constexpr,
 ):  # fmt: skip
     """out (n, 3, size, size) uint8, of `middle`, by `down`."""
@@ -80,7 +80,7 @@ def _vertical(
         pixel = tl.load(line + (begin + k)[:, None] * size, mask=there[:, None] & (column < size)[None, :], other=0)
         total += pixel.to(tl.int32) * w[:, None]
     value = tl.minimum(tl.maximum(total >> BITS, 0), 255).to(tl.uint8)
-    to = out + tl.program_id(0).to(tl.int64) * size * size + row[:, None] * row_stride + column[None, :] * column_stride
+    to = out + (tl.program_id(0).to(tl.int64) * size + row[:, None]) * size + column[None, :]
     tl.store(to, value, mask=inside[:, None] & (column < size)[None, :])
 
 
@@ -89,15 +89,19 @@ class _Sides:
 
     def __init__(self, device: torch.device, size: int) -> None:
         self.device, self.size = device, size
-        self.number: dict[tuple[int, int], int] = {}
-        self.start = self.count = torch.empty(0, size, dtype=torch.int32, device=device)  # (u, S)
-        self.offset = torch.zeros(1, dtype=torch.int64, device=device)  # (u + 1,): where in `weights` each begins
-        self.weights = torch.empty(0, dtype=torch.int32, device=device)
+        self._forget()
 
-    def __call__(self, sides: list[tuple[int, int]]) -> list[int]:
+    def _forget(self) -> None:
+        self.number: dict[tuple[int, int], int] = {}
+        self.needed: list[int] = []  # by number: how many input pixels
+        self.start = self.count = torch.empty(0, self.size, dtype=torch.int32, device=self.device)  # (u, S)
+        self.offset = torch.zeros(1, dtype=torch.int64, device=self.device)  # (u + 1,): where each begins in `weights`
+        self.weights = torch.empty(0, dtype=torch.int32, device=self.device)
+
+    def __call__(self, sides: Sequence[tuple[int, int]]) -> list[int]:
         """The number of each side (before, after)."""
         if len(self.number) > SIDES:
-            self.__init__(self.device, self.size)  # type: ignore[misc]
+            self._forget()
         if new := [side for side in dict.fromkeys(sides) if side not in self.number]:
             self._add([taps_of(*side, self.size) for side in new])
             self.number |= {side: len(self.number) + k for k, side in enumerate(new)}
@@ -108,6 +112,7 @@ class _Sides:
             new = torch.from_numpy(np.concatenate(arrays)).to(self.device, dtype)
             return torch.cat([known, new])
 
+        self.needed += [int(taps.stop[0, -1] - taps.start[0, 0]) for taps in found]
         self.start = joined(self.start, [taps.start for taps in found], torch.int32)
         self.count = joined(self.count, [taps.stop - taps.start for taps in found], torch.int32)
         ends = np.cumsum([taps.weights.size for taps in found])
@@ -120,55 +125,28 @@ _sides = functools.cache(_Sides)
 
 def cut(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
     """``image`` (3, H, W) uint8 on a GPU, ``boxes`` (n, 4) int64 inside it -> (n, 3, size, size) uint8 there."""
-    out = torch.empty((len(boxes), 3, size, size), dtype=torch.uint8, device=image.device)
-    tall = vertical_first(boxes[:, 2], boxes[:, 3], size)
     with torch.cuda.device_of(image):
-        if not tall.any():
-            _cut(image, boxes, out)
-            return out
-        # Vertical before horizontal is horizontal before vertical of the picture turned about its diagonal.
-        for turn in (False, True):
-            which = np.flatnonzero(tall == turn)
-            part = torch.empty((len(which), 3, size, size), dtype=torch.uint8, device=image.device)
-            if turn:
-                _cut(image.mT, boxes[which][:, [1, 0, 3, 2]], part.mT)
-            else:
-                _cut(image, boxes[which], part)
-            out[torch.from_numpy(which).to(image.device)] = part
-    return out
+        return in_order(boxes, size, lambda some, turned: _cut(image.mT if turned else image, some, size))
 
 
-def _cut(image: Tensor, boxes: np.ndarray, out: Tensor) -> None:
-    size = out.shape[-1]
+def _cut(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
+    n = len(boxes)
+    out = torch.empty((n, 3, size, size), dtype=torch.uint8, device=image.device)
+    if not n:
+        return out
     sides = _sides(image.device, size)
-    for part in _launches(boxes, size):
-        top, left, height, width = boxes[part].T
-        new_height, new_width = resized(height, width, size)
-        both = list(zip([*width.tolist(), *height.tolist()], [*new_width.tolist(), *new_height.tolist()]))
-        number = np.array(sides(both), dtype=np.int32)
-        places = np.stack([top, left, number[: len(top)], number[len(top) :]], axis=1).astype(np.int32)
-        there = torch.from_numpy(places).to(image.device)
-        rows = int(_rows(boxes[part], size).max())
-        middle = torch.empty((len(places), 3, rows, size), dtype=torch.uint8, device=image.device)
-        tables = there, sides.start, sides.count, sides.offset, sides.weights, middle, rows
-        high, wide = BLOCKS.values()
-        chosen = {"size": size, "enable_fp_fusion": False} | BLOCKS  # no floats here: Triton need not warn of them
-        _horizontal[3 * len(places), triton.cdiv(rows, high), triton.cdiv(size, wide)](
+    number = sides(sides_of(boxes, size))
+    rows = max(sides.needed[u] for u in number[n:])  # of any box that the vertical pass reads
+    places = np.stack([boxes[:, 0], boxes[:, 1], number[:n], number[n:]], axis=1).astype(np.int32)
+    there = torch.from_numpy(places).to(image.device)
+    high, wide = BLOCKS.values()
+    chosen = {"size": size, "enable_fp_fusion": False} | BLOCKS  # no floats here: Triton need not warn of them
+    at_once = max(1, MIDDLE_BYTES // (3 * size * rows))
+    for some, crops in zip(there.split(at_once), out.split(at_once)):
+        middle = torch.empty((len(some), 3, rows, size), dtype=torch.uint8, device=image.device)
+        tables = some, sides.start, sides.count, sides.offset, sides.weights, middle, rows
+        _horizontal[3 * len(some), triton.cdiv(rows, high), triton.cdiv(size, wide)](
             image, *image.stride(), *tables, **chosen
         )
-        _vertical[3 * len(places), triton.cdiv(size, high), triton.cdiv(size, wide)](
-            *tables, out[part], *out.stride()[-2:], **chosen
-        )
-
-
-def _rows(boxes: np.ndarray, size: int) -> np.ndarray:
-    """At most so many rows of each box does the vertical pass read: (n,)."""
-    scale = np.maximum(boxes[:, 2:].min(axis=1) / size, 1.0)
-    return np.minimum(boxes[:, 2], np.ceil(size * scale + 4 * scale).astype(np.int64) + 2)
-
-
-def _launches(boxes: np.ndarray, size: int) -> Iterator[slice]:
-    """Boxes as they come, as many at once as `MIDDLE_BYTES` take."""
-    at_once = max(1, MIDDLE_BYTES // (3 * size * int(_rows(boxes, size).max(initial=1))))
-    for start in range(0, len(boxes), at_once):
-        yield slice(start, start + at_once)
+        _vertical[3 * len(some), triton.cdiv(size, high), triton.cdiv(size, wide)](*tables, crops, **chosen)
+    return out

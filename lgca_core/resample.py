@@ -25,7 +25,7 @@ from torch import Tensor
 
 from lgca_core.boxes import check_boxes
 from lgca_core.errors import LgcaError
-from lgca_core.taps import PRECISION_BITS, SUPPORT, centre, passes, resized, vertical_first
+from lgca_core.taps import PRECISION_BITS, SUPPORT, centre, in_order, passes, resized
 
 #: Largest picture that :func:`open_picture` accepts, in pixels (about 9,459 x 9,459): the size up to which
 #: Pillow, as it comes, sees no danger of a decompression bomb.
@@ -108,25 +108,18 @@ def crops(image: Image.Image, boxes: Tensor, size: int, *, threads: int | None =
     if compiled is None:
         return crops_pillow(image, boxes, size, threads=threads)
     threads = _checked(image, boxes, size, threads)
-    host = boxes.cpu().numpy()
-    out = np.empty((len(host), 3, size, size), np.uint8)
-    for tall in (False, True):
-        which = np.flatnonzero(vertical_first(host[:, 2], host[:, 3], size) == tall)
-        if not len(which):
-            continue
-        # Vertical before horizontal is horizontal before vertical of the picture turned about its diagonal.
-        columns = np.array(image if tall else image.transpose(Image.Transpose.TRANSPOSE))
-        columns = columns.reshape(len(columns), -1)
-        turned = np.ascontiguousarray(host[which][:, [1, 0, 3, 2]] if tall else host[which])
-        taps, across, down = passes(turned, size)
-        cut = np.empty((len(which), 3, size, size), np.uint8)
 
-        def work(some: np.ndarray) -> None:
-            compiled.cut(columns, turned, across, down, *taps, some, cut)  # noqa: B023 (done before they change)
+    def cut(some: np.ndarray, turned: bool) -> Tensor:
+        out = np.empty((len(some), 3, size, size), np.uint8)
+        if not len(some):
+            return torch.from_numpy(out)
+        columns = np.array(image if turned else image.transpose(Image.Transpose.TRANSPOSE))
+        taps, across, down = passes(some, size)
+        arguments = columns.reshape(len(columns), -1), some, across, down, *taps
+        _in_threads(lambda which: compiled.cut(*arguments, which, out), np.arange(len(some)), threads)
+        return torch.from_numpy(out)
 
-        _in_threads(work, np.arange(len(which)), threads)
-        out[which] = cut.swapaxes(2, 3) if tall else cut
-    return torch.from_numpy(out)
+    return in_order(np.ascontiguousarray(boxes.cpu().numpy()), size, cut)
 
 
 def crops_pillow(image: Image.Image, boxes: Tensor, size: int, *, threads: int | None = None) -> Tensor:
@@ -237,22 +230,22 @@ def crops_int32(image: Tensor, boxes: Tensor, size: int) -> Tensor:
     Raises LgcaError for an image of another shape or type, a box outside it, or a size below 1.
     """
     _check_picture(image, boxes, size)
-    out = torch.empty((len(boxes), 3, size, size), dtype=torch.uint8, device=image.device)
-    host = boxes.cpu().numpy()
-    tall = vertical_first(host[:, 2], host[:, 3], size)
-    for chosen in _launches(host, np.flatnonzero(~tall), size):
-        out[torch.from_numpy(chosen).to(image.device)] = _cut_int32(image, host[chosen], size)
-    # Vertical before horizontal is horizontal before vertical of the picture turned about its diagonal.
-    turned = host[:, [1, 0, 3, 2]]
-    for chosen in _launches(turned, np.flatnonzero(tall), size):
-        out[torch.from_numpy(chosen).to(image.device)] = _cut_int32(image.mT, turned[chosen], size).mT
-    return out
+
+    def cut(some: np.ndarray, turned: bool) -> Tensor:
+        out = torch.empty((len(some), 3, size, size), dtype=torch.uint8, device=image.device)
+        for chosen in _launches(some, size):
+            out[torch.from_numpy(chosen).to(image.device)] = _cut_int32(
+                image.mT if turned else image, some[chosen], size
+            )
+        return out
+
+    return in_order(boxes.cpu().numpy(), size, cut)
 
 
-def _launches(boxes: np.ndarray, which: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Indices ``which`` of boxes (N, 4), by rising cost, in groups that take about ``CHUNK_BYTES`` to cut."""
+def _launches(boxes: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Indices of boxes (N, 4), by rising cost, in groups that take about ``CHUNK_BYTES`` to cut."""
     # Bytes a box: 9 a value, as gathered, as a product and as a sum; 64 a tap, for weights and their making.
-    height, short = boxes[which, 2], boxes[which, 2:].min(axis=1)
+    height, short = boxes[:, 2], boxes[:, 2:].min(axis=1)
     scale = np.maximum(short / size, 1.0)
     taps = 2 * np.ceil(SUPPORT * scale) + 1
     needed = np.minimum(height, size * scale + taps)
@@ -263,7 +256,7 @@ def _launches(boxes: np.ndarray, which: np.ndarray, size: int) -> Iterator[np.nd
         # A launch pads its boxes to the dearest, its last.
         spent = cost[order[first:]] * np.arange(1, len(order) - first + 1)
         count = max(int(np.searchsorted(spent, CHUNK_BYTES, side="right")), 1)
-        yield which[order[first : first + count]]
+        yield order[first : first + count]
         first += count
 
 

@@ -1,10 +1,13 @@
 """The weights of Pillow's bicubic resize: which pixels of a side make each pixel of the resized one, and how much."""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import PIL
+import torch
+from torch import Tensor
 
 Length = TypeVar("Length", int, np.ndarray)
 
@@ -21,11 +24,16 @@ class Taps(NamedTuple):
     weights: np.ndarray  # (u, size, K) int32: fixed point, PRECISION_BITS; 0 from `stop` on
 
 
-def passes(boxes: np.ndarray, size: int) -> tuple[Taps, np.ndarray, np.ndarray]:
-    """What boxes (n, 4) need, and which of it each takes across and down: (n,) and (n,)."""
+def sides_of(boxes: np.ndarray, size: int) -> list[tuple[int, int]]:
+    """The side of each pass of boxes (n, 4), before it and after: n across, then n down."""
     height, width = boxes[:, 2], boxes[:, 3]
     new_height, new_width = resized(height, width, size)
-    sides = list(zip(np.concatenate([width, height]).tolist(), np.concatenate([new_width, new_height]).tolist()))
+    return list(zip([*width.tolist(), *height.tolist()], [*new_width.tolist(), *new_height.tolist()]))
+
+
+def passes(boxes: np.ndarray, size: int) -> tuple[Taps, np.ndarray, np.ndarray]:
+    """What boxes (n, 4) need, and which of it each takes across and down: (n,) and (n,)."""
+    sides = sides_of(boxes, size)
     number = {side: u for u, side in enumerate(dict.fromkeys(sides))}
     single = [taps_of(*side, size) for side in number]
     weights = np.zeros((len(single), size, max(taps.weights.shape[2] for taps in single)), np.int32)
@@ -88,3 +96,20 @@ def vertical_first(height: np.ndarray, width: np.ndarray, size: int) -> np.ndarr
     new_height, new_width = resized(height, width, size)
     shrink = height - new_height
     return VERTICAL_FIRST & (shrink > 0) & (shrink > 2 * (width - new_width))
+
+
+def in_order(boxes: np.ndarray, size: int, cut: Callable[[np.ndarray, bool], Tensor]) -> Tensor:
+    """Boxes (n, 4) by a ``cut`` that runs the horizontal pass first, each in Pillow's order: (n, 3, size, size) uint8.
+
+    ``cut(boxes, turned)`` is called with boxes of the picture, or of the picture turned about its diagonal, in which
+    vertical before horizontal is horizontal before vertical.
+    """
+    tall = vertical_first(boxes[:, 2], boxes[:, 3], size)
+    if not tall.any():
+        return cut(boxes, False)
+    turned = cut(np.ascontiguousarray(boxes[tall][:, [1, 0, 3, 2]]), True)
+    out = turned.new_empty(len(boxes), 3, size, size)
+    out[torch.from_numpy(tall).to(out.device)] = turned.mT
+    if not tall.all():
+        out[torch.from_numpy(~tall).to(out.device)] = cut(boxes[~tall], False)
+    return out

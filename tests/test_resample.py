@@ -151,7 +151,7 @@ def test_many_boxes_in_small_launches(monkeypatch):
 
 def test_launches_are_bounded_and_batched():
     boxes = draw_squares(3000, 4000, 2000, 0.05, 0.9, seed=0, identity="x").numpy()
-    groups = list(resample._launches(boxes, np.arange(2000), 224))
+    groups = list(resample._launches(boxes, 224))
     assert sorted(np.concatenate(groups).tolist()) == list(range(2000))
     assert len(groups) < 200  # about 20 launches a gigabyte, not one a box
     for group in groups:
