@@ -5,7 +5,6 @@ them all. The weights of an architecture of open_clip are random: no time depend
 a picture, C classes, P sentences a class, S input side, D width.
 """
 
-import logging
 import statistics
 import tempfile
 import time
@@ -28,11 +27,12 @@ from torchvision.transforms.functional import InterpolationMode, resized_crop
 from lgca_core import bench_record
 from lgca_core.aviary.encoder import MODEL_NAME, WEIGHTS
 from lgca_core.classifier import logits
-from lgca_core.encoder import OPEN_CLIP_PRECISION, Device, Encoder, Precision, load_encoder, pick_device
+from lgca_core.encoder import OPEN_CLIP_PRECISION, Device, Encoder, Precision, load_encoder, pick_device, quiet
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
 from lgca_core.looking import looked_at
 from lgca_core.resample import crops, crops_on_device, crops_pillow, open_picture, picture_tensor
+from lgca_core.views import Views
 from lgca_core.wca import WCA, cosine, weigh
 
 SIZE = (375, 500)
@@ -78,24 +78,13 @@ def models(name: str, device: Device, precision: Precision = "float32") -> Itera
                 raise LgcaError(f"open_clip has no architecture {name!r}: give one, without a tag, or aviary")
             torch.manual_seed(0)
             file = Path(folder) / "random.safetensors"
-            with _quiet():
+            with quiet():
                 save_file(open_clip.create_model(name, load_weights=False).state_dict(), file)
             encoder = load_encoder(f"{name}:{file}", device=device, precision=precision)
         model = open_clip.create_model(
             name, pretrained=str(file), device=encoder.device, precision=OPEN_CLIP_PRECISION[encoder.precision]
         ).eval()
     yield encoder, model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without open_clip's warning that the weights are random: they are meant to be."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def timed(arms: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device, report: Report) -> dict[str, Any]:
@@ -204,15 +193,14 @@ def pipeline(name: str, device: Device, precision: Precision, work: Work, report
             pin_memory=encoder.device.type == "cuda",
         )
         passes = work.pictures * look.passes()
-        opened = [open_picture(path) for path in files]
-        boxes = [look.boxes(picture.height, picture.width, SEED, path.name) for picture, path in zip(opened, files)]
+        opened = _opened(files, look)
         arms: dict[str, Callable[[], Any]] = {
             "encoder alone": lambda: _encode(encoder, pixels, passes),
             "wca": lambda: files_to_logits(files, encoder, look, classes),
             "lgca at equal passes": lambda: files_to_logits(files, encoder, equal, classes),
             "peers' wca": lambda: peers_logits(loader, model, look, classes),
             "decode": lambda: [open_picture(path) for path in files],
-            "resample": lambda: [_cut(encoder, picture, of) for picture, of in zip(opened, boxes)],
+            "resample": lambda: [Views(encoder, [picture]).crops(0, boxes) for picture, boxes in opened],
             "all but the encoder": lambda: files_to_logits(files, blind, look, classes),
         }
         apart = float((arms["wca"]() - arms["peers' wca"]()).abs().max())
@@ -251,22 +239,17 @@ def _peak(encoder: Encoder, files: Sequence[Path], look: WCA, classes: Tensor) -
     return torch.cuda.max_memory_allocated(encoder.device)
 
 
-def _cut(encoder: Encoder, picture: Image.Image, boxes: Tensor) -> Tensor:
-    """A picture's crops as `Views` cut them for the encoder's device, the way there included."""
-    if encoder.device.type == "cpu":
-        return crops(picture, boxes, encoder.size)
-    return crops_on_device(picture_tensor(picture).to(encoder.device), boxes, encoder.size)
+def _opened(files: Sequence[Path], look: WCA) -> list[tuple[Image.Image, Tensor]]:
+    """Each picture with its boxes."""
+    pictures = [open_picture(path) for path in files]
+    return [(of, look.boxes(of.height, of.width, SEED, path.name)) for of, path in zip(pictures, files)]
 
 
 def _pixels(encoder: Encoder, files: Sequence[Path], look: WCA) -> Tensor:
     """A few batches of crops as the encoder takes them: (<= 4 batches, 3, S, S) float32 on its device."""
     wanted = 4 * encoder.batch_size
-    found: list[Tensor] = []
-    for path in files:
-        if sum(len(cut) for cut in found) >= wanted:
-            break
-        picture = open_picture(path)
-        found.append(crops(picture, look.boxes(picture.height, picture.width, SEED, path.name), encoder.size))
+    few = files[: -(-wanted // look.n)]
+    found = [crops(picture, boxes, encoder.size) for picture, boxes in _opened(few, look)]
     mean, std = (torch.tensor(of).view(3, 1, 1) for of in (encoder.mean, encoder.std))
     return ((torch.cat(found)[:wanted].float() / 255 - mean) / std).to(encoder.device)
 
@@ -292,26 +275,24 @@ def resampling(device: Device, pictures: int = 8, n: int = 60, size: int = 224, 
         LgcaError: there is no such device; the crops are not Pillow's.
     """
     place = pick_device(device)
-    look = WCA(n=n)
     with tempfile.TemporaryDirectory() as folder:
         files = paint(Path(folder), pictures)
-        opened = [open_picture(path) for path in files]
-    boxes = [look.boxes(picture.height, picture.width, SEED, path.name) for picture, path in zip(opened, files)]
-    there = [picture_tensor(picture).to(place) for picture in opened]
+        opened = _opened(files, WCA(n=n))
+    there = [(picture_tensor(picture).to(place), boxes) for picture, boxes in opened]
 
     def by_pillow() -> list[Tensor]:
-        return [crops_pillow(picture, of, size) for picture, of in zip(opened, boxes)]
+        return [crops_pillow(picture, boxes, size) for picture, boxes in opened]
 
     def all_at_once() -> list[Tensor]:
         if place.type == "cpu":
-            return [crops(picture, of, size) for picture, of in zip(opened, boxes)]
-        return [crops_on_device(picture, of, size) for picture, of in zip(there, boxes)]
+            return [crops(picture, boxes, size) for picture, boxes in opened]
+        return [crops_on_device(picture, boxes, size) for picture, boxes in there]
 
     def one_by_one() -> list[Tensor]:
         return [
             resized_crop(picture, top, left, height, width, [size, size], InterpolationMode.BICUBIC, antialias=True)
-            for picture, of in zip(there, boxes)
-            for top, left, height, width in of.tolist()
+            for picture, boxes in there
+            for top, left, height, width in boxes.tolist()
         ]
 
     if not all(torch.equal(cut.cpu(), theirs) for cut, theirs in zip(all_at_once(), by_pillow())):

@@ -121,18 +121,18 @@ class Encoder:
         return torch.cat(out)[[row[text] for text in texts]]  # (n, D)
 
     def _within_memory(self, run: Callable[[Any], Tensor], part: Any) -> Tensor:
-        """``run(part)``, in halves where the device's memory does not hold it; later batches are as small."""
-        try:
-            with torch.inference_mode():
-                return run(part)
-        except torch.OutOfMemoryError:
-            if len(part) == 1:
-                raise
-        # Past the handler, whose traceback holds on to memory.
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        """``run(part)``, in halves where the device's memory does not hold it, now or as seen before."""
         half = -(-len(part) // 2)
-        if half < self.batch_size:
+        if len(part) <= self.batch_size:
+            try:
+                with torch.inference_mode():
+                    return run(part)
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+            # Past the handler, whose traceback holds on to memory.
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
             self.batch_size = half
             full = f"the device's memory does not hold {len(part)} inputs at once: going on with {half}"
             warnings.warn(full, RuntimeWarning, stacklevel=4)
@@ -170,7 +170,7 @@ def load_encoder(
         precision = _fast_precision(place)
     if precision not in OPEN_CLIP_PRECISION:
         raise LgcaError(f"precision must be one of auto, {', '.join(OPEN_CLIP_PRECISION)}, got {precision!r}")
-    with _quiet():
+    with quiet():
         name, source, label = _resolve(spec)
         config = _config(name)
         file, preprocess = _weights(name, source)
@@ -505,7 +505,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silences what open_clip and its libraries log and warn about; what matters of it is checked here instead."""
     disabled, root = logging.root.manager.disable, logging.getLogger()
     handler = logging.NullHandler()

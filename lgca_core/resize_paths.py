@@ -94,7 +94,7 @@ class PathViews(Views):
         super().__init__(encoder, pictures)
         self.cut = cut
 
-    def _crops(self, b: int, boxes: Tensor) -> Tensor:
+    def crops(self, b: int, boxes: Tensor) -> Tensor:
         return self.cut(self._picture(b), boxes, self.encoder.size)
 
 

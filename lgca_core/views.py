@@ -162,9 +162,10 @@ class Views:
         """The crops of a batch, which is sorted by picture: (len(boxes), 3, S, S) uint8."""
         ends = np.flatnonzero(np.diff(owner)) + 1
         by_picture = zip(np.split(owner, ends), np.split(boxes, ends), strict=True)
-        return torch.cat([self._crops(int(of[0]), torch.from_numpy(cut)) for of, cut in by_picture])
+        return torch.cat([self.crops(int(of[0]), torch.from_numpy(cut)) for of, cut in by_picture])
 
-    def _crops(self, b: int, boxes: Tensor) -> Tensor:
+    def crops(self, b: int, boxes: Tensor) -> Tensor:
+        """Boxes (n, 4) int64 of picture b, cut on the encoder's device: (n, 3, S, S) uint8."""
         if self.encoder.device.type == "cpu":
             return crops(self._picture(b), boxes, self.encoder.size)
         if b not in self._on_device:

@@ -280,6 +280,10 @@ def test_a_slip_gets_one_sentence(checkout, config, said):
             ["profile=full", "methods=clip,wca"],
             "--config methods= lacks lgca, which the page figure2 compares: name it as well",
         ),
+        (
+            ["profile=full", "datasets=aviary", "sweeps=ranges", "methods=clip,wca,lgca,lgca-equal"],
+            "--config methods= lacks cupl, which the page figure5 compares: name it as well",
+        ),
     ],
 )
 def test_records_without_what_pages_compare_are_refused_where_pages_are_made_of_them(checkout, config, said):

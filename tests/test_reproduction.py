@@ -1,6 +1,7 @@
 """What it took and would take: read from records, computed by formula, unknown where nobody measured."""
 
 import ast
+import contextlib
 import math
 import re
 from pathlib import Path
@@ -90,13 +91,13 @@ def test_the_full_runs_by_formula():
         reproduction.full(passes_per_second=0)
 
 
-def of_the_graph(*variables: str) -> dict:
-    """Lists and dicts that the Snakefile assigns."""
-    text = (ROOT / "Snakefile").read_text(encoding="utf-8")
-    names: dict = {"EMBEDDED": {}}
-    for variable in variables:
-        [assignment] = re.findall(rf"^{variable} = (?:\[.*?\]$|\{{.*?^\}})", text, flags=re.MULTILINE | re.DOTALL)
-        exec(assignment, names)
+@pytest.fixture(scope="module")
+def graph():
+    """What the Snakefile assigns above its rules, where no `--config` is given."""
+    above, _, _ = (ROOT / "Snakefile").read_text(encoding="utf-8").partition("\nshell.prefix(")
+    names: dict = {"config": {}}
+    with contextlib.chdir(ROOT):
+        exec(above, names)
     return names
 
 
@@ -104,22 +105,20 @@ def source(page: str):
     return nbformat.read(ROOT / "book" / f"{page}.ipynb", as_version=4)
 
 
-def test_the_pages_read_the_records_that_the_graph_gives_them():
-    names = of_the_graph("OUT_OF_DISTRIBUTION", "SHIFTS", "READERS")
-    readers = {page: tuple(embedded) for page, (embedded, _) in names["READERS"].items()}
+def test_the_pages_read_the_records_that_the_graph_gives_them(graph):
+    readers = {page: tuple(embedded) for page, (embedded, _) in graph["READERS"].items()}
     assert {page: readers.get(page) for page in reproduction.PAGES} == reproduction.PAGES
     assert readers.keys() - reproduction.PAGES.keys() <= {"reproduce", "cards", "speed"}
 
 
-def test_every_page_has_a_name_and_a_command_that_makes_all_that_it_reads():
+def test_every_page_has_a_name_and_a_command_that_makes_all_that_it_reads(graph):
     assert costs.PAGE_NAMES.keys() == reproduction.PAGES.keys() == reproduction.FULL.keys()
-    readers = of_the_graph("OUT_OF_DISTRIBUTION", "SHIFTS", "READERS")["READERS"]
     for page, command in reproduction.FULL.items():
         named, _, swept = command.removeprefix("make reproduce DATASETS=").partition(" SWEEPS=")
         datasets = named.split(",")
         assert set(datasets) <= SOURCES.keys()
         made = {f"{of}{end}" for of in datasets for end in ["", *(f"-{sweep}" for sweep in swept.split(",") if sweep)]}
-        assert made >= {pattern.format(of) for pattern in readers[page][1] for of in datasets}, page
+        assert made >= {pattern.format(of) for pattern in graph["READERS"][page][1] for of in datasets}, page
 
 
 @pytest.mark.parametrize("page", reproduction.PAGES)
@@ -128,7 +127,6 @@ def test_a_page_that_stands_in_for_another_names_its_own_command(page):
     assert re.findall(r"how=(.*?)[,)]", code) == [f'reproduction.FULL["{page}"]']
 
 
-def test_methods_that_a_page_compares_are_asked_for():
-    compared = of_the_graph("COMPARED")["COMPARED"]
+def test_methods_that_a_page_compares_are_asked_for(graph):
     for page in ("figure2", "table2"):  # which look at nothing else
-        assert set(compared[page]) == set(ast.literal_eval(notebooks.parameters(source(page))["methods"]))
+        assert set(graph["COMPARED"][page]) == set(ast.literal_eval(notebooks.parameters(source(page))["methods"]))

@@ -199,9 +199,22 @@ def test_a_forked_process_makes_its_own_threads(hopper):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_pillow_resizes_only_where_nothing_is_compiled(hopper, monkeypatch):
+    """Numba is among what is installed for the tests."""
+    box = torch.tensor([[10, 20, 300, 200]])
+    expected = crops_pillow(hopper, box, 32)
+    resizes = []
+    plain = Image.Image.resize
+    monkeypatch.setattr(Image.Image, "resize", lambda self, *a: resizes.append(a) or plain(self, *a))
+    assert torch.equal(crops(hopper, box, 32), expected) and not resizes
+    monkeypatch.setattr(resample, "_compiled", lambda: None)
+    assert torch.equal(crops(hopper, box, 32), expected) and len(resizes) == 1
+
+
 def test_no_boxes(hopper):
     none = torch.empty((0, 4), dtype=torch.int64)
     assert crops(hopper, none, 8).shape == (0, 3, 8, 8)
+    assert crops_pillow(hopper, none, 8).shape == (0, 3, 8, 8)
     assert crops_int32(picture_tensor(hopper), none, 8).shape == (0, 3, 8, 8)
 
 

@@ -134,15 +134,7 @@ def encoded_the_rest(folder: Path, finished: Path) -> bool:
     return all(0 < passes(part) <= boxes(shard) for part, shard in ((2, 2), (3, 4)))
 
 
-CHOSEN = (
-    "profile=full",
-    "datasets=aviary",
-    "encoders=aviary",
-    "methods=clip,lgca",
-    "seeds=1",
-    "crops=1",
-    "device=cpu",
-)
+CHOSEN = ("profile=full", "datasets=aviary", "encoders=aviary", "methods=clip,lgca", "seeds=1", "crops=1", "device=cpu")
 
 GRAPHS = [
     pytest.param(

@@ -64,7 +64,7 @@ def test_the_form_for_a_gpu_gives_the_same_vectors():
     other.encoder.device = torch.device("meta")  # any but a CPU: the crops then come from crops_int32
     other._on_device = {b: torch.as_tensor(_pixels(picture)) for b, picture in enumerate(pictures)}
     for b, of_picture in enumerate(boxes):
-        cut = other._crops(b, of_picture)
+        cut = other.crops(b, of_picture)
         assert torch.equal(cut, crops(pictures[b], of_picture, 16))
         assert torch.equal(rich().encode_crops(cut), expected[b])
 
