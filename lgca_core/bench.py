@@ -31,7 +31,8 @@ from lgca_core.encoder import OPEN_CLIP_PRECISION, Device, Encoder, Precision, l
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
 from lgca_core.looking import looked_at
-from lgca_core.resample import crops, crops_on_device, crops_pillow, open_picture, picture_tensor
+from lgca_core.overlap import in_flight
+from lgca_core.resample import crops, crops_on_device, crops_pillow, normalised, open_picture, picture_tensor
 from lgca_core.views import Views
 from lgca_core.wca import WCA, cosine, weigh
 
@@ -112,11 +113,12 @@ def _now(device: torch.device) -> float:
 
 def files_to_logits(files: Sequence[Path], encoder: Encoder, look: WCA | LGCA, classes: Tensor) -> Tensor:
     """Ours, as `lgca classify` does it for many pictures at once: (B, C) on the CPU."""
-    rows = [
-        logits(look.vectors(views, [files[at].name for at in part], SEED), classes)
-        for part, views in looked_at(encoder, files)
-    ]
-    return torch.cat(rows).cpu()
+
+    def scores(chunk: tuple[range, Views]) -> Tensor:
+        part, views = chunk
+        return logits(look.vectors(views, [files[at].name for at in part], SEED), classes).cpu()
+
+    return torch.cat(list(in_flight(scores, looked_at(encoder, files), encoder.device)))
 
 
 class PeersPictures(Dataset[Tensor]):
@@ -246,12 +248,11 @@ def _opened(files: Sequence[Path], look: WCA) -> list[tuple[Image.Image, Tensor]
 
 
 def _pixels(encoder: Encoder, files: Sequence[Path], look: WCA) -> Tensor:
-    """A few batches of crops as the encoder takes them: (<= 4 batches, 3, S, S) float32 on its device."""
+    """A few batches of crops as the encoder takes them: (<= 4 batches, 3, S, S) on its device."""
     wanted = 4 * encoder.batch_size
     few = files[: -(-wanted // look.n)]
     found = [crops(picture, boxes, encoder.size) for picture, boxes in _opened(few, look)]
-    mean, std = (torch.tensor(of).view(3, 1, 1) for of in (encoder.mean, encoder.std))
-    return ((torch.cat(found)[:wanted].float() / 255 - mean) / std).to(encoder.device)
+    return normalised(torch.cat(found)[:wanted].to(encoder.device), encoder.mean, encoder.std, encoder.pixels)
 
 
 def _encode(encoder: Encoder, pixels: Tensor, passes: int) -> None:

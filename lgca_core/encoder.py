@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import logging
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lgca_core.errors import LgcaError
-from lgca_core.towers import image_tower, text_tower
+from lgca_core.overlap import sent
+from lgca_core.resample import normalised
+from lgca_core.towers import bytes_of_picture, image_tower, text_tower
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -30,19 +33,23 @@ Activation = Literal["gelu", "quick_gelu"]
 
 OPEN_CLIP_PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 BATCH_SIZE = {"cpu": 32, "cuda": 512}  # on a CPU larger batches fall out of the cache and are slower
+SHARE_OF_MEMORY = 0.4  # of what is free on a GPU, for one batch: two can be on their way
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI keeps among its weights
+
+_counting = threading.Lock()
 
 
 @dataclass(eq=False)
 class Encoder:
     """f (crops) and g (sentences) of algorithms: two callables and the preprocessing they expect.
 
-    Any model will do. ``image`` takes (n, 3, S, S) float32, already ``(pixel / 255 - mean) / std``, and ``text``
+    Any model will do. ``image`` takes (n, 3, S, S), already ``(pixel / 255 - mean) / std``, and ``text``
     takes a list of n strings; both return (n, D) vectors of any length, on any device, in any float type.
 
     Attributes:
         size: S, side of the square input in pixels.
         mean, std: of the three channels, for pixels scaled to [0, 1].
+        pixels: the type that ``image`` takes.
         name, sha256, activation, precision: for the record; ``sha256`` is that of the weights. A store goes by
             them, and by ``architecture``, a hash of what the model is built from besides its weights.
         device: where ``image`` wants its crops, and where the vectors are returned.
@@ -57,6 +64,7 @@ class Encoder:
     size: int
     mean: Sequence[float]
     std: Sequence[float]
+    pixels: torch.dtype = torch.float32
     name: str = "custom"
     sha256: str | None = None
     architecture: str | None = None
@@ -85,12 +93,9 @@ class Encoder:
         expected = (3, self.size, self.size)
         assert crops.dtype == torch.uint8, f"crops are {crops.dtype}, the encoder takes torch.uint8"
         assert crops.shape[1:] == expected, f"crops are {tuple(crops.shape[1:])}, the encoder takes {expected}"
-        mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
-        std = torch.tensor(self.std, device=self.device).view(3, 1, 1)
 
         def run(part: Tensor) -> Tensor:  # (<= batch_size, 3, S, S) -> (<= batch_size, D)
-            # In open_clip's order, so that the input is its own to the last bit.
-            return self.image(part.to(self.device).float().div_(255).sub_(mean).div_(std))
+            return self.image(normalised(sent(part, self.device), self.mean, self.std, self.pixels))
 
         def encode(part: Tensor) -> Tensor:
             return self._unit(self._within_memory(run, part), len(part))
@@ -101,7 +106,8 @@ class Encoder:
                 out = list(pool.map(encode, parts))
         else:
             out = [encode(part) for part in parts]
-        self.image_passes += len(crops)
+        with _counting:
+            self.image_passes += len(crops)
         return torch.cat(out)  # (n, D)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
@@ -159,8 +165,9 @@ def load_encoder(
     safetensors, a state dict saved by torch (read with ``weights_only``), or OpenAI's TorchScript archive.
 
     Mean, deviation and input side come from open_clip's preprocessing configuration. ``batch_size`` defaults to
-    32 on a CPU and 512 on a GPU. ``precision="auto"`` is the fast one: float16 on a GPU, bfloat16 on a CPU that
-    multiplies matrices of it (AMX), else float32; the encoder's ``precision`` says which it was.
+    32 on a CPU, and on a GPU to what its free memory holds, up to 512. ``precision="auto"`` is the fast one: float16
+    on a GPU, bfloat16 on a CPU that multiplies matrices of it (AMX), else float32; the encoder's ``precision`` says
+    which it was.
 
     Raises LgcaError for an unknown name or tag, a missing file, weights of another architecture or activation, a
     model that wants another resize than bicubic of the shorter side, no network, or no such device.
@@ -181,14 +188,14 @@ def load_encoder(
         model, tokenizer = _build(name, precision, place)
         size = _check_preprocess(label, preprocess, model)
         _load(model, state, name, file)
-    dtype = getattr(torch, precision)
+    dtype: torch.dtype = getattr(torch, precision)
     image_of, text_of = image_tower(model), text_tower(model)
 
     def image(pixels: Tensor) -> Tensor:
         return image_of(pixels.to(dtype))
 
     def text(sentences: list[str]) -> Tensor:
-        return text_of(tokenizer(sentences).to(place))
+        return text_of(sent(tokenizer(sentences), place))
 
     return Encoder(
         image=image,
@@ -196,13 +203,14 @@ def load_encoder(
         size=size,
         mean=tuple(preprocess["mean"]),
         std=tuple(preprocess["std"]),
+        pixels=dtype,
         name=label,
         sha256=sha256,
         architecture=hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
         activation=activation,
         precision=precision,
         device=place,
-        batch_size=BATCH_SIZE[place.type] if batch_size is None else batch_size,
+        batch_size=_batch_size(place, bytes_of_picture(model, dtype)) if batch_size is None else batch_size,
         workers=workers,
     )
 
@@ -237,6 +245,15 @@ def pick_device(device: str) -> torch.device:
     if device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())  # by number: threads have a current device of their own
+
+
+def _batch_size(device: torch.device, bytes_of_one: int | None) -> int:
+    """How many crops go together; on a GPU fewer where its free memory would not hold so many."""
+    most = BATCH_SIZE[device.type]
+    if device.type != "cuda" or bytes_of_one is None:
+        return most
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(most, int(SHARE_OF_MEMORY * free) // bytes_of_one))
 
 
 def _fast_precision(device: torch.device) -> Precision:

@@ -22,7 +22,7 @@ from lgca_core.class_prompts import ClassPrompts, Kind
 from lgca_core.datasets import Item, Manifest, OnError, file_hash
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
-from lgca_core.features import Reader, sentence_vectors
+from lgca_core.features import Chunk, Reader, sentence_vectors
 from lgca_core.lgca import LGCA
 from lgca_core.looking import looked_at
 from lgca_core.machine import peak_memory, recorded
@@ -199,10 +199,13 @@ def encode(
     plans = [plan for job in jobs for plan in job.scorer.plans]
     reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans, shards=shards)
     done = 0
-    for pictures in reader:
+
+    def look(pictures: Chunk) -> None:
         for job in jobs:
             if not all(map(ahead, job.scorer.plans)):  # the others' boxes are encoded
                 pictures.scores(job.scorer)
+
+    for pictures, _ in reader.each(look):
         done += len(pictures.items)
         if progress:
             progress(done + len(reader.skipped), reader.total)
@@ -258,9 +261,9 @@ def evaluate(
     plans = [plan for job in jobs for plan in job.scorer.plans]
     reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans)
     items: list[Item] = []
-    for part in reader:
-        for job in jobs:
-            job.keep(*part.scores(job.scorer))
+    for part, scored in reader.each(lambda chunk: [chunk.scores(job.scorer) for job in jobs]):
+        for job, scores in zip(jobs, scored, strict=True):
+            job.keep(*scores)
         items += part.items
         if progress:
             progress(len(items) + len(reader.skipped), reader.total)

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -23,11 +24,14 @@ from lgca_core.datasets import Item, Manifest, OnError
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.methods import Scorer
+from lgca_core.overlap import in_flight
 from lgca_core.plans import Plan, ahead, draw
 from lgca_core.resample import RESIZE, open_picture
 from lgca_core.results import Skipped
 from lgca_core.store import Pool, Shard, Store, pool_key, sentences_key
-from lgca_core.views import BoxNumbers, Encoded, Views, unit
+from lgca_core.views import BoxNumbers, Encoded, Size, Views, unit
+
+Result = TypeVar("Result")
 
 
 class Chunk:
@@ -114,8 +118,15 @@ def pool_of(plan: Plan) -> str:
     return json.dumps(shared, sort_keys=True)
 
 
+class _Sized(NamedTuple):
+    """What is left of a chunk: positions in the manifest, and sizes, of its pictures."""
+
+    positions: Sequence[int]
+    sizes: Sequence[Size]
+
+
 class Reader:
-    """The chunks of a data set, in the manifest's order.
+    """The chunks of a data set, looked at in the manifest's order.
 
     Args:
         chunk: pictures looked at together. Those of the next chunk are read meanwhile.
@@ -165,37 +176,44 @@ class Reader:
         pool = next(iter(self._pools.values()))
         return {index: pool.pictures(index) for index in (range(len(pool)) if self._shards is None else self._shards)}
 
-    def __iter__(self) -> Iterator[Chunk]:
+    def each(self, look: Callable[[Chunk], Result]) -> Iterator[tuple[Chunk, Result]]:
+        """Each chunk and what ``look`` says of it; on a GPU it may look at two at a time, see `overlap.in_flight`."""
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
             try:
                 for index, positions in self._ranges().items():
-                    yield from self._shard(index, positions, threads)
+                    yield from self._shard(index, positions, look, threads)
             finally:
                 threads.shutdown(cancel_futures=True)
 
-    def _shard(self, index: int, positions: range, threads: ThreadPoolExecutor) -> Iterator[Chunk]:
-        """The chunks of one shard; what had to be encoded is in the store once the last of them was looked at."""
+    def _shard(
+        self, index: int, positions: range, look: Callable[[Chunk], Result], threads: ThreadPoolExecutor
+    ) -> Iterator[tuple[Chunk, Result]]:
+        """The chunks of one shard; what had to be encoded is in the store once the last of them was taken."""
         read = {name: pool.read(index) for name, pool in self._pools.items()}
         stored = {name: shard for name, shard in read.items() if shard is not None}
-        new: dict[str, list[tuple[Chunk, Encoded]]] = defaultdict(list)
-        for chunk in self._walk(positions, stored, threads):
-            before = self._encoder.image_passes
+        new: dict[str, list[tuple[_Sized, Encoded]]] = defaultdict(list)
+
+        def whole(chunk: Chunk) -> tuple[Chunk, Result, dict[str, Encoded]]:
             chunk.look_ahead(self._ahead)
-            yield chunk
+            result = look(chunk)
             # A pool may also be missing whose boxes other pools hold: it is there the next time.
-            if len(stored) < len(self._pools) or (self._pools and self._encoder.image_passes > before):
-                for name, encoded in chunk.by_pool().items():
-                    new[name].append((chunk, encoded))
+            keep = len(stored) < len(self._pools) or (self._pools and chunk.views.encoded)
+            return chunk, result, chunk.by_pool() if keep else {}
+
+        for chunk, result, by_pool in in_flight(whole, self._walk(positions, stored, threads), self._encoder.device):
+            for name, encoded in by_pool.items():
+                new[name].append((_Sized(chunk.positions, chunk.views.sizes), encoded))  # and not the pictures
+            yield chunk, result
         for name, parts in new.items():  # in the order in which they were encoded, see `Chunk.look_ahead`
             self._pools[name].write(index, self._joined(positions, parts))
 
-    def _joined(self, positions: range, parts: Sequence[tuple[Chunk, Encoded]]) -> Shard:
+    def _joined(self, positions: range, parts: Sequence[tuple[_Sized, Encoded]]) -> Shard:
         """Chunks of a shard -> the shard; pictures that are in none of them have no size and no boxes."""
         sizes = torch.zeros(len(positions), 2, dtype=torch.int32)
         counts = torch.zeros(len(positions), dtype=torch.int32)
         for chunk, encoded in parts:
             rows = torch.tensor(chunk.positions) - positions.start
-            sizes[rows] = torch.tensor(chunk.views.sizes, dtype=torch.int32)
+            sizes[rows] = torch.tensor(chunk.sizes, dtype=torch.int32)
             counts[rows] = encoded.counts
         boxes, features = (torch.cat(columns) for columns in zip(*(encoded[1:] for _, encoded in parts), strict=True))
         identities = tuple(self._manifest.items[position].sha256 for position in positions)

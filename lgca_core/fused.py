@@ -1,4 +1,4 @@
-"""Pillow's resize on a GPU in two Triton kernels, a pass each.
+"""Pillow's resize on a GPU in two Triton kernels, a pass each, and a third that makes an encoder's input of pixels.
 
 The integers are those of :func:`lgca_core.resample.crops_int32`, which writes every tap's product to memory and reads
 it again; here they stay in registers. The weights of a side stay on the GPU from one picture to the next.
@@ -6,6 +6,7 @@ it again; here they stay in registers. The weights of a side stay on the GPU fro
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from lgca_core.overlap import sent
 from lgca_core.taps import PRECISION_BITS, Taps, in_order, sides_of, taps_of
 
 SIDES = 2**11  # as many sides' weights are kept on a GPU: some 20 MB at 224 pixels
 MIDDLE_BYTES = 2**27  # what lies between the two passes, at most, unless a single box takes more
-BLOCKS = {"block_rows": 32, "block_columns": 64}  # pixels of a program
+BLOCKS = {"block_rows": 32, "block_columns": 64}  # pixels of a program that cuts
+LOOKED_UP = 1024  # and of one that looks up
 
 BITS = tl.constexpr(PRECISION_BITS)
 HALF = tl.constexpr(1 << (PRECISION_BITS - 1))
@@ -84,6 +87,15 @@ def _vertical(
     tl.store(to, value, mask=inside[:, None] & (column < size)[None, :])
 
 
+@triton.jit
+def _look_up(pixels, table, out, plane, total, block: tl.constexpr):
+    """out (n, 3, S, S): of each pixel, of `plane` in a channel, what `table` (3, 256) has for its channel."""
+    at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
+    inside = at < total
+    pixel = tl.load(pixels + at, mask=inside, other=0).to(tl.int32)
+    tl.store(out + at, tl.load(table + (at // plane) % 3 * 256 + pixel, mask=inside, other=0), mask=inside)
+
+
 class _Sides:
     """The weights of every side met so far, on one device for one size of crops."""
 
@@ -109,18 +121,21 @@ class _Sides:
 
     def _add(self, found: list[Taps]) -> None:
         def joined(known: Tensor, arrays: list[np.ndarray], dtype: torch.dtype) -> Tensor:
-            new = torch.from_numpy(np.concatenate(arrays)).to(self.device, dtype)
+            new = sent(torch.from_numpy(np.concatenate(arrays)).to(dtype), self.device)
             return torch.cat([known, new])
 
         self.needed += [int(taps.stop[0, -1] - taps.start[0, 0]) for taps in found]
         self.start = joined(self.start, [taps.start for taps in found], torch.int32)
         self.count = joined(self.count, [taps.stop - taps.start for taps in found], torch.int32)
         ends = np.cumsum([taps.weights.size for taps in found])
-        self.offset = torch.cat([self.offset, self.offset[-1] + torch.from_numpy(ends).to(self.device)])
+        self.offset = torch.cat([self.offset, self.offset[-1] + sent(torch.from_numpy(ends), self.device)])
         self.weights = joined(self.weights, [taps.weights.reshape(-1) for taps in found], torch.int32)
 
 
-_sides = functools.cache(_Sides)
+@functools.cache
+def _sides(stream: Any, device: torch.device, size: int) -> _Sides:
+    """Each stream has its own: another might not wait for what this one has under way."""
+    return _Sides(device, size)
 
 
 def cut(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
@@ -134,11 +149,12 @@ def _cut(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
     out = torch.empty((n, 3, size, size), dtype=torch.uint8, device=image.device)
     if not n:
         return out
-    sides = _sides(image.device, size)
+    stream = torch.cuda.current_stream(image.device) if image.is_cuda else None
+    sides = _sides(stream, image.device, size)
     number = sides(sides_of(boxes, size))
     rows = max(sides.needed[u] for u in number[n:])  # of any box that the vertical pass reads
     places = np.stack([boxes[:, 0], boxes[:, 1], number[:n], number[n:]], axis=1).astype(np.int32)
-    there = torch.from_numpy(places).to(image.device)
+    there = sent(torch.from_numpy(places), image.device)
     high, wide = BLOCKS.values()
     chosen = {"size": size, "enable_fp_fusion": False} | BLOCKS  # no floats here: Triton need not warn of them
     at_once = max(1, MIDDLE_BYTES // (3 * size * rows))
@@ -149,4 +165,14 @@ def _cut(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
             image, *image.stride(), *tables, **chosen
         )
         _vertical[3 * len(some), triton.cdiv(size, high), triton.cdiv(size, wide)](*tables, crops, **chosen)
+    return out
+
+
+def look_up(pixels: Tensor, table: Tensor) -> Tensor:
+    """``table[c, pixels[:, c]]`` for channels c: ``pixels`` (n, 3, S, S) uint8, ``table`` (3, 256) on the same GPU."""
+    pixels = pixels.contiguous()
+    out = torch.empty(pixels.shape, dtype=table.dtype, device=pixels.device)
+    with torch.cuda.device_of(pixels):
+        grid = triton.cdiv(max(pixels.numel(), 1), LOOKED_UP)
+        _look_up[grid,](pixels, table, out, pixels.shape[2] * pixels.shape[3], pixels.numel(), block=LOOKED_UP)
     return out

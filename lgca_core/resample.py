@@ -12,11 +12,12 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from lgca_core.boxes import check_boxes
 from lgca_core.errors import LgcaError
+from lgca_core.overlap import sent
 from lgca_core.taps import PRECISION_BITS, SUPPORT, centre, in_order, passes, resized
 
 #: Largest picture that :func:`open_picture` accepts, in pixels (about 9,459 x 9,459): the size up to which
@@ -186,7 +188,7 @@ def _compiled() -> ModuleType | None:
 def crops_on_device(image: Tensor, boxes: Tensor, size: int) -> Tensor:
     """:func:`crops_int32` by fused kernels, on a GPU for which Triton compiles them; the same bits.
 
-    The kernels are compared with `crops_int32` before they are first used on a device.
+    The kernels are compared with torch before they are first used on a device.
     """
     fused = _fused(image.device) if image.is_cuda else None
     if fused is None:
@@ -195,21 +197,45 @@ def crops_on_device(image: Tensor, boxes: Tensor, size: int) -> Tensor:
     return fused.cut(image, boxes.cpu().numpy(), size)
 
 
+def normalised(crops: Tensor, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype) -> Tensor:
+    """What an encoder takes: ``(pixel / 255 - mean) / std``, in open_clip's order, to the last bit.
+
+    Crops (n, 3, S, S) uint8 -> the same shape in ``dtype``, on their device; ``mean`` and ``std`` of three channels.
+    """
+    fused = _fused(crops.device) if crops.is_cuda else None
+    if fused is None:
+        by, less = (sent(torch.tensor(of), crops.device).view(3, 1, 1) for of in (std, mean))
+        return crops.float().div_(255).sub_(less).div_(by).to(dtype)
+    return fused.look_up(crops, _normal(tuple(mean), tuple(std), dtype, crops.device))
+
+
+@functools.cache
+def _normal(mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Every value of a pixel of each channel, normalised: (3, 256)."""
+    every = torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)
+    return normalised(every, mean, std, dtype).view(3, 256).to(device)  # waited for: any stream may read it
+
+
 @functools.cache
 def _fused(device: torch.device) -> ModuleType | None:
     try:
         from lgca_core import fused
     except ImportError:
         return None  # no Triton
-    return fused if _proved(fused.cut, device) else None
+    return fused if _proved(fused, device) else None
 
 
-def _proved(cut: Callable[[Tensor, np.ndarray, int], Tensor], device: torch.device) -> bool:
-    """Whether `cut` does on a device what :func:`crops_int32` does; a warning if not."""
+def _proved(fused: Any, device: torch.device) -> bool:
+    """Whether the kernels do on a device what torch does; a warning if not."""
     picture = torch.randint(256, (3, 50, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).to(device)
     boxes = torch.tensor([[0, 0, 50, 70], [3, 5, 40, 40], [0, 20, 50, 11], [9, 9, 5, 5], [49, 69, 1, 1]])
     try:
-        same, reason = torch.equal(cut(picture, boxes.numpy(), 16), crops_int32(picture, boxes, 16)), "other pixels"
+        cut = crops_int32(picture, boxes, 16)
+        table = torch.arange(3 * 256, dtype=torch.float32, device=device).view(3, 256)
+        channels = torch.arange(3, device=device).view(3, 1, 1)
+        same = torch.equal(fused.cut(picture, boxes.numpy(), 16), cut)
+        same &= torch.equal(fused.look_up(cut, table), table[channels, cut.long()])
+        reason = "other pixels"
     except Exception as error:  # compilers raise what they like
         same, reason = False, f"{type(error).__name__}: {error}"
     if not same:

@@ -37,6 +37,20 @@ def image_tower(model: nn.Module) -> Tower:
     return encode
 
 
+def bytes_of_picture(model: nn.Module, dtype: torch.dtype) -> int | None:
+    """About what :func:`image_tower` takes of memory for a picture, beside the weights; None where it is not known.
+
+    At most alive at a time: a block's input and its sum, what the MLP is given, four times as much inside it, and what
+    comes out, twice for what a matrix product takes to work in; and the picture itself, before and after its making.
+    """
+    visual: Any = model.visual
+    if not _plain_vit(visual):
+        return None
+    tokens, width = visual.positional_embedding.shape
+    pixels = 3 * visual.image_size[0] * visual.image_size[1]
+    return 16 * tokens * width * dtype.itemsize + pixels * (1 + dtype.itemsize)
+
+
 def text_tower(model: nn.Module) -> Tower:
     """Tokens (n, L) int64, zeros after the end token -> vectors (n, D), not normalised."""
     text: Any = model

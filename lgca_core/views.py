@@ -16,6 +16,7 @@ from torch import Tensor
 from lgca_core.boxes import check_boxes
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
+from lgca_core.overlap import sent
 from lgca_core.resample import crops, crops_on_device, picture_tensor
 
 Size = tuple[int, int]  # height, width
@@ -47,6 +48,9 @@ class Views:
         float16: keep vectors rounded to float16, as a store does. What is encoded now and what is handed to
             :meth:`know` then give the same bits, see :func:`unit`.
 
+    Attributes:
+        encoded: boxes that had to be encoded so far.
+
     Raises:
         LgcaError: a picture is not of the size given, or too many pixels for one ``Views``.
     """
@@ -77,6 +81,7 @@ class Views:
         self._owner, self._boxes = np.empty(0, np.int64), np.empty((0, 4), np.int64)
         self._features = torch.empty(0, 0, dtype=torch.float16 if float16 else torch.float32)  # (M, D)
         self._recordings: list[list[Ints]] = []
+        self.encoded = 0
 
     def know(self, encoded: Encoded) -> None:
         """Take the vectors of boxes encoded before, for all B pictures; a box known already keeps its own.
@@ -90,7 +95,7 @@ class Views:
         new = np.flatnonzero(self._find(numbers) < 0)
         new = new[_first(numbers[new])]
         features = encoded.features if len(new) == len(numbers) else encoded.features[torch.from_numpy(new)]
-        self._add(numbers[new], owner[new], boxes[new], features.to(self.encoder.device))
+        self._add(numbers[new], owner[new], boxes[new], sent(features, self.encoder.device))
 
     def encode(self, boxes: Sequence[Tensor]) -> list[Tensor]:
         """``boxes[b]`` (n_b, 4) int64 in picture b -> unit vectors (n_b, D) float32, on the encoder's device.
@@ -107,11 +112,12 @@ class Views:
             new = np.flatnonzero(rows < 0)
             new = new[_first(numbers[new])]  # in order, each once
             vectors = self._encode(owner[new], asked[new])
+            self.encoded += len(new)
             self._add(numbers[new], owner[new], asked[new], vectors)
             rows = self._find(numbers)
         for recording in self._recordings:
             recording.append(rows)
-        found = self._features.index_select(0, torch.from_numpy(rows).to(self._features.device))
+        found = self._features.index_select(0, sent(torch.from_numpy(rows), self._features.device))
         return list((unit(found) if self.float16 else found).split(counts))
 
     @contextmanager
@@ -169,7 +175,7 @@ class Views:
         if self.encoder.device.type == "cpu":
             return crops(self._picture(b), boxes, self.encoder.size)
         if b not in self._on_device:
-            self._on_device[b] = picture_tensor(self._picture(b)).to(self.encoder.device)
+            self._on_device[b] = sent(picture_tensor(self._picture(b)), self.encoder.device)
         return crops_on_device(self._on_device[b], boxes, self.encoder.size)
 
     def _picture(self, b: int) -> Image.Image:

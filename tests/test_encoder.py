@@ -18,10 +18,10 @@ from open_clip import pretrained
 from open_clip.model import build_model_from_openai_state_dict
 from stub_encoder import colour_words, mean_colour, stub
 
-from lgca_core.encoder import Encoder, list_encoders, load_encoder
+from lgca_core.encoder import Encoder, _batch_size, list_encoders, load_encoder
 from lgca_core.errors import LgcaError
 from lgca_core.flops import visual_flops
-from lgca_core.towers import image_tower, text_tower
+from lgca_core.towers import bytes_of_picture, image_tower, text_tower
 
 CONFIG = {
     "embed_dim": 32,
@@ -497,6 +497,22 @@ def test_a_full_memory_halves_the_batches_and_loses_nothing():
     assert small.text_passes == 27
     with pytest.raises(torch.OutOfMemoryError):
         stub(within(0, mean_colour)).encode_crops(crops)
+
+
+def test_a_gpu_with_little_free_memory_gets_smaller_batches(monkeypatch):
+    gpu = torch.device("cuda", 0)
+    free = 10**9
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**11))
+    assert _batch_size(gpu, 10**6) == 400
+    assert _batch_size(gpu, 1) == _batch_size(gpu, None) == 512
+    assert _batch_size(gpu, 10**10) == 1
+    assert _batch_size(torch.device("cpu"), 10**10) == 32
+
+
+def test_memory_of_a_picture_grows_with_its_tokens_and_bits(model):
+    assert bytes_of_picture(model, torch.float32) == 16 * 17 * 128 * 4 + 3 * 32 * 32 * (1 + 4)
+    assert bytes_of_picture(model, torch.float16) == 16 * 17 * 128 * 2 + 3 * 32 * 32 * (1 + 2)
+    assert bytes_of_picture(build("tiny-test-resnet"), torch.float32) is None
 
 
 def test_each_distinct_sentence_once_by_length_in_the_order_asked():

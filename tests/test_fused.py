@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reas
 COMPARE = """
 import numpy as np
 import torch
-from lgca_core import fused
+from lgca_core import fused, resample
 from lgca_core.resample import crops_int32
 
 launches = []
@@ -35,12 +36,22 @@ for height, width, size in ((57, 90, 16), (90, 33, 7), (20, 21, 40), (1, 1, 8), 
         found = fused.cut(image, boxes.numpy(), size)
         assert torch.equal(found, crops_int32(image, boxes, size)), (height, width, size)
 assert len(launches) > 4 * 20  # four a pair of kernels; unsplit there would be 20 pairs at most
+
+pixels = torch.from_numpy(rng.integers(0, 256, (5, 3, 17, 17)).astype(np.uint8))
+for some in (pixels, pixels[:, :, ::2], pixels[:0]):
+    for dtype in (torch.float32, torch.float16):
+        mean, std = (0.48, 0.45, 0.4), (0.26, 0.25, 0.27)
+        table = resample._normal(mean, std, dtype, torch.device("cpu"))
+        assert torch.equal(fused.look_up(some, table), resample.normalised(some, mean, std, dtype)), some.shape
 print("equal")
 """
 
 
 def test_interpreted_kernels_give_the_same_bits():
-    """Tall boxes, single pixels, whole pictures; also in many launches, and when the kept weights are given up."""
+    """Tall boxes, single pixels, whole pictures; also in many launches, and when the kept weights are given up.
+
+    And the same input for an encoder, of crops laid out in memory in any way.
+    """
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     done = subprocess.run([sys.executable, "-c", COMPARE], env=environment, capture_output=True, text=True)
     assert done.stdout == "equal\n", done.stderr
@@ -54,10 +65,15 @@ def test_kernels_compile_for_a_gpu(capability):
 
     from lgca_core import fused
 
-    chosen = {"size": 224} | fused.BLOCKS
-    pointers = {"image": "*u8", "middle": "*u8", "out": "*u8", "offset": "*i64"}
-    pointers |= dict.fromkeys(("boxes", "start", "count", "weights"), "*i32")
-    for kernel in (fused._horizontal, fused._vertical):
+    cutting = {"size": 224} | fused.BLOCKS
+    to_cut = {"image": "*u8", "middle": "*u8", "out": "*u8", "offset": "*i64"}
+    to_cut |= dict.fromkeys(("boxes", "start", "count", "weights"), "*i32")
+    to_look_up = {"pixels": "*u8", "table": "*fp16", "out": "*fp16"}
+    for kernel, chosen, pointers in (
+        (fused._horizontal, cutting, to_cut),
+        (fused._vertical, cutting, to_cut),
+        (fused._look_up, {"block": fused.LOOKED_UP}, to_look_up),
+    ):
         kinds = {name: "constexpr" if name in chosen else pointers.get(name, "i32") for name in kernel.arg_names}
         made = compile(
             ASTSource(kernel, kinds, constexprs=chosen),
@@ -68,18 +84,22 @@ def test_kernels_compile_for_a_gpu(capability):
 
 
 def test_kernels_that_err_are_not_used():
-    def right(image, boxes, size):
+    def cut(image, boxes, size):
         return crops_int32(image, torch.from_numpy(boxes), size)
 
-    def fails(image, boxes, size):
+    def look_up(pixels, table):
+        return torch.stack([table[c][pixels[:, c].long()] for c in range(3)], dim=1)
+
+    def fails(*words):
         raise RuntimeError("no compiler")
 
     here = torch.device("cpu")
-    assert _proved(right, here)
-    with pytest.warns(RuntimeWarning, match="without Triton, several times slower: other pixels"):
-        assert not _proved(lambda *words: right(*words) ^ 1, here)
+    assert _proved(SimpleNamespace(cut=cut, look_up=look_up), here)
+    for wrong in ({"cut": lambda *words: cut(*words) ^ 1}, {"look_up": lambda *words: look_up(*words) + 1}):
+        with pytest.warns(RuntimeWarning, match="without Triton, several times slower: other pixels"):
+            assert not _proved(SimpleNamespace(**{"cut": cut, "look_up": look_up} | wrong), here)
     with pytest.warns(RuntimeWarning, match="RuntimeError: no compiler"):
-        assert not _proved(fails, here)
+        assert not _proved(SimpleNamespace(cut=fails, look_up=look_up), here)
 
 
 def test_off_a_gpu_nothing_is_fused(monkeypatch):

@@ -1,0 +1,62 @@
+"""What keeps a GPU busy: copies that it is not waited for, and several chunks of pictures at a time."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+FLIGHTS = {"cuda": 2}
+"""Chunks at a time, by the kind of device; elsewhere one, whose encoder has all processors already."""
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor.to(device)``; where that is from here to a GPU, without waiting for what the GPU is at."""
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def in_flight(
+    work: Callable[[Item], Result], items: Iterable[Item], device: torch.device, *, flights: int | None = None
+) -> Iterator[Result]:
+    """``work(item)`` of each, in order; on a GPU of two at a time, in threads with a stream of their own each.
+
+    While the one waits for a ranking, to know which boxes to expand, the other's crops are encoded. Items are taken
+    in the caller's thread, no sooner than there is a flight for them. What work returns is complete.
+
+    Raises whatever taking an item or the work on it raises; what flies then is waited for and dropped.
+    """
+    flights = FLIGHTS.get(device.type, 1) if flights is None else flights
+    if flights == 1:
+        yield from map(work, items)
+        return
+    gpu = device.type == "cuda"
+
+    def begin() -> None:
+        if gpu:
+            torch.cuda.set_device(device)
+            torch.cuda.set_stream(torch.cuda.Stream(device))
+
+    def fly(item: Item, ready: torch.cuda.Event | None) -> Result:
+        if ready is None:
+            return work(item)
+        stream = torch.cuda.current_stream(device)
+        stream.wait_event(ready)  # for what the caller made of the item, in the caller's stream
+        result = work(item)
+        stream.synchronize()  # before memory of the item goes back to the caller's stream
+        return result
+
+    flying: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(flights, thread_name_prefix="lgca-flight", initializer=begin) as threads:
+        for item in items:
+            flying.append(threads.submit(fly, item, torch.cuda.current_stream(device).record_event() if gpu else None))
+            if len(flying) == flights:
+                yield flying.popleft().result()
+        while flying:
+            yield flying.popleft().result()
