@@ -22,6 +22,9 @@ from lgca_core.resample import crops, crops_on_device, picture_tensor
 Size = tuple[int, int]  # height, width
 Ints = NDArray[np.int64]
 
+CUT_AT_ONCE = {"cpu": 8}
+"""Batches whose crops are cut together: a picture that lies in several has to be made ready for cutting once."""
+
 
 class Encoded(NamedTuple):
     """Boxes and their features, picture by picture, on the CPU.
@@ -159,7 +162,7 @@ class Views:
 
     def _encode(self, owner: Ints, boxes: Ints) -> Tensor:
         """Boxes (M, 4), sorted by picture -> vectors as they are kept: (M, D)."""
-        at_once = self.encoder.batch_size * self.encoder.workers
+        at_once = CUT_AT_ONCE.get(self.encoder.device.type, 1) * self.encoder.batch_size * self.encoder.workers
         parts = [slice(start, start + at_once) for start in range(0, len(boxes), at_once)]
         vectors = torch.cat([self.encoder.encode_crops(self._cut(owner[part], boxes[part])) for part in parts])
         return vectors.half() if self.float16 else vectors
