@@ -5,8 +5,8 @@
 #              (GPUS=, PARTS=, METHODS=, SEEDS=, CROPS=; SWEEPS=ablation,crops,settings,ranges,released for the pages
 #              beside Table 1; CLUSTER=profiles/slurm spreads it over a cluster)
 # make test    run the test suite (TESTS="tests/test_boxes.py -k edge": a part of it)
-# make bench   time files-to-logits beside the encoder alone and the peers' loop, class matrices, memory and growth,
-#              and write records to results/bench/
+# make bench   time files-to-logits beside the encoder alone and the peers' loop, ways to run the encoder, class
+#              matrices, memory and growth, and write records to results/bench/
 # make lint    ruff, mypy, and the schema of the GitHub workflows
 # make lock    resolve requirements.lock anew from pyproject.toml (needs uv)
 # make clean   remove what `make book` built
@@ -54,6 +54,8 @@ bench: $(READY)
 	@.venv/bin/lgca bench
 	@.venv/bin/lgca bench --precision auto
 	@.venv/bin/lgca bench --precision auto --encoder ViT-B-32-quickgelu $(if $(filter 0,$(GPUS)),--pictures 4 --repeats 3)
+	@.venv/bin/python benchmarks/encoding.py
+	@.venv/bin/python benchmarks/encoding.py --precision auto
 	@.venv/bin/python benchmarks/class_matrix.py
 	@.venv/bin/python benchmarks/growth.py --precision auto
 	@.venv/bin/python benchmarks/store_memory.py

@@ -6,6 +6,7 @@ import statistics
 from pathlib import Path
 
 import class_matrix as script
+import encoding
 import growth
 import open_clip
 import precision
@@ -200,3 +201,53 @@ def test_flips_are_predictions_that_differ(monkeypatch):
     assert abs(more) == pytest.approx(10_000 / len(few.items))
     assert turned["flips_per_10000"]["cupl"] == plain["flips_per_10000"]["cupl"]
     assert plain["precision"] == "bfloat16" and plain["pictures"] == len(few.items)
+
+
+@pytest.mark.parametrize("precision_asked", ["float32", "bfloat16"])
+def test_ways_to_encode(tiny, precision_asked, tmp_path, capsys):
+    words = ["--encoder", tiny, "--device", "cpu", "--precision", precision_asked, "--batches", "2", "--repeats", "3"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        encoding.main([*words, "--out", str(tmp_path)])
+    finally:
+        torch.set_num_threads(threads)
+    [file] = tmp_path.iterdir()
+    record = json.loads(file.read_text())
+    assert (record["crops"], record["batch_size"], record["precision"]) == (64, 32, precision_asked)
+    wanted = {"ours", "open_clip", "batches a quarter as large", "batches four times as large", "a thread a batch"}
+    assert record["seconds"].keys() - {"compiled"} == wanted
+    for way, seconds in record["seconds"].items():
+        assert record["median_seconds"][way] == statistics.median(seconds) and len(seconds) == 3
+        assert record["times_ours"][way] * record["median_seconds"][way] == pytest.approx(
+            record["median_seconds"]["ours"]
+        )
+    shares = {row["operator"]: row["share"] for row in record["operators"]}
+    assert sum(shares.values()) == pytest.approx(1) and len(shares) == encoding.LISTED + 1
+    assert shares["aten::addmm"] > 0.01
+    out = capsys.readouterr().out
+    assert "open_clip" in out and "aten::addmm" in out and str(file) in out
+
+
+def test_ways_that_differ_are_not_timed(tiny, monkeypatch):
+    plain = encoding.ways
+
+    def wrong(encoder, model, crops):
+        return plain(encoder, model, crops) | {"open_clip": lambda: -encoder.encode_crops(crops)}
+
+    monkeypatch.setattr(encoding, "ways", wrong)
+    monkeypatch.setattr(torch, "compile", lambda image: image)
+    with pytest.raises(LgcaError, match="do not compute the same"):
+        encoding.benchmark(tiny, "cpu", "float32", 1, 1)
+
+
+def test_a_way_that_cannot_be_compiled_is_left_out(tiny, monkeypatch, capsys):
+    def fails(image):
+        def compiled(pixels):
+            raise RuntimeError("no compiler")
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", fails)
+    assert "compiled" not in encoding.benchmark(tiny, "cpu", "float32", 1, 1)["seconds"]
+    assert "compiled: not here (RuntimeError)" in capsys.readouterr().err

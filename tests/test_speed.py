@@ -73,6 +73,33 @@ def test_resampling_may_take_a_twentieth_of_the_encoding():
     assert rows([pipeline(0.9)]).loc[row].measured == "not available"
 
 
+def test_what_was_tried_and_the_profile_are_of_the_newest_record():
+    def encoding(utc, **more):
+        fields = {"median_seconds": {"ours": 2.0, "open_clip": 4.0}, "times_ours": {"ours": 1.0, "open_clip": 0.5}}
+        return record("encoding", utc, **fields, crops_per_second={"ours": 1500.0, "open_clip": 750.0}, **more)
+
+    of_first = [{"operator": "addmm", "share": 0.75}, {"operator": "others", "share": 0.25}]
+    of_half = [{"operator": "copy_", "share": 0.5}, {"operator": "others", "share": 0.5}]
+    records = [
+        encoding("2026-01-01T00:00:00Z", operators=of_half),
+        encoding("2026-01-02T00:00:00Z", operators=of_first),
+        encoding("2026-01-03T00:00:00Z", operators=of_half, precision="bfloat16"),
+    ]
+    tried = speed.tried(records)
+    assert len(tried) == 4 and tried.loc[1].tolist() == [
+        "aviary, float32, cpu",
+        "open_clip's own model",
+        "750",
+        "0.50 ×",
+    ]
+    assert speed.operators(records).to_dict("list") == {
+        "operator": ["addmm", "copy_", "others"],
+        "aviary, float32, cpu, %": ["75.0", "", "25.0"],
+        "aviary, bfloat16, cpu, %": ["", "50.0", "50.0"],
+    }
+    assert speed.tried([]).empty
+
+
 def test_resampling_is_told_for_each_device_and_size():
     cut = {"all at once": 0.1, "torchvision": 0.2, "pillow": 0.5}
     ratios = {"times_torchvision": 2.0, "times_pillow": 5.0}

@@ -197,6 +197,45 @@ def resampled(records: Sequence[Record]) -> pd.DataFrame:
     )
 
 
+def tried(records: Sequence[Record]) -> pd.DataFrame:
+    """A row a way to run the encoder in the newest encoding record of each encoder and precision."""
+    names = {"open_clip": "open_clip's own model", "compiled": "ours, compiled by torch"}
+    return pd.DataFrame(
+        [
+            {
+                "encoder": run,
+                "way": names.get(way, way),
+                "crops a second": f"{record['crops_per_second'][way]:,.0f}",
+                "against ours": "" if way == "ours" else f"{record['times_ours'][way]:.2f} ×",
+            }
+            for run, record in _encodings(records).items()
+            for way in record["median_seconds"]
+        ],
+        columns=["encoder", "way", "crops a second", "against ours"],
+    )
+
+
+def operators(records: Sequence[Record]) -> pd.DataFrame:
+    """The profiles of the same records side by side: a row an operator of torch, a column of percent a run."""
+    columns = {
+        run: {row["operator"]: f"{100 * row['share']:.1f}" for row in record["operators"]}
+        for run, record in _encodings(records).items()
+    }
+    rows = [row for row in dict.fromkeys(row for column in columns.values() for row in column) if row != "others"]
+    return pd.DataFrame(
+        [
+            {"operator": row} | {f"{run}, %": column.get(row, "") for run, column in columns.items()}
+            for row in [*rows, "others"]
+        ]
+    )
+
+
+def _encodings(records: Sequence[Record]) -> dict[str, Record]:
+    """The newest encoding record of each encoder, precision and device, by these."""
+    found = [record for record in records if record["benchmark"] == "encoding"]
+    return {f"{record['encoder']}, {record['precision']}, {record['device']}": record for record in found}
+
+
 def imagenet(records: Sequence[Record], price_per_hour: float | None, gpus: int = 64) -> pd.DataFrame:
     """What WCA's passes over ImageNet take at the newest speed of each backbone of the papers, on the machine timed.
 

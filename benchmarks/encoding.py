@@ -1,0 +1,150 @@
+"""Ways to run an encoder on crops that are cut already, and what its time goes into: what was tried, and a profile.
+
+    python benchmarks/encoding.py                              # embedded encoder, float32
+    python benchmarks/encoding.py --precision auto             # the fast one
+    python benchmarks/encoding.py --encoder ViT-B-32-quickgelu # OpenAI's architecture, random weights
+
+The ways take turns, and must come to the same vectors:
+
+- ``ours``: the towers of `lgca_core.towers`, in batches as large as an encoder's own;
+- ``open_clip``: its own model in the same batches;
+- ``batches a quarter as large`` and ``batches four times as large``;
+- ``compiled``: our tower through `torch.compile`, not where that finds no compiler;
+- ``a thread a batch``: on a CPU, each thread a batch of its own instead of all of them one batch together.
+
+The profile is of ``ours``: the share of every operator of torch in the time of all, without those that it calls. A
+record is written to ``results/bench/``.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # or torch's profiler tells when it starts and what it does not find
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from lgca_core import bench_record
+from lgca_core.bench import AGREE, models, timed
+from lgca_core.encoder import Encoder
+from lgca_core.errors import LgcaError
+
+LISTED = 10  # operators of the profile that are named; the others are one
+
+
+def ways(encoder: Encoder, model: Any, crops: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """Each way to encode the crops (n, 3, S, S) uint8: (n, D)."""
+    whole = encoder.batch_size
+    dtype = model.visual.proj.dtype if hasattr(model.visual, "proj") else encoder.pixels
+    arms = {
+        "ours": encoder,
+        "open_clip": replace(encoder, image=lambda pixels: model.encode_image(pixels.to(dtype))),
+        "batches a quarter as large": replace(encoder, batch_size=max(1, whole // 4)),
+        "batches four times as large": replace(encoder, batch_size=4 * whole),
+        "compiled": replace(encoder, image=torch.compile(encoder.image)),
+    }
+    found = {name: (lambda of=of: of.encode_crops(crops)) for name, of in arms.items()}
+    try:
+        found["compiled"]()
+    except Exception as error:  # whatever a compiler that is not there, or not found, leads to
+        print(f"compiled: not here ({type(error).__name__})", file=sys.stderr)
+        del found["compiled"]
+    if encoder.device.type == "cpu" and torch.get_num_threads() > 1:
+        found["a thread a batch"] = lambda: _thread_a_batch(encoder, crops)
+    return found
+
+
+def _thread_a_batch(encoder: Encoder, crops: Tensor) -> Tensor:
+    with one_thread() as threads:
+        return replace(encoder, workers=threads).encode_crops(crops)
+
+
+@contextmanager
+def one_thread():
+    """torch with one thread an operator; gives how many it had."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
+def operators(run: Callable[[], Any], device: torch.device) -> list[dict[str, Any]]:
+    """The share of every operator in the time of all, the largest first, those past `LISTED` as one."""
+    gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]) as profiled:
+        run()
+    spent = {of.key: of.self_device_time_total if gpu else of.self_cpu_time_total for of in profiled.key_averages()}
+    total = sum(spent.values())
+    ordered = sorted(spent.items(), key=lambda known: -known[1])
+    rows = [{"operator": name, "share": time / total} for name, time in ordered[:LISTED]]
+    return [*rows, {"operator": "others", "share": 1 - sum(row["share"] for row in rows)}]
+
+
+def benchmark(name: str, device: str, precision: str, batches: int, repeats: int) -> dict[str, Any]:
+    """One run: seconds of every way, its speed, and the profile."""
+    with models(name, device, precision) as (encoder, model):  # type: ignore[arg-type]
+        shape = batches * encoder.batch_size, 3, encoder.size, encoder.size
+        crops = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        crops = crops.to(encoder.device)
+        arms = ways(encoder, model, crops)
+        made = {arm: run() for arm, run in arms.items()}
+        apart = max(float((made["ours"] - other).abs().max()) for other in made.values())
+        if apart > AGREE[encoder.precision]:
+            raise LgcaError(f"the ways' vectors differ by {apart:.1e}: they do not compute the same")
+        seconds = timed(arms, repeats, encoder.device, lambda said: print(said, file=sys.stderr))
+        profiled = operators(arms["ours"], encoder.device)
+    median = {arm: statistics.median(spent) for arm, spent in seconds.items()}
+    return bench_record.begin("encoding", encoder.device) | {
+        "encoder": name,
+        "weights": "embedded" if name == "aviary" else "random",
+        "precision": encoder.precision,
+        "device": encoder.device.type,
+        "batch_size": encoder.batch_size,
+        "crops": shape[0],
+        "seconds": seconds,
+        "median_seconds": median,
+        "crops_per_second": {arm: shape[0] / spent for arm, spent in median.items()},
+        "times_ours": {arm: median["ours"] / spent for arm, spent in median.items()},
+        "operators": profiled,
+        "largest_difference": apart,
+    }
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--encoder", default="aviary", help="aviary, or an architecture of open_clip: random weights")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--batches", type=int, default=8, help="crops to encode, in batches of the encoder's own size")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("results/bench"), metavar="FOLDER", help="of the record")
+    asked = parser.parse_args(words)
+    for option in ("batches", "repeats"):
+        if getattr(asked, option) < 1:
+            parser.error(f"--{option} must be at least 1, got {getattr(asked, option)}")
+    try:
+        asked.out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+        record = benchmark(asked.encoder, asked.device, asked.precision, asked.batches, asked.repeats)
+        file = bench_record.write(record, asked.out, f"{record['encoder']}-{record['precision']}-{record['device']}")
+    except (LgcaError, OSError) as error:
+        parser.error(str(error))
+    for arm, speed in record["crops_per_second"].items():
+        print(f"{arm:<28} {speed:9.1f} crops a second   {record['times_ours'][arm]:5.2f} x")
+    for row in record["operators"]:
+        print(f"{row['operator']:<56} {100 * row['share']:5.1f} %")
+    print(f"record: {file}")
+
+
+if __name__ == "__main__":
+    main()
