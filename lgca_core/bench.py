@@ -280,6 +280,7 @@ def resampling(device: Device, pictures: int = 8, n: int = 60, size: int = 224, 
         files = paint(Path(folder), pictures)
         opened = _opened(files, WCA(n=n))
     there = [(picture_tensor(picture).to(place), boxes) for picture, boxes in opened]
+    planes = [(picture.contiguous(), boxes) for picture, boxes in there]  # as torchvision's own reader lays them out
 
     def by_pillow() -> list[Tensor]:
         return [crops_pillow(picture, boxes, size) for picture, boxes in opened]
@@ -292,7 +293,7 @@ def resampling(device: Device, pictures: int = 8, n: int = 60, size: int = 224, 
     def one_by_one() -> list[Tensor]:
         return [
             resized_crop(picture, top, left, height, width, [size, size], InterpolationMode.BICUBIC, antialias=True)
-            for picture, boxes in there
+            for picture, boxes in planes
             for top, left, height, width in boxes.tolist()
         ]
 

@@ -1,5 +1,6 @@
 """What keeps a GPU busy: copies that it is not waited for, and several chunks of pictures at a time."""
 
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,11 +38,11 @@ def in_flight(
         yield from map(work, items)
         return
     gpu = device.type == "cuda"
+    streams = iter([_stream(device, number) for number in range(flights)] if gpu else [])
 
     def begin() -> None:
         if gpu:
-            torch.cuda.set_device(device)
-            torch.cuda.set_stream(torch.cuda.Stream(device))
+            torch.cuda.set_stream(next(streams))
 
     def fly(item: Item, ready: torch.cuda.Event | None) -> Result:
         if ready is None:
@@ -60,3 +61,9 @@ def in_flight(
                 yield flying.popleft().result()
         while flying:
             yield flying.popleft().result()
+
+
+@functools.cache
+def _stream(device: torch.device, number: int) -> torch.cuda.Stream:
+    """The same ones every time: what is kept for a stream, on the GPU, is not kept again for the next."""
+    return torch.cuda.Stream(device)

@@ -88,9 +88,9 @@ def open_picture(path: str | Path) -> Image.Image:
 
 
 def picture_tensor(image: Image.Image) -> Tensor:
-    """The pixels of an RGB picture: (3, H, W) uint8, on the CPU."""
+    """The pixels of an RGB picture: (3, H, W) uint8, on the CPU; in memory as Pillow has them, channels innermost."""
     _check_rgb(image)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 # -- crops on a CPU ------------------------------------------------------------------------------------------

@@ -156,7 +156,8 @@ def test_an_evaluation_that_takes_too_much_memory_is_an_error(tmp_path, monkeypa
 # ---- growth ------------------------------------------------------------------------------------------------
 
 
-def test_growth_times_every_axis_and_fits_it(tmp_path, capsys):
+def test_growth_times_every_axis_and_fits_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(growth.FIXED, "B", 1)
     growth.main(["--most", "10", "--repeats", "1", "--device", "cpu", "--out", str(tmp_path)])
     [file] = tmp_path.iterdir()
     record = json.loads(file.read_text())

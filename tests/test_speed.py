@@ -76,7 +76,9 @@ def test_resampling_may_take_a_twentieth_of_the_encoding():
 def test_what_was_tried_and_the_profile_are_of_the_newest_record():
     def encoding(utc, **more):
         fields = {"median_seconds": {"ours": 2.0, "open_clip": 4.0}, "times_ours": {"ours": 1.0, "open_clip": 0.5}}
-        return record("encoding", utc, **fields, crops_per_second={"ours": 1500.0, "open_clip": 750.0}, **more)
+        return record(
+            "encoding", utc, **fields, crops_per_second={"ours": 1500.0, "open_clip": 750.0}, crops=64, **more
+        )
 
     of_first = [{"operator": "addmm", "share": 0.75}, {"operator": "others", "share": 0.25}]
     of_half = [{"operator": "copy_", "share": 0.5}, {"operator": "others", "share": 0.5}]
@@ -97,7 +99,8 @@ def test_what_was_tried_and_the_profile_are_of_the_newest_record():
         "aviary, float32, cpu, %": ["75.0", "", "25.0"],
         "aviary, bfloat16, cpu, %": ["", "50.0", "50.0"],
     }
-    assert speed.tried([]).empty
+    assert "aviary, bfloat16, cpu: 64 crops, on Some Processor, 2 cores" in speed.tried_told(records)
+    assert speed.tried([]).empty and "not available" in speed.tried_told([])
 
 
 def test_resampling_is_told_for_each_device_and_size():

@@ -215,6 +215,15 @@ def tried(records: Sequence[Record]) -> pd.DataFrame:
     )
 
 
+def tried_told(records: Sequence[Record]) -> str:
+    """What the newest encoding records are of."""
+    found = _encodings(records)
+    if not found:
+        return "What was tried is *not available*: no record of it is here."
+    said = "; ".join(f"{run}: {record['crops']:,} crops, on {machine(record)}" for run, record in found.items())
+    return f"Medians of turns ({said})."
+
+
 def operators(records: Sequence[Record]) -> pd.DataFrame:
     """The profiles of the same records side by side: a row an operator of torch, a column of percent a run."""
     columns = {
