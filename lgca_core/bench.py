@@ -118,7 +118,7 @@ def files_to_logits(files: Sequence[Path], encoder: Encoder, look: WCA | LGCA, c
         part, views = chunk
         return logits(look.vectors(views, [files[at].name for at in part], SEED), classes).cpu()
 
-    return torch.cat(list(in_flight(scores, looked_at(encoder, files), encoder.device)))
+    return torch.cat(list(in_flight(scores, looked_at(encoder, files), encoder.device, encoder.flights)))
 
 
 class PeersPictures(Dataset[Tensor]):

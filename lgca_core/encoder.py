@@ -33,6 +33,7 @@ Activation = Literal["gelu", "quick_gelu"]
 
 OPEN_CLIP_PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 BATCH_SIZE = {"cpu": 32, "cuda": 512}  # on a CPU larger batches fall out of the cache and are slower
+FLIGHTS = {"cpu": 1, "cuda": 2}  # on a CPU one has all processors already
 SHARE_OF_MEMORY = 0.4  # of what is free on a GPU, for one batch: two can be on their way
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI keeps among its weights
 
@@ -49,13 +50,15 @@ class Encoder:
     Attributes:
         size: S, side of the square input in pixels.
         mean, std: of the three channels, for pixels scaled to [0, 1].
-        pixels: the type that ``image`` takes.
         name, sha256, activation, precision: for the record; ``sha256`` is that of the weights. A store goes by
             them, and by ``architecture``, a hash of what the model is built from besides its weights.
         device: where ``image`` wants its crops, and where the vectors are returned.
         batch_size: most crops or sentences in one call; halved when the device's memory does not hold so many.
         workers: batches of crops encoded side by side in threads, for a CPU; the vectors do not depend on it. More
             than one pays where torch itself runs one thread (``OMP_NUM_THREADS=1``).
+        flights: chunks of pictures looked at side by side, see `overlap.in_flight`. With more than one, ``image`` is
+            called from several threads, on a GPU each with a stream of its own.
+        pixels: the type that ``image`` takes.
         image_passes, text_passes: crops and sentences encoded so far.
     """
 
@@ -64,7 +67,6 @@ class Encoder:
     size: int
     mean: Sequence[float]
     std: Sequence[float]
-    pixels: torch.dtype = torch.float32
     name: str = "custom"
     sha256: str | None = None
     architecture: str | None = None
@@ -73,6 +75,8 @@ class Encoder:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     batch_size: int = 64
     workers: int = 1
+    flights: int = 1
+    pixels: torch.dtype = torch.float32
     image_passes: int = 0
     text_passes: int = 0
 
@@ -101,7 +105,7 @@ class Encoder:
             return self._unit(self._within_memory(run, part), len(part))
 
         parts = crops.split(self.batch_size)
-        if self.workers > 1 and len(parts) > 1:
+        if self.workers > 1 and len(parts) > 1 and self.device.type == "cpu":  # on a GPU they would leave its stream
             with ThreadPoolExecutor(self.workers) as pool:
                 out = list(pool.map(encode, parts))
         else:
@@ -139,7 +143,7 @@ class Encoder:
             # Past the handler, whose traceback holds on to memory.
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self.batch_size = half
+            self.batch_size = min(self.batch_size, half)  # another thread may have learnt of less
             full = f"the device's memory does not hold {len(part)} inputs at once: going on with {half}"
             warnings.warn(full, RuntimeWarning, stacklevel=4)
         return torch.cat([self._within_memory(run, part[:half]), self._within_memory(run, part[half:])])
@@ -203,7 +207,6 @@ def load_encoder(
         size=size,
         mean=tuple(preprocess["mean"]),
         std=tuple(preprocess["std"]),
-        pixels=dtype,
         name=label,
         sha256=sha256,
         architecture=hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
@@ -212,6 +215,8 @@ def load_encoder(
         device=place,
         batch_size=_batch_size(place, bytes_of_picture(model, dtype)) if batch_size is None else batch_size,
         workers=workers,
+        flights=FLIGHTS[place.type],
+        pixels=dtype,
     )
 
 
@@ -248,12 +253,15 @@ def pick_device(device: str) -> torch.device:
 
 
 def _batch_size(device: torch.device, bytes_of_one: int | None) -> int:
-    """How many crops go together; on a GPU fewer where its free memory would not hold so many."""
+    """How many crops go together; on a GPU half as many, and so on, where its free memory would not hold them."""
     most = BATCH_SIZE[device.type]
     if device.type != "cuda" or bytes_of_one is None:
         return most
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(most, int(SHARE_OF_MEMORY * free) // bytes_of_one))
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    while most > 1 and most * bytes_of_one > SHARE_OF_MEMORY * free:
+        most //= 2
+    return most
 
 
 def _fast_precision(device: torch.device) -> Precision:

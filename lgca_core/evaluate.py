@@ -261,7 +261,7 @@ def evaluate(
     plans = [plan for job in jobs for plan in job.scorer.plans]
     reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans)
     items: list[Item] = []
-    for part, scored in reader.each(lambda chunk: [chunk.scores(job.scorer) for job in jobs]):
+    for part, scored in reader.each(lambda part: [part.scores(job.scorer) for job in jobs]):
         for job, scores in zip(jobs, scored, strict=True):
             job.keep(*scores)
         items += part.items

@@ -177,7 +177,7 @@ class Reader:
         return {index: pool.pictures(index) for index in (range(len(pool)) if self._shards is None else self._shards)}
 
     def each(self, look: Callable[[Chunk], Result]) -> Iterator[tuple[Chunk, Result]]:
-        """Each chunk and what ``look`` says of it; on a GPU it may look at two at a time, see `overlap.in_flight`."""
+        """Each chunk and what ``look`` says of it; it may look at several at a time, see `Encoder`."""
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
             try:
                 for index, positions in self._ranges().items():
@@ -200,7 +200,8 @@ class Reader:
             keep = len(stored) < len(self._pools) or (self._pools and chunk.views.encoded)
             return chunk, result, chunk.by_pool() if keep else {}
 
-        for chunk, result, by_pool in in_flight(whole, self._walk(positions, stored, threads), self._encoder.device):
+        chunks = self._walk(positions, stored, threads)
+        for chunk, result, by_pool in in_flight(whole, chunks, self._encoder.device, self._encoder.flights):
             for name, encoded in by_pool.items():
                 new[name].append((_Sized(chunk.positions, chunk.views.sizes), encoded))  # and not the pictures
             yield chunk, result

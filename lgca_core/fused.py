@@ -172,7 +172,9 @@ def look_up(pixels: Tensor, table: Tensor) -> Tensor:
     """``table[c, pixels[:, c]]`` for channels c: ``pixels`` (n, 3, S, S) uint8, ``table`` (3, 256) on the same GPU."""
     pixels = pixels.contiguous()
     out = torch.empty(pixels.shape, dtype=table.dtype, device=pixels.device)
+    if not len(pixels):
+        return out
     with torch.cuda.device_of(pixels):
-        grid = triton.cdiv(max(pixels.numel(), 1), LOOKED_UP)
+        grid = triton.cdiv(pixels.numel(), LOOKED_UP)
         _look_up[grid,](pixels, table, out, pixels.shape[2] * pixels.shape[3], pixels.numel(), block=LOOKED_UP)
     return out

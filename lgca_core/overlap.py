@@ -1,4 +1,4 @@
-"""What keeps a GPU busy: copies that it is not waited for, and several chunks of pictures at a time."""
+"""What keeps a GPU busy: copies that do not wait for it, and several chunks of pictures at a time."""
 
 import functools
 from collections import deque
@@ -12,9 +12,6 @@ from torch import Tensor
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-FLIGHTS = {"cuda": 2}
-"""Chunks at a time, by the kind of device; elsewhere one, whose encoder has all processors already."""
-
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """``tensor.to(device)``; where that is from here to a GPU, without waiting for what the GPU is at."""
@@ -24,16 +21,16 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def in_flight(
-    work: Callable[[Item], Result], items: Iterable[Item], device: torch.device, *, flights: int | None = None
+    work: Callable[[Item], Result], items: Iterable[Item], device: torch.device, flights: int
 ) -> Iterator[Result]:
-    """``work(item)`` of each, in order; on a GPU of two at a time, in threads with a stream of their own each.
+    """``work(item)`` of each, in order; so many at a time, in threads, and on a GPU in a stream of their own each.
 
     While the one waits for a ranking, to know which boxes to expand, the other's crops are encoded. Items are taken
-    in the caller's thread, no sooner than there is a flight for them. What work returns is complete.
+    in the caller's thread, no sooner than there is a flight for them. What work returns is complete. One flight is the
+    caller's own thread and stream.
 
     Raises whatever taking an item or the work on it raises; what flies then is waited for and dropped.
     """
-    flights = FLIGHTS.get(device.type, 1) if flights is None else flights
     if flights == 1:
         yield from map(work, items)
         return
@@ -49,9 +46,10 @@ def in_flight(
             return work(item)
         stream = torch.cuda.current_stream(device)
         stream.wait_event(ready)  # for what the caller made of the item, in the caller's stream
-        result = work(item)
-        stream.synchronize()  # before memory of the item goes back to the caller's stream
-        return result
+        try:
+            return work(item)
+        finally:
+            stream.synchronize()  # before memory of the item goes back to the caller's stream
 
     flying: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(flights, thread_name_prefix="lgca-flight", initializer=begin) as threads:

@@ -205,7 +205,8 @@ def normalised(crops: Tensor, mean: Sequence[float], std: Sequence[float], dtype
     fused = _fused(crops.device) if crops.is_cuda else None
     if fused is None:
         by, less = (sent(torch.tensor(of), crops.device).view(3, 1, 1) for of in (std, mean))
-        return crops.float().div_(255).sub_(less).div_(by).to(dtype)
+        largest = torch.full((1,), 255.0, device=crops.device)  # a GPU would multiply by a number's reciprocal
+        return crops.float().div_(largest).sub_(less).div_(by).to(dtype)
     return fused.look_up(crops, _normal(tuple(mean), tuple(std), dtype, crops.device))
 
 
@@ -239,7 +240,7 @@ def _proved(fused: Any, device: torch.device) -> bool:
     except Exception as error:  # compilers raise what they like
         same, reason = False, f"{type(error).__name__}: {error}"
     if not same:
-        slow = f"crops are cut on {device} without Triton, several times slower: {reason}"
+        slow = f"crops are cut and normalised on {device} without Triton, several times slower: {reason}"
         warnings.warn(slow, RuntimeWarning, stacklevel=4)
     return same
 

@@ -1,6 +1,6 @@
 """open_clip's two plain transformers, restated for inference: the same numbers in about half the time.
 
-Four savings, each exact but for the order of rounding (about 1e-7 on a unit vector):
+Four savings, each exact but for the order of rounding (about 1e-7 on a unit vector in float32):
 
 1. Only one token of the last block is read, the class token of a picture and the end token of a sentence, so
    only its query, projection and MLP are computed there.
@@ -45,8 +45,8 @@ def image_tower(model: nn.Module) -> Tower:
 def bytes_of_picture(model: nn.Module, dtype: torch.dtype) -> int | None:
     """About what :func:`image_tower` takes of memory for a picture, beside the weights; None where it is not known.
 
-    At most alive at a time: a block's input and its sum, what the MLP is given, four times as much inside it, and what
-    comes out, twice for what a matrix product takes to work in; and the picture itself, before and after its making.
+    In units of tokens x width: a block's input, its sum, what its MLP is given, 4 inside it and what comes out of it
+    are 8; twice that, for what matrix products work in. And the picture, as bytes and normalised.
     """
     visual: Any = model.visual
     if not _plain_vit(visual):

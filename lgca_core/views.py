@@ -22,8 +22,8 @@ from lgca_core.resample import crops, crops_on_device, picture_tensor
 Size = tuple[int, int]  # height, width
 Ints = NDArray[np.int64]
 
-CUT_AT_ONCE = {"cpu": 8}
-"""Batches whose crops are cut together: a picture that lies in several has to be made ready for cutting once."""
+CUT_AT_ONCE = 256
+"""Crops that are cut together on a CPU, in whole batches: a picture in several of them is made ready for it once."""
 
 
 class Encoded(NamedTuple):
@@ -52,7 +52,7 @@ class Views:
             :meth:`know` then give the same bits, see :func:`unit`.
 
     Attributes:
-        encoded: boxes that had to be encoded so far.
+        encoded: how many boxes had to be encoded so far.
 
     Raises:
         LgcaError: a picture is not of the size given, or too many pixels for one ``Views``.
@@ -149,6 +149,9 @@ class Views:
         order = np.argsort(known)
         self._known, self._row = known[order], row[order]
         self._owner, self._boxes = np.concatenate([self._owner, owner]), np.concatenate([self._boxes, boxes])
+        if self._features.is_cuda:
+            # What `know` was given in another stream must not be written over there before it is read here.
+            self._features.record_stream(torch.cuda.current_stream(self._features.device))
         self._features = torch.cat([self._features, features]) if len(self._features) else features
 
     def _encoded(self, asked: Sequence[Ints]) -> Encoded:
@@ -162,7 +165,10 @@ class Views:
 
     def _encode(self, owner: Ints, boxes: Ints) -> Tensor:
         """Boxes (M, 4), sorted by picture -> vectors as they are kept: (M, D)."""
-        at_once = CUT_AT_ONCE.get(self.encoder.device.type, 1) * self.encoder.batch_size * self.encoder.workers
+        at_once = self.encoder.batch_size
+        if self.encoder.device.type == "cpu":
+            at_once *= self.encoder.workers
+            at_once *= max(1, CUT_AT_ONCE // at_once)
         parts = [slice(start, start + at_once) for start in range(0, len(boxes), at_once)]
         vectors = torch.cat([self.encoder.encode_crops(self._cut(owner[part], boxes[part])) for part in parts])
         return vectors.half() if self.float16 else vectors

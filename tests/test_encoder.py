@@ -503,9 +503,13 @@ def test_a_gpu_with_little_free_memory_gets_smaller_batches(monkeypatch):
     gpu = torch.device("cuda", 0)
     free = 10**9
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**11))
-    assert _batch_size(gpu, 10**6) == 400
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 10**8)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 10**8)
+    assert _batch_size(gpu, 10**6) == 256  # of 400
     assert _batch_size(gpu, 1) == _batch_size(gpu, None) == 512
     assert _batch_size(gpu, 10**10) == 1
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5 * 10**8)  # torch's, and free
+    assert _batch_size(gpu, 10**6) == 512  # of 560
     assert _batch_size(torch.device("cpu"), 10**10) == 32
 
 

@@ -1,6 +1,7 @@
 """Chunks of pictures in flight side by side, as on a GPU."""
 
 import threading
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from lgca_core import bench, evaluate, overlap
 from lgca_core.class_prompts import ClassPrompts
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
+from lgca_core.looking import looked_at
 from lgca_core.overlap import in_flight, sent
 from lgca_core.resample import open_picture
 from lgca_core.store import Store
@@ -52,8 +54,63 @@ def test_an_error_comes_down_at_its_turn(flights):
         next(flown)
 
 
-def test_on_a_cpu_one_flies_in_the_callers_thread():
-    assert list(in_flight(lambda item: threading.current_thread(), [1], HERE)) == [threading.current_thread()]
+def test_one_flight_is_the_callers_own_thread():
+    assert list(in_flight(lambda item: threading.current_thread(), [1], HERE, 1)) == [threading.current_thread()]
+
+
+def test_who_stops_early_waits_for_what_flies_and_no_more_is_taken():
+    taken, done = [], []
+
+    def items():
+        for item in range(9):
+            taken.append(item)
+            yield item
+
+    flown = in_flight(done.append, items(), HERE, flights=2)
+    next(flown)
+    flown.close()
+    assert taken == done == [0, 1]
+
+
+def test_on_a_gpu_each_flight_has_a_stream_and_ends_synchronised(monkeypatch):
+    """With stand-ins for torch's streams: here is no GPU."""
+    told, made, current, gpu = [], [], threading.local(), torch.device("cuda", 0)
+
+    class Stream:
+        def __init__(self, device=gpu):
+            made.append(self)
+
+        def record_event(self):
+            return self
+
+        def wait_event(self, event):
+            told.append((self, "waits for", event))
+
+        def synchronize(self):
+            told.append((self, "synchronised"))
+
+    callers = Stream()
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: setattr(current, "stream", stream))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: getattr(current, "stream", callers))
+
+    def work(item):
+        told.append((current.stream, "works on", item))
+        return 1 / item
+
+    overlap._stream.cache_clear()
+    try:
+        assert list(in_flight(work, [1, 2, 4], gpu, 2)) == [1, 0.5, 0.25]
+        with pytest.raises(ZeroDivisionError):
+            list(in_flight(work, [0], gpu, 2))
+    finally:
+        overlap._stream.cache_clear()
+    assert made[0] is callers and len(made) == 3  # two, and the same for both calls
+    own = [[said[1:] for said in told if said[0] is stream] for stream in made]
+    assert own[0] == [] and sum(map(len, own)) == 3 * 4
+    for of_flight in own[1:]:
+        for waits, works, ends in zip(of_flight[::3], of_flight[1::3], of_flight[2::3], strict=True):
+            assert waits == ("waits for", callers) and works[0] == "works on" and ends == ("synchronised",)
 
 
 def test_nothing_is_copied_where_it_is_already():
@@ -66,10 +123,22 @@ def pictures(tmp_path_factory):
     return noise_folders(tmp_path_factory.mktemp("flights"), ("blue", "red"), [(60, 80), (90, 40)] * 4, name="flights")
 
 
-def evaluated(manifest, store, flights, monkeypatch):
-    monkeypatch.setitem(overlap.FLIGHTS, "cpu", flights)
+def flying(flights, **named):
+    """An encoder whose `threads` are the names of those that called it."""
+    encoder = rich(flights=flights, **named)
+    plain, encoder.threads = encoder.image, set()
+
+    def image(pixels):
+        encoder.threads.add(threading.current_thread().name.rpartition("_")[0])
+        return plain(pixels)
+
+    encoder.image = image
+    return encoder
+
+
+def evaluated(manifest, store, flights):
     said = ClassPrompts.by_name(manifest.classes, descriptions={name: [f"a {name} one"] for name in manifest.classes})
-    encoder = rich(sha256="0" * 64)
+    encoder = flying(flights, sha256="0" * 64)
     record, predictions = evaluate.evaluate(
         manifest, encoder, METHODS, said, seeds=(0, 1), chunk=3, store=store, lgca=LGCA(n=6, steps=2)
     )
@@ -77,35 +146,37 @@ def evaluated(manifest, store, flights, monkeypatch):
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_an_evaluation_does_not_depend_on_it(pictures, tmp_path, kept, monkeypatch):
+def test_an_evaluation_does_not_depend_on_it(pictures, tmp_path, kept):
     def store(name):
         return Store(tmp_path / name) if kept else None
 
-    record, predictions, encoder = evaluated(pictures, store("one"), 1, monkeypatch)
-    other, same, busy = evaluated(pictures, store("two"), 2, monkeypatch)
+    record, predictions, encoder = evaluated(pictures, store("one"), 1)
+    other, same, busy = evaluated(pictures, store("two"), 2)
+    assert busy.threads == {"lgca-flight"} and "lgca-flight" not in encoder.threads
     assert same.equals(predictions)
     assert other.image_passes == record.image_passes == busy.image_passes == encoder.image_passes > 0
     assert [run.passes_per_image for run in other.runs] == [run.passes_per_image for run in record.runs]
     if kept:  # what the one has stored serves the other
-        again, stored, _ = evaluated(pictures, store("two"), 1, monkeypatch)
+        again, stored, _ = evaluated(pictures, store("two"), 1)
         assert again.image_passes == 0 and stored.equals(predictions)
 
 
 def test_nor_do_logits_of_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "looked_at", partial(looked_at, chunk=2))
     files = bench.paint(tmp_path, 5)
-    classes = torch.nn.functional.normalize(torch.randn(3, rich().encode_texts(["a"]).shape[1]), dim=-1)
-    made = []
-    for flights in (1, 2):
-        monkeypatch.setitem(overlap.FLIGHTS, "cpu", flights)
-        made.append(bench.files_to_logits(files, rich(), LGCA(n=5), classes))
-    assert torch.equal(*made)
+    classes = torch.nn.functional.normalize(torch.randn(3, 12), dim=-1)
+    encoders = flying(1), flying(2)
+    assert torch.equal(*(bench.files_to_logits(files, encoder, LGCA(n=5), classes) for encoder in encoders))
+    assert encoders[1].threads == {"lgca-flight"}
 
 
-def test_a_picture_that_cannot_be_read_ends_it(pictures, tmp_path, monkeypatch):
+def test_a_picture_that_cannot_be_read_ends_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "looked_at", partial(looked_at, chunk=1))
     files = [*bench.paint(tmp_path, 2), tmp_path / "none.jpg"]
-    monkeypatch.setitem(overlap.FLIGHTS, "cpu", 2)
+    encoder = flying(2)
     with pytest.raises(LgcaError, match=r"none\.jpg: no such file"):
-        bench.files_to_logits(files, rich(), LGCA(n=5), torch.ones(2, 8))
+        bench.files_to_logits(files, encoder, LGCA(n=5), torch.ones(2, 12))
+    assert encoder.image_passes > 0
 
 
 def test_views_count_what_they_encode(pictures):

@@ -96,11 +96,11 @@ def test_what_was_tried_and_the_profile_are_of_the_newest_record():
     ]
     assert speed.operators(records).to_dict("list") == {
         "operator": ["addmm", "copy_", "others"],
-        "aviary, float32, cpu, %": ["75.0", "", "25.0"],
-        "aviary, bfloat16, cpu, %": ["", "50.0", "50.0"],
+        "aviary, float32, cpu, %": ["75.0", "in others", "25.0"],
+        "aviary, bfloat16, cpu, %": ["in others", "50.0", "50.0"],
     }
     assert "aviary, bfloat16, cpu: 64 crops, on Some Processor, 2 cores" in speed.tried_told(records)
-    assert speed.tried([]).empty and "not available" in speed.tried_told([])
+    assert speed.tried([]).empty and speed.operators([]).empty and "not available" in speed.tried_told([])
 
 
 def test_resampling_is_told_for_each_device_and_size():

@@ -121,10 +121,12 @@ def method(summary: str, prompts: Kind, look: LaZSL | None = None) -> Method:
     def prepare(texts: Texts, seed: int, settings: Settings) -> Scorer:
         wca = settings.wca
 
+        padded = texts.padded
+
         def scores(views: Views, identities: Sequence[str]) -> Tensor:
             boxes = [wca.boxes(h, w, seed, identity) for (h, w), identity in zip(views.sizes, identities, strict=True)]
             k0, k = encode_with_whole(views, boxes)  # (B, D), (B, N, D)
-            return chosen.scores(k0, k, *texts.padded)  # (B, C)
+            return chosen.scores(k0, k, *padded)  # (B, C)
 
         config = plain(chosen, look="lazsl", wca=plain(wca))
         return Scorer(scores, wca.plans(seed), wca.passes(), config)

@@ -198,7 +198,7 @@ def resampled(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def tried(records: Sequence[Record]) -> pd.DataFrame:
-    """A row a way to run the encoder in the newest encoding record of each encoder and precision."""
+    """A row a way to run the encoder in the newest encoding record of each encoder, precision and device."""
     names = {"open_clip": "open_clip's own model", "compiled": "ours, compiled by torch"}
     return pd.DataFrame(
         [
@@ -225,16 +225,19 @@ def tried_told(records: Sequence[Record]) -> str:
 
 
 def operators(records: Sequence[Record]) -> pd.DataFrame:
-    """The profiles of the same records side by side: a row an operator of torch, a column of percent a run."""
+    """The profiles of the same records side by side: a row an operator of torch, a column of percent a run.
+
+    An operator that a run does not name is among its others.
+    """
     columns = {
         run: {row["operator"]: f"{100 * row['share']:.1f}" for row in record["operators"]}
         for run, record in _encodings(records).items()
     }
-    rows = [row for row in dict.fromkeys(row for column in columns.values() for row in column) if row != "others"]
+    rows = dict.fromkeys(row for column in columns.values() for row in column)
     return pd.DataFrame(
         [
-            {"operator": row} | {f"{run}, %": column.get(row, "") for run, column in columns.items()}
-            for row in [*rows, "others"]
+            {"operator": row} | {f"{run}, %": column.get(row, "in others") for run, column in columns.items()}
+            for row in sorted(rows, key=lambda row: row == "others")
         ]
     )
 
