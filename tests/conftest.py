@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import torch
 from hypothesis import settings
 
 # The same examples every time, and none is too slow: how long one takes is the machine's affair.
@@ -13,6 +14,12 @@ settings.load_profile("steady")
 @pytest.fixture(autouse=True)
 def own_store(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LGCA_STORE", str(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture(autouse=True)
+def same_draws():
+    """torch draws the same numbers for a test whichever tests ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -66,12 +66,12 @@ def configs(tmp_path_factory):
 
 def build(name, seed=0):
     """A model of random weights, all of them: open_clip starts biases at zero."""
+    torch.manual_seed(seed)
     logging.disable(logging.WARNING)
     model = open_clip.create_model(name, load_weights=False).eval().requires_grad_(False)
     logging.disable(logging.NOTSET)
-    generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
-        parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+        parameter.add_(torch.randn(parameter.shape) * 0.05)
     return model
 
 
@@ -108,6 +108,11 @@ def close(encoder, model, pixels, tolerance=1e-6):
 # The towers
 
 
+def equal(ours, theirs):
+    """Up to the rounding of float32, which the largest values decide: sums of them are taken in another order."""
+    return (ours - theirs).abs().max() <= 4e-6 * theirs.abs().max()
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_towers_equal_open_clip(name):
     model = build(name)
@@ -115,8 +120,8 @@ def test_towers_equal_open_clip(name):
     side = (size, size) if isinstance(size, int) else tuple(size)
     images = torch.randn(4, 3, *side)
     tokens = open_clip.tokenize(TEXTS)
-    assert torch.allclose(image_tower(model)(images), model.encode_image(images), atol=2e-6)
-    assert torch.allclose(text_tower(model)(tokens), model.encode_text(tokens), atol=2e-6)
+    assert equal(image_tower(model)(images), model.encode_image(images))
+    assert equal(text_tower(model)(tokens), model.encode_text(tokens))
     # The plain ones are restated, the others left alone.
     assert (image_tower(model) == model.encode_image) == (name == "tiny-test-resnet")
     assert (text_tower(model) == model.encode_text) == (name == "tiny-test-custom")
@@ -254,7 +259,6 @@ def test_a_full_size_vit_b_32_loads_from_its_path(tmp_path):
     logging.disable(logging.WARNING)
     shapes = open_clip.create_model("ViT-B-32-quickgelu", load_weights=False, device="meta").state_dict()
     logging.disable(logging.NOTSET)
-    torch.manual_seed(0)
     common = torch.randn(49408 * 512).mul_(0.02).half()  # every weight is a piece of it: drawing takes the time
     state = {key: common[: x.numel()].reshape(x.shape).clone() for key, x in shapes.items()}
     assert sum(x.numel() for x in state.values()) == 151_277_313
