@@ -302,7 +302,7 @@ rule book:
 def parts(wildcards):
     """The feature jobs of an evaluation; of one part there is none, since the evaluation does it on its way."""
     n = PARTED.get(wildcards.name, 1)
-    return [f"_build/features/{wildcards.name}/{k}-of-{n}" for k in range(1, n + 1)] if n > 1 else []
+    return [f"_build/features/{wildcards.name}/{k}-of-{n}.json" for k in range(1, n + 1)] if n > 1 else []
 
 
 def before(wildcards):
@@ -319,7 +319,7 @@ rule features:
     input:
         MEASURING,
     output:
-        touch("_build/features/{name}/{k}-of-{n}"),
+        "_build/features/{name}/{k}-of-{n}.json",  # what the part took
     wildcard_constraints:
         k=r"\d+",
         n=r"\d+",
@@ -331,15 +331,15 @@ rule features:
         options=lambda wildcards: options(EVALUATIONS[wildcards.name]),
     shell:
         "echo '  encode    {wildcards.name}, part {wildcards.k} of {wildcards.n}'; "
-        "{LGCA} evaluate {params.options} --part {wildcards.k}/{wildcards.n} > {log}"
+        "{LGCA} evaluate {params.options} --part {wildcards.k}/{wildcards.n} --force --out {output} > {log}"
 
 
 rule evaluate:
     priority: 1
     input:
         MEASURING,
-        parts,
         before,
+        parts=parts,
     output:
         record="_build/records/{name}/record.json",
         predictions="_build/records/{name}/predictions.parquet",
@@ -350,9 +350,10 @@ rule evaluate:
         "_build/logs/{name}.log",
     params:
         options=lambda wildcards: options(EVALUATIONS[wildcards.name]),
+        parts=lambda wildcards, input: " ".join(f"--parts {quote(file)}" for file in input.parts),
     shell:
         "echo '  evaluate  {wildcards.name}'; "
-        "{LGCA} evaluate {params.options} --force --out _build/records/{wildcards.name} > {log}"
+        "{LGCA} evaluate {params.options} {params.parts} --force --out _build/records/{wildcards.name} > {log}"
 
 
 rule keep:

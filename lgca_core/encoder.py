@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lgca_core.errors import LgcaError
+from lgca_core.machine import has_amx
 from lgca_core.overlap import sent
 from lgca_core.resample import normalised
 from lgca_core.towers import bytes_of_picture, image_tower, text_tower
@@ -267,9 +268,7 @@ def _batch_size(device: torch.device, bytes_of_one: int | None) -> int:
 def _fast_precision(device: torch.device) -> Precision:
     if device.type == "cuda":
         return "float16"
-    # Without such units bfloat16 is no faster, or slower.
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return "bfloat16" if amx() else "float32"
+    return "bfloat16" if has_amx() else "float32"
 
 
 def _resolve(spec: str | None) -> tuple[str, str, str]:

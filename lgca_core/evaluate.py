@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,7 @@ from lgca_core.results import (
     COLUMNS,
     Dataset,
     EncoderInfo,
+    Part,
     Record,
     Run,
 )
@@ -180,8 +182,8 @@ def encode(
     chunk: int = 32,
     on_error: OnError = "raise",
     progress: Progress | None = None,
-) -> int:
-    """Fill the store with what :func:`evaluate` will look at, for one part of the pictures; says how many they are.
+) -> Part:
+    """Fill the store with what :func:`evaluate` will look at, for one part of the pictures; says what that took.
 
     Args:
         part: (k, n), the k-th of n parts, each of consecutive shards; different processes may encode different parts.
@@ -193,7 +195,8 @@ def encode(
     _check(manifest, prompts, seeds, chunk)
     shards = shards_of_part(part, manifest, store)
     if not shards:
-        return 0
+        return empty_part(part, manifest)
+    meter = _Meter(encoder)
     settings = Settings(wca or WCA(), lgca or LGCA())
     jobs, _ = _jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)
     plans = [plan for job in jobs for plan in job.scorer.plans]
@@ -209,7 +212,61 @@ def encode(
         done += len(pictures.items)
         if progress:
             progress(done + len(reader.skipped), reader.total)
-    return done
+    return Part(
+        part="{}/{}".format(*part),
+        manifest_sha256=manifest.sha256,
+        encoder=_info(encoder),
+        device=recorded(encoder.device),
+        pictures=done,
+        **meter.read(),
+    )
+
+
+def empty_part(part: tuple[int, int], manifest: Manifest) -> Part:
+    """What a part took that has no pictures, since the data set has fewer shards than parts; see :func:`encode`."""
+    return Part(
+        part="{}/{}".format(*part),
+        utc=utc_now(),
+        manifest_sha256=manifest.sha256,
+        encoder=None,
+        device=None,
+        pictures=0,
+        seconds=0,
+        image_passes=0,
+        text_passes=0,
+        peak_memory=peak_memory(),
+    )
+
+
+class _Meter:
+    """What an encoder does from now on, and what that takes."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder, self._began, self._utc = encoder, time.perf_counter(), utc_now()
+        self._images, self._texts = encoder.image_passes, encoder.text_passes
+        if encoder.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(encoder.device)
+
+    def read(self) -> dict[str, Any]:
+        """The fields that :class:`~lgca_core.results.Record` and :class:`~lgca_core.results.Part` share."""
+        device = self._encoder.device
+        return {
+            "utc": self._utc,
+            "seconds": time.perf_counter() - self._began,
+            "image_passes": self._encoder.image_passes - self._images,
+            "text_passes": self._encoder.text_passes - self._texts,
+            "peak_memory": peak_memory(),
+            "peak_device_memory": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        }
+
+
+def _info(encoder: Encoder) -> EncoderInfo:
+    return EncoderInfo(
+        name=encoder.name,
+        weights_sha256=encoder.sha256,
+        activation=encoder.activation,
+        precision=encoder.precision,
+    )
 
 
 def evaluate(
@@ -226,6 +283,7 @@ def evaluate(
     store: Store | None = None,
     progress: Progress | None = None,
     parameters: Mapping[str, JsonValue] | None = None,
+    parts: Sequence[Part] = (),
 ) -> tuple[Record, pd.DataFrame]:
     """Run every method with every seed over a data set.
 
@@ -243,19 +301,19 @@ def evaluate(
             rounded to float16, those that are new as well, so that the result is the same whether they were there.
         progress: called with (pictures done, pictures in all) after each chunk.
         parameters: whatever else the caller wants the record to hold.
+        parts: what :func:`encode` took before, for the record to keep.
 
     Returns:
         The record, and the predictions in long form (columns as ``results.COLUMNS``).
 
     Raises:
-        LgcaError: an unknown method, missing prompts, a picture that cannot be read, no picture left.
+        LgcaError: an unknown method, missing prompts, a picture that cannot be read, no picture left, parts of
+            something else.
     """
-    began, started = time.perf_counter(), utc_now()
+    meter = _Meter(encoder)
     settings = Settings(wca or WCA(), lgca or LGCA())
     _check(manifest, prompts, seeds, chunk)
-    images_before, texts_before = encoder.image_passes, encoder.text_passes
-    if encoder.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(encoder.device)
+    _check_parts(parts, manifest, encoder)
 
     jobs, prompts_sha256 = _jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)
     plans = [plan for job in jobs for plan in job.scorer.plans]
@@ -275,10 +333,9 @@ def evaluate(
 
     hits = predictions["label"] == predictions["prediction"]
     correct = hits.groupby([predictions["method"], predictions["seed"]]).sum()
-    seconds = time.perf_counter() - began
+    took = meter.read()
     commit, dirty = code_version()
     record = Record(
-        utc=started,
         commit=commit,
         dirty=dirty,
         parameters={
@@ -301,23 +358,15 @@ def evaluate(
             manifest_sha256=manifest.sha256,
         ),
         prompts_sha256=prompts_sha256,
-        encoder=EncoderInfo(
-            name=encoder.name,
-            weights_sha256=encoder.sha256,
-            activation=encoder.activation,
-            precision=encoder.precision,
-        ),
+        encoder=_info(encoder),
         resize=RESIZE,
         libraries=library_versions(),
         device=recorded(encoder.device),
-        seconds=seconds,
-        images_per_second=done / seconds,
-        image_passes=encoder.image_passes - images_before,
-        text_passes=encoder.text_passes - texts_before,
-        peak_memory=peak_memory(),
-        peak_device_memory=(torch.cuda.max_memory_allocated(encoder.device) if encoder.device.type == "cuda" else None),
+        images_per_second=done / took["seconds"],
+        parts=list(parts),
         skipped=skipped,
         runs=[job.run(int(correct[job.method, job.seed]), done) for job in jobs],
+        **took,
     )
     return record, predictions
 
@@ -329,6 +378,19 @@ def _check(manifest: Manifest, prompts: ClassPrompts, seeds: Sequence[int], chun
         raise LgcaError(f"seeds must be different whole numbers from 0 on, not {list(seeds)}")
     if chunk < 1:
         raise LgcaError(f"a chunk must hold at least one picture, not {chunk}")
+
+
+def _check_parts(parts: Sequence[Part], manifest: Manifest, encoder: Encoder) -> None:
+    if len({part.part for part in parts}) < len(parts):
+        raise LgcaError(f"a part is there twice among {', '.join(part.part for part in parts)}: give each once")
+    for part in parts:
+        if part.manifest_sha256 != manifest.sha256:
+            raise LgcaError(f"part {part.part} is of other pictures than those of {manifest.name}: leave it out")
+        if part.encoder not in (None, _info(encoder)):
+            raise LgcaError(
+                f"part {part.part} was encoded with another encoder or precision ({part.encoder.name}, "
+                f"{part.encoder.precision}) than {encoder.name}, {encoder.precision}: leave it out"
+            )
 
 
 def _table(jobs: Sequence[_Job], keys: Sequence[str], items: Sequence[Item]) -> pd.DataFrame:

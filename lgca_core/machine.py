@@ -37,13 +37,21 @@ def recorded(device: torch.device) -> str:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells."""
+    """The processor's name, as far as the system tells, and whether it multiplies matrices of bfloat16 (AMX)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    name = named[0] if named else platform.processor() or platform.machine()
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return name
+    return f"{name}, {'with' if has_amx() else 'without'} AMX"
+
+
+def has_amx() -> bool:
+    """Whether the processor has Intel's matrix units: without them bfloat16 is no faster than float32, or slower."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def money(seconds: float, price_per_hour: float | None) -> float:

@@ -63,20 +63,22 @@ def records_in(folder: Path | str) -> dict[str, Record]:
     return {name: record for name, (record, _) in results.load_found(folder).items()}
 
 
-def rate(record: Record) -> float:
-    """Encoder passes a second of a whole evaluation, scoring and reading included; NaN where nothing was encoded.
+def rates(record: Record) -> list[tuple[str, float]]:
+    """Device, and encoder passes a second, of each process that encoded: the evaluation and its parts.
 
-    Of a record whose crops were in the store in part this is less than the machine can do.
+    Scoring and reading are included, so that it is less than the machine can do where crops were in the store.
     """
-    return record.image_passes / record.seconds if record.image_passes else math.nan
+    done = [(item.device, item.image_passes, item.seconds) for item in record.processes]
+    return [(device, passes / seconds) for device, passes, seconds in done if device is not None and passes]
 
 
 def evaluations(records: Mapping[str, Record], price_per_hour: float | None = None) -> pd.DataFrame:
     """What each record took: a row a record, in the order given.
 
     Columns: ``record``; ``pictures``; ``runs`` (methods and seeds); ``alone``, the passes that they would take one by
-    one; ``passes``, what was encoded in that evaluation (crops that methods share once, crops of the store not at all);
-    ``seconds``; ``rate`` (passes a second, NaN where none was); ``memory`` (peak bytes of the process); ``money``.
+    one; ``passes``, what was encoded for it (crops that methods share once, crops of the store not at all), in its
+    parts too; ``seconds``, of all processes together; ``rate`` (passes a second of one, NaN where none was); ``memory``
+    (peak bytes of the largest process); ``money``.
     """
     columns = ["record", "pictures", "runs", "alone", "passes", "seconds", "rate", "memory", "money"]
     rows = [
@@ -85,11 +87,11 @@ def evaluations(records: Mapping[str, Record], price_per_hour: float | None = No
             record.dataset.count,
             len(record.runs),
             round(sum(run.passes_per_image * run.total for run in record.runs)),
-            record.image_passes,
-            record.seconds,
-            rate(record),
-            record.peak_memory,
-            money(record.seconds, price_per_hour),
+            record.image_passes_in_all,
+            record.seconds_in_all,
+            record.image_passes_in_all / record.seconds_in_all if record.image_passes_in_all else math.nan,
+            max(process.peak_memory for process in record.processes),
+            money(record.seconds_in_all, price_per_hour),
         )
         for name, record in records.items()
     ]
@@ -109,8 +111,8 @@ def pages(records: Mapping[str, Record], reads: Mapping[str, Sequence[str]] = PA
             {
                 "page": page,
                 "records": ", ".join(names),
-                "passes": float(sum(record.image_passes for record in own)) if whole else math.nan,
-                "seconds": sum(record.seconds for record in own) if whole else math.nan,
+                "passes": float(sum(record.image_passes_in_all for record in own)) if whole else math.nan,
+                "seconds": sum(record.seconds_in_all for record in own) if whole else math.nan,
             }
         )
     return pd.DataFrame(rows)
@@ -119,15 +121,16 @@ def pages(records: Mapping[str, Record], reads: Mapping[str, Sequence[str]] = PA
 def machines(records: Mapping[str, Record]) -> pd.DataFrame:
     """On what the records were made: device, encoder, records (how many), rate (the highest; NaN where none is known).
 
-    The highest, because a store that held crops, or other work on the machine, can only lower what a record shows.
+    The highest, because a store that held crops, or other work on the machine, can only lower what a process shows.
     """
     rows = [
-        {"device": record.device, "encoder": encoder_name(record.encoder), "record": name, "rate": rate(record)}
+        {"device": device, "encoder": encoder_name(record.encoder), "record": name, "rate": passes_per_second}
         for name, record in records.items()
+        for device, passes_per_second in [(record.device, math.nan), *rates(record)]
     ]
     frame = pd.DataFrame(rows, columns=["device", "encoder", "record", "rate"])
     grouped = frame.groupby(["device", "encoder"], sort=False, as_index=False)
-    return grouped.agg(records=("record", "count"), rate=("rate", "max"))
+    return grouped.agg(records=("record", "nunique"), rate=("rate", "max"))
 
 
 def full(
@@ -145,7 +148,7 @@ def full(
 
     Args:
         passes_a_picture, stored_a_picture: of what is to be run; all methods and five seeds by default.
-        width: of a vector. passes_per_second: measured, see :func:`rate`.
+        width: of a vector. passes_per_second: measured, see :func:`rates`.
 
     Raises:
         LgcaError: a rate that is not above zero.
@@ -173,8 +176,10 @@ def full(
 def rate_of(records: Mapping[str, Record], encoder: str) -> float:
     """Passes a second of an encoder on a GPU, the highest that a record shows; NaN where there is none."""
     found = [
-        rate(record)
+        passes_per_second
         for record in records.values()
-        if encoder_name(record.encoder) == encoder and record.device.startswith("cuda")
+        if encoder_name(record.encoder) == encoder
+        for device, passes_per_second in rates(record)
+        if device.startswith("cuda")
     ]
     return float(pd.Series(found, dtype=float).max())

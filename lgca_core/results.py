@@ -82,13 +82,33 @@ class Run(_Strict):
     passes_per_image: float = Field(ge=1)
 
 
+class Part(_Strict):
+    """What it took a process of its own to encode one part of the pictures before the evaluation.
+
+    ``part`` is the k-th of n as ``k/n``; ``encoder`` and ``device`` are None for a part without pictures. Passes, times
+    and memory as in :class:`Record`, of this process.
+    """
+
+    part: str = Field(pattern=r"^[1-9]\d*/[1-9]\d*$")
+    utc: AwareDatetime
+    manifest_sha256: str = Sha256
+    encoder: EncoderInfo | None
+    device: str | None
+    pictures: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    image_passes: int = Field(ge=0)
+    text_passes: int = Field(ge=0)
+    peak_memory: int = Field(ge=0)
+    peak_device_memory: int | None = Field(default=None, ge=0)
+
+
 class Record(_Strict):
     """What was run, on what, with what, how long.
 
     ``commit`` and ``dirty`` describe the checkout that the code came from and are both None outside one;
     ``image_passes`` and ``text_passes`` are what the encoder actually did for the whole evaluation, where
     methods share crops; times are wall-clock seconds; memory is in bytes, ``peak_device_memory`` None without
-    an accelerator.
+    an accelerator. All of these are of the evaluation's own process; ``parts`` has what others encoded ahead.
     """
 
     version: Literal[1] = 1
@@ -109,6 +129,7 @@ class Record(_Strict):
     text_passes: int = Field(ge=0)
     peak_memory: int = Field(ge=0)
     peak_device_memory: int | None = Field(default=None, ge=0)
+    parts: list[Part] = []
     skipped: list[Skipped] = []
     runs: list[Run] = Field(min_length=1)
     predictions_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
@@ -129,7 +150,28 @@ class Record(_Strict):
         keys = [(run.method, run.seed) for run in self.runs]
         if len(set(keys)) != len(keys):
             raise ValueError("a method and seed occur twice")
+        if len({part.part for part in self.parts}) != len(self.parts):
+            raise ValueError("a part occurs twice")
+        if any(part.manifest_sha256 != self.dataset.manifest_sha256 for part in self.parts):
+            raise ValueError("a part is of other pictures")
+        if any(part.encoder not in (None, self.encoder) for part in self.parts):
+            raise ValueError("a part is of another encoder or precision")
         return self
+
+    @property
+    def processes(self) -> "list[Record | Part]":
+        """All that did some of the work: the evaluation, and the parts that encoded ahead."""
+        return [self, *self.parts]
+
+    @property
+    def image_passes_in_all(self) -> int:
+        """Of all processes."""
+        return sum(process.image_passes for process in self.processes)
+
+    @property
+    def seconds_in_all(self) -> float:
+        """Of all processes, those that ran side by side added up."""
+        return sum(process.seconds for process in self.processes)
 
 
 # ---- disk --------------------------------------------------------------------------------------------------
@@ -210,6 +252,50 @@ def save(record: Record, predictions: pd.DataFrame, folder: Path | str, *, force
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return written
+
+
+def check_free_file(file: Path, *, force: bool = False) -> None:
+    """Whether what a part took may be written to `file`; called before a long run.
+
+    Raises:
+        LgcaError: it is a folder, or, without `force`, there already.
+    """
+    if file.is_dir():
+        raise LgcaError(f"{file} is a folder: give a file for what the part took")
+    if file.exists() and not force:
+        raise LgcaError(f"{file} is already there: choose another file, or overwrite it with --force")
+
+
+def save_part(part: Part, file: Path | str) -> None:
+    """Write what a part took as JSON, all or nothing; an earlier file is replaced.
+
+    Raises:
+        LgcaError: the file cannot be written.
+    """
+    file = Path(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
+            draft = Path(folder) / file.name
+            draft.write_text(part.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            os.replace(draft, file)
+    except OSError as error:
+        raise LgcaError(f"cannot write what the part took to {file}: {error.strerror}") from error
+
+
+def load_part(file: Path | str) -> Part:
+    """What a part took, as :func:`save_part` wrote it.
+
+    Raises:
+        LgcaError: the file cannot be read, or is something else.
+    """
+    writes = "`lgca evaluate --part K/N --out FILE` writes it"
+    try:
+        return Part.model_validate_json(Path(file).read_bytes())
+    except OSError as error:
+        raise LgcaError(f"{file} cannot be read: {error.strerror}; {writes}") from error
+    except ValidationError as error:
+        raise LgcaError(f"{file} does not say what a part took; {writes}") from error
 
 
 def load(folder: Path | str) -> tuple[Record, pd.DataFrame]:

@@ -195,7 +195,7 @@ def test_a_part_fills_the_store_and_then_no_picture_is_encoded(work, tiny):
     words = evaluate(tiny, *THINGS, "--method", "wca,lgca,clip")
     status, out, err = lgca(*words, "--part", "1/1")
     assert (status, err) == (0, "")
-    passes, place = re.fullmatch(r"part 1/1 of things: 6 pictures, (\d+) image passes; (.+)\n", out).groups()
+    passes, place = re.fullmatch(r"part 1/1 of things: 6 pictures, (\d+) image passes, \d+\.\d s; (.+)\n", out).groups()
     assert place == os.environ["LGCA_STORE"]
     assert not Path("runs").exists()
     for more, encoded in (["--no-store", "--out", "without"], int(passes)), (["--out", "with"], 0):
@@ -203,6 +203,41 @@ def test_a_part_fills_the_store_and_then_no_picture_is_encoded(work, tiny):
         assert results.load(more[-1])[0].image_passes == encoded
     assert int(passes) > 0
     assert "6 pictures, 0 image passes" in lgca(*words, "--part", "1/1")[1]
+
+
+def test_the_record_keeps_what_its_parts_took(work, tiny):
+    words = evaluate(tiny, *THINGS, "--method", "wca,clip", "--n", "4")
+    for k in (1, 2):  # the first is without pictures: there is one shard
+        assert lgca(*words, "--part", f"{k}/2", "--out", f"parts/{k}.json")[0] == 0
+    empty, full = (results.load_part(f"parts/{k}.json") for k in (1, 2))
+    assert (empty.pictures, empty.image_passes, empty.device) == (0, 0, None)
+    assert full.pictures == 6 and full.image_passes > 6 and full.seconds > 0 and full.device
+
+    given = ["--parts", "parts/1.json", "--parts", "parts/2.json"]
+    status, out, _ = lgca(*words, *given, "--out", "whole")
+    assert status == 0 and f"0 image passes, after 2 parts with {full.image_passes}." in " ".join(out.split())
+    record, _ = results.load("whole")
+    assert record.parts == [empty, full] and record.image_passes == 0
+    assert record.image_passes_in_all == full.image_passes
+    assert record.seconds_in_all == record.seconds + full.seconds
+    assert f"{full.image_passes} crops in 2 parts" in " ".join(lgca("results", "show", "whole")[1].split())
+
+    for wrong, message in (
+        (["--part", "2/2", "--out", "parts/2.json"], "parts/2.json is already there"),
+        (["--part", "2/2", "--out", "parts"], "parts is a folder"),
+        (["--part", "2/2", "--parts", "parts/2.json"], "--parts is for the record of the whole"),
+        (["--parts", "parts/3.json"], "parts/3.json cannot be read"),
+        (["--parts", "things.json"], "things.json does not say what a part took"),
+        ([*given, *given], "a part is there twice among 1/2, 2/2, 1/2, 2/2"),
+        ([*given, "--precision", "bfloat16"], "part 2/2 was encoded with another encoder or precision"),
+        ([*given, "--dataset", "aviary"], "part 1/2 is of other pictures than those of aviary"),
+    ):
+        pictures = THINGS if "--dataset" not in wrong else []
+        status, _, err = lgca(*evaluate(tiny, *pictures, "--method", "clip"), *wrong)
+        assert status == 2 and message in " ".join(err.split()), err
+    assert results.load_part("parts/2.json") == full and sorted(os.listdir("parts")) == ["1.json", "2.json"]
+    assert lgca(*words, "--part", "2/2", "--out", "parts/2.json", "--force")[0] == 0
+    assert results.load_part("parts/2.json").image_passes == 0
 
 
 def test_options_of_memory_and_of_prompts_reach_the_evaluation_and_change_no_answer(work, tiny, monkeypatch):

@@ -233,7 +233,9 @@ def test_parts_fill_the_store_for_all(manifest, store, parts):
         evaluate.encode(manifest, model, METHOD_NAMES, said, store, part=(k, parts), **options)
         for k, model in enumerate(models, start=1)
     ]
-    assert sum(done) == len(manifest.items) and max(done) - min(done) <= 5  # pictures of a shard
+    pictures = [part.pictures for part in done]
+    assert sum(pictures) == len(manifest.items) and max(pictures) - min(pictures) <= 5  # pictures of a shard
+    assert [part.image_passes for part in done] == [model.image_passes for model in models]
     record, predictions = run(manifest, store)
     assert (record.image_passes, record.text_passes) == (0, 0)
     _, whole = run(manifest, Store(store.root.with_name("whole"), pictures=5))

@@ -2,6 +2,7 @@
 
 import math
 import os
+import platform
 
 import pytest
 import torch
@@ -45,6 +46,16 @@ def test_money_is_hours_times_a_price():
     assert math.isnan(machine.money(7200, None))
     with pytest.raises(LgcaError, match="negative"):
         machine.money(1, -1)
+
+
+@pytest.mark.parametrize("amx", [True, False])
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+def test_the_processor_is_told_with_the_units_that_make_half_the_bits_fast(monkeypatch, architecture, amx):
+    monkeypatch.setattr(platform, "machine", lambda: architecture)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert machine.has_amx() is amx
+    told = machine.processor().endswith(f", {'with' if amx else 'without'} AMX")
+    assert told == (architecture == "x86_64") and ("AMX" in machine.processor()) == told
 
 
 def test_the_processor_has_a_name_and_is_told_with_its_threads():

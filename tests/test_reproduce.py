@@ -109,7 +109,7 @@ def test_the_jobs_are_encoders_times_data_sets_times_parts(planned):
         assert ("gpu=1" in job.fields.get("resources", "")) == full
         if job.rule == "evaluate" and job.fields["wildcards"] in wildcards("keep"):
             name = job.fields["wildcards"].removeprefix("name=")
-            assert {f"_build/features/{name}/{k}-of-2" for k in (1, 2)} < set(job.fields["input"].split(", "))
+            assert {f"_build/features/{name}/{k}-of-2.json" for k in (1, 2)} < set(job.fields["input"].split(", "))
 
 
 @contextmanager

@@ -72,6 +72,31 @@ def test_a_machine_is_as_fast_as_its_fastest_record(made):
     assert row["rate"] == 5 and row["records"] == 3
 
 
+def test_what_parts_took_is_counted_with_their_record(made):
+    record = like(reproduction.records_in(made)["tiny"], seconds=10.0, image_passes=0)
+    part = results.Part(
+        part="1/2",
+        utc=record.utc,
+        manifest_sha256=record.dataset.manifest_sha256,
+        encoder=record.encoder,
+        device="cuda:0: a GPU",
+        pictures=1,
+        seconds=30.0,
+        image_passes=300,
+        text_passes=0,
+        peak_memory=2 * record.peak_memory,
+    )
+    parted = like(record, parts=[part, part.model_copy(update={"part": "2/2", "image_passes": 900})])
+    [row] = reproduction.evaluations({"tiny": parted}, price_per_hour=3600).to_dict("records")
+    assert (row["passes"], row["seconds"], row["money"]) == (1200, 70, 70) and row["rate"] == 1200 / 70
+    assert row["memory"] == 2 * record.peak_memory
+    [page] = reproduction.pages({"tiny": parted}, {"one": ("tiny",)}).to_dict("records")
+    assert (page["passes"], page["seconds"]) == (1200, 70)
+    cpu, gpu = reproduction.machines({"tiny": parted}).to_dict("records")
+    assert (cpu["device"], gpu["device"], gpu["records"], gpu["rate"]) == (record.device, part.device, 1, 30)
+    assert math.isnan(cpu["rate"]) and reproduction.rate_of({"tiny": parted}, record.encoder.name) == 30
+
+
 def test_hours_want_a_record_on_a_gpu_of_that_encoder(made):
     record = like(reproduction.records_in(made)["tiny"], seconds=10.0, image_passes=50)
     assert math.isnan(reproduction.rate_of({"a": record}, record.encoder.name))

@@ -211,6 +211,27 @@ def test_record_refuses_contradictions(hits):
     record, _ = make(hits)
     with pytest.raises(ValidationError, match="twice"):
         results.Record(**{**dict(record), "runs": [record.runs[0], record.runs[0]]})
+    part = results.Part(
+        part="1/2",
+        utc=record.utc,
+        manifest_sha256=record.dataset.manifest_sha256,
+        encoder=record.encoder,
+        device="cpu",
+        pictures=3,
+        seconds=1.0,
+        image_passes=2,
+        text_passes=0,
+        peak_memory=1,
+    )
+    other = part.model_copy(update={"part": "2/2"})
+    assert results.Record(**{**dict(record), "parts": [part, other]}).seconds_in_all == record.seconds + 2
+    for parts, message in (
+        ([part, part], "a part occurs twice"),
+        ([part, other.model_copy(update={"manifest_sha256": 64 * "e"})], "of other pictures"),
+        ([other.model_copy(update={"encoder": record.encoder.model_copy(update={"name": "x"})})], "another encoder"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            results.Record(**{**dict(record), "parts": parts})
 
 
 # ---- statistics --------------------------------------------------------------------------------------------

@@ -55,13 +55,13 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER",
+            metavar="PATH",
             rich_help_panel="Output",
-            help="Of the record; runs/<data set>-<UTC time> if absent.",
+            help="Of the record; runs/<data set>-<UTC time> if absent. With --part, a file for what the part took.",
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", rich_help_panel="Output", help="Overwrite an earlier record.")
+        bool, typer.Option("--force", rich_help_panel="Output", help="Overwrite what an earlier run put there.")
     ] = False,
     part: Annotated[
         str | None,
@@ -69,6 +69,14 @@ def evaluate(
             metavar="K/N",
             rich_help_panel="Store",
             help="Only fill the store, with the K-th of N parts of the pictures; writes no record.",
+        ),
+    ] = None,
+    parts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel="Store",
+            help="What a part took, as --part wrote it with --out, for the record to keep; once for each part.",
         ),
     ] = None,
     on_error: Annotated[
@@ -119,10 +127,15 @@ def evaluate(
     kept = options.open_store(store, no_store)
     piece = (1, 1) if part is None else _part(part)
     floor.check_part(piece)
-    if part is not None and (kept is None or out is not None):
-        raise LgcaError("--part fills the store and writes no record: do without --no-store and --out")
+    if part is not None and kept is None:
+        raise LgcaError("--part fills the store: do without --no-store")
+    if part is not None and parts:
+        raise LgcaError("--parts is for the record of the whole, which --part does not write: give one of the two")
     if part is None:
         results.check_free(RUNS / "new" if out is None else out, force=force)
+    elif out is not None:
+        results.check_free_file(out, force=force)
+    ahead = [results.load_part(file) for file in parts or []]
     with status("reading the pictures"):
         manifest = folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
     with status("reading the prompts"):
@@ -137,6 +150,8 @@ def evaluate(
     for name in methods:
         said.of(floor.find(name).prompts, method=name, seed=0)  # what is missing is said before the model is loaded
     if kept is not None and not floor.shards_of_part(piece, manifest, kept):
+        if out is not None:
+            results.save_part(floor.empty_part(piece, manifest), out)
         print(f"part {part} of {manifest.name}: nothing to encode, all its shards are in other parts; {kept.root}")
         return
     model = options.load(encoder, device, precision, batch_size, workers)
@@ -154,8 +169,13 @@ def evaluate(
             "progress": lambda done, total: bar.update(task, completed=done, total=total),
         }
         if part is not None and kept is not None:
-            done = floor.encode(manifest, model, methods, said, kept, part=piece, **common)
-            print(f"part {part} of {manifest.name}: {done} pictures, {model.image_passes} image passes; {kept.root}")
+            took = floor.encode(manifest, model, methods, said, kept, part=piece, **common)
+            if out is not None:
+                results.save_part(took, out)
+            print(
+                f"part {part} of {manifest.name}: {took.pictures} pictures, {took.image_passes} image passes, "
+                f"{took.seconds:.1f} s; {kept.root}"
+            )
             return
         own = {"templates": templates, "descriptions": descriptions, "descriptors": descriptors}
         parameters: dict[str, Any] = {
@@ -165,7 +185,7 @@ def evaluate(
             "own_prompts": [kind for kind, file in own.items() if file],
         }
         record, predictions = floor.evaluate(
-            manifest, model, methods, said, store=kept, parameters=parameters, **common
+            manifest, model, methods, said, store=kept, parameters=parameters, parts=ahead, **common
         )
     target = out or _free(RUNS / _run_name(manifest, record.utc))
     record = results.save(record, predictions, target, force=force)

@@ -64,12 +64,14 @@ def report(console: Console, record: "Record", predictions: "pd.DataFrame") -> N
             cells = dict(zip(own, _accuracy(row))) | dict(zip(against, _difference(row)))
             table.add_row(row["method"], *(cells[heading] for heading in headings))
         console.print(table)
-    dataset, used = record.dataset, record.image_passes
+    dataset, parts = record.dataset, record.parts
     read = dataset.count - len(record.skipped)
+    others = f", after {len(parts)} parts with {record.image_passes_in_all - record.image_passes}"
     line = (
         f"{dataset.name}: {read} pictures of {len(dataset.classes)} classes, "
         f"{record.encoder.name} on {record.device}; "
-        f"{record.seconds:.1f} s, {record.images_per_second:.1f} pictures/s, {used} image passes in all."
+        f"{record.seconds:.1f} s, {record.images_per_second:.1f} pictures/s, {record.image_passes} image passes"
+        f"{others if parts else ' in all'}."
     )
     console.print(line, highlight=False)
     if record.skipped:

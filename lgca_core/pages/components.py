@@ -28,14 +28,16 @@ def parts_table(parts: pd.DataFrame, full: str) -> Styler:
 def choices_table(choices: pd.DataFrame, caption: str) -> Styler:
     """`ablation.choices`: a row a value that we might have chosen; the first of a setting can be linked to."""
     first = ~choices["component"].duplicated()
-    question = [
+    asked = [
         f'<span id="{anchor(row.component)}">{SETTINGS[row.component]}</span>' if once else SETTINGS[row.component]
         for row, once in zip(choices.itertuples(), first)
     ]
-    setting = [f"<code>{component}</code>: {change}" for component, change in choices[["component", "change"]].values]
+    chosen = [
+        f"{question}<br><code>{component}</code>: {change}"
+        for question, (component, change) in zip(asked, choices[["component", "change"]].values)
+    ]
     shown = _against(choices)
-    shown.insert(0, "question", question)
-    shown.insert(1, "setting", setting)
+    shown.insert(0, "choice", chosen)
     return simple_table(shown, caption, compact=True)
 
 

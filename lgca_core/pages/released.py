@@ -234,7 +234,7 @@ def paths_table(table: pd.DataFrame) -> Styler:
             "accuracy, points": [_points(row) for _, row in table.iterrows()],
         }
     )
-    return simple_table(shown, "Each way to cut and resize, against the first")
+    return simple_table(shown, "Each way to cut and resize, against the first", compact=True)
 
 
 def paths_told(table: pd.DataFrame, n: int) -> str:

@@ -111,7 +111,6 @@ def by_record(table: pd.DataFrame) -> Styler:
             {
                 "record": record,
                 "pictures": own["pictures"].iloc[0],
-                "methods": len({*own["method"], *own["baseline"]}),
                 "pairs": len(own),
                 "p < 0.05": int((own["p"] < LEVELS[0]).sum()),
                 "after Holm": int(found.sum()),
@@ -123,6 +122,7 @@ def by_record(table: pd.DataFrame) -> Styler:
     return simple_table(
         pd.DataFrame(rows),
         "All pairs of all records: the least difference found and the largest not found, in points; median discordance",
+        compact=True,
     )
 
 
