@@ -10,6 +10,7 @@ The ways take turns, and must come to the same vectors:
 - ``open_clip``: its own model in the same batches;
 - ``batches a quarter as large`` and ``batches four times as large``, where memory holds them;
 - ``compiled``: our tower through `torch.compile`, where that finds a compiler;
+- ``in float32``: our towers, where the precision asked for is another;
 - ``a thread a batch``: on a CPU, each thread a batch of its own instead of all of them one batch together, where that
   gives every thread as many.
 
@@ -43,7 +44,7 @@ from lgca_core.errors import LgcaError
 LISTED = 10  # operators of the profile that are named; the others are one
 
 
-def ways(encoder: Encoder, model: Any, crops: Tensor) -> dict[str, Callable[[], Tensor]]:
+def ways(encoder: Encoder, float32: Encoder, model: Any, crops: Tensor) -> dict[str, Callable[[], Tensor]]:
     """Each way to encode the crops (n, 3, S, S) uint8: (n, D)."""
     whole = encoder.batch_size
     arms = {
@@ -53,6 +54,8 @@ def ways(encoder: Encoder, model: Any, crops: Tensor) -> dict[str, Callable[[], 
         "batches four times as large": replace(encoder, batch_size=4 * whole),
         "compiled": replace(encoder, image=torch.compile(encoder.image)),
     }
+    if encoder.precision != "float32":
+        arms["in float32"] = replace(float32, batch_size=whole)
     found: dict[str, Callable[[], Tensor]] = {}
     for name, of in arms.items():
         asked = of.batch_size
@@ -105,11 +108,12 @@ def operators(run: Callable[[], Any], device: torch.device) -> list[dict[str, An
 
 def benchmark(name: str, device: str, precision: str, batches: int, repeats: int) -> dict[str, Any]:
     """One run: seconds of every way, its speed, and the profile."""
-    with models(name, device, precision) as (encoder, model):  # type: ignore[arg-type]
+    asked = models(name, device, precision)  # type: ignore[arg-type]
+    with asked as (encoder, model), models(name, device) as (float32, _):  # type: ignore[arg-type]
         shape = batches * encoder.batch_size, 3, encoder.size, encoder.size
         crops = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         crops = crops.to(encoder.device)
-        arms = ways(encoder, model, crops)
+        arms = ways(encoder, float32, model, crops)
         made = {arm: run() for arm, run in arms.items()}
         apart = max(float((1 - (made["ours"] * other).sum(dim=-1)).max()) for other in made.values())
         if not apart <= AGREE[encoder.precision]:
