@@ -53,7 +53,7 @@ test: $(READY)
 bench: $(READY)
 	@.venv/bin/lgca bench
 	@.venv/bin/lgca bench --precision auto
-	@.venv/bin/lgca bench --precision auto --encoder ViT-B-32-quickgelu $(if $(filter 0,$(GPUS)),--pictures 4 --repeats 3)
+	@.venv/bin/lgca bench --precision auto --encoder ViT-B-32-quickgelu $(if $(filter 0,$(GPUS)),--pictures 4 --repeats 9)
 	@.venv/bin/python benchmarks/encoding.py
 	@.venv/bin/python benchmarks/encoding.py --precision auto
 	@.venv/bin/python benchmarks/class_matrix.py

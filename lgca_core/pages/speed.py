@@ -30,7 +30,7 @@ class Target:
     wanted: Mapping[str, str | int]
     value: Callable[[Record], float | None]
     goal: float
-    form: str = "{:.2f}"
+    form: str = "{:.3f}"
     at_most: bool = False
 
 
@@ -140,7 +140,7 @@ def machine(record: Record) -> str:
 
 
 def stages(records: Sequence[Record]) -> pd.DataFrame:
-    """Of the newest pipeline of each encoder, precision and device: ``run``, ``stage`` and ``ms`` a picture."""
+    """Of the newest pipeline of each encoder, precision, device: ``run``, ``machine``, ``stage``, ``ms`` a picture."""
     names = {
         "wca": "files to logits",
         "encoder alone": "encoder alone",
@@ -155,13 +155,14 @@ def stages(records: Sequence[Record]) -> pd.DataFrame:
         [
             {
                 "run": f"{encoder}, {precision}, {device}",
+                "machine": machine(record),
                 "stage": names[arm],
                 "ms": 1000 * spent / record["work"]["pictures"],
             }
             for (encoder, precision, device), record in last.items()
             for arm, spent in sorted(record["median_seconds"].items(), key=lambda known: list(names).index(known[0]))
         ],
-        columns=["run", "stage", "ms"],
+        columns=["run", "machine", "stage", "ms"],
     )
 
 
@@ -173,8 +174,8 @@ def bars(frame: pd.DataFrame) -> Figure:
         part = frame[frame["run"] == run]
         sns.barplot(part, x="ms", y="stage", ax=ax, color=sns.color_palette()[0])
         ax.bar_label(ax.containers[0], fmt="%.1f", padding=3)
-        ax.margins(x=0.2)
-        ax.set(title=run, xlabel="milliseconds a picture", ylabel="")
+        ax.margins(x=0.25)
+        ax.set(title=f"{run}\n{part['machine'].iloc[0]}", xlabel="milliseconds a picture", ylabel="")
     return figure
 
 
