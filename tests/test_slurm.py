@@ -246,8 +246,12 @@ def own(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder), "LGCA_HOME": str(folder / "home"), "LGCA_STORE": str(folder / "store")}
 
 
-# Of a record: when it was made and how much work was left to do, in which runs differ.
+# Of a record and of its parts: when they were made and how much work was left to do, in which runs differ.
 TELLING = {"utc", "seconds", "images_per_second", "peak_memory", "image_passes", "text_passes"}
+
+
+def lasting(told: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in told.items() if name not in TELLING}
 
 
 def results(folder: Path, graph: Graph) -> dict[str, object]:
@@ -258,7 +262,7 @@ def results(folder: Path, graph: Graph) -> dict[str, object]:
         if path.name == RECORD:
             record = json.loads(path.read_bytes())
             assert record.keys() > TELLING
-            content = {name: value for name, value in record.items() if name not in TELLING}
+            content = lasting(record) | {"parts": [lasting(part) for part in record["parts"]]}
         found[path.relative_to(folder).as_posix()] = content
     return found
 
