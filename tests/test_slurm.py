@@ -22,7 +22,7 @@ import slurm_cluster
 from PIL import Image
 
 from lgca_core.aviary import splits
-from lgca_core.results import RECORD, load
+from lgca_core.results import RECORD, Record, load
 from lgca_core.store import PICTURES
 
 ROOT = Path(__file__).parents[1]
@@ -246,12 +246,8 @@ def own(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder), "LGCA_HOME": str(folder / "home"), "LGCA_STORE": str(folder / "store")}
 
 
-# Of a record and of its parts: when they were made and how much work was left to do, in which runs differ.
-TELLING = {"utc", "seconds", "images_per_second", "peak_memory", "image_passes", "text_passes"}
-
-
-def lasting(told: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in told.items() if name not in TELLING}
+# Of a record: when it was made, how much work was left to do and who did the rest, in which runs differ.
+TELLING = {"utc", "seconds", "images_per_second", "peak_memory", "image_passes", "text_passes", "parts"}
 
 
 def results(folder: Path, graph: Graph) -> dict[str, object]:
@@ -262,17 +258,23 @@ def results(folder: Path, graph: Graph) -> dict[str, object]:
         if path.name == RECORD:
             record = json.loads(path.read_bytes())
             assert record.keys() > TELLING
-            content = lasting(record) | {"parts": [lasting(part) for part in record["parts"]]}
+            content = {name: value for name, value in record.items() if name not in TELLING}
         found[path.relative_to(folder).as_posix()] = content
     return found
 
 
+def records(folder: Path, graph: Graph) -> list[Record]:
+    """Those among the results, if there are any."""
+    return [load(path.parent)[0] for pattern in graph.results for path in folder.glob(pattern) if path.name == RECORD]
+
+
 def no_work_was_left(folder: Path, graph: Graph) -> bool:
-    """Whether the records, if there are any, found all that they read in the store."""
-    records = [
-        load(path.parent)[0] for pattern in graph.results for path in folder.glob(pattern) if path.name == RECORD
-    ]
-    return all((record.image_passes, record.text_passes) == (0, 0) for record in records)
+    """Whether the records found all that they read in the store, and say who had put it there."""
+    return all(
+        (record.image_passes, record.text_passes) == (0, 0)
+        and sum(part.pictures for part in record.parts) == record.dataset.count
+        for record in records(folder, graph)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +320,8 @@ def test_a_cluster_gives_what_one_machine_gives(slurm, local, folder, graph):
         assert snakemake.wait() == 0, complain(folder)
     assert results(folder, graph) == results(local(graph), graph)
     assert no_work_was_left(folder, graph)
+    passes = [[record.image_passes_in_all for record in records(place, graph)] for place in (folder, local(graph))]
+    assert passes[0] == passes[1]
     jobs = slurm.jobs(folder)
     assert {job.state for job in jobs} == {"COMPLETED"}
     assert set(Counter(job.name for job in jobs).values()) == {1}
