@@ -318,6 +318,7 @@ rule features:
     priority: 2  # what others wait for first, and pages last: they find the pictures painted
     input:
         MEASURING,
+        before,
     output:
         "_build/features/{name}/{k}-of-{n}.json",  # what the part took
     wildcard_constraints:

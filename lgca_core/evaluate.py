@@ -38,6 +38,7 @@ from lgca_core.results import (
     Part,
     Record,
     Run,
+    misfit,
 )
 from lgca_core.store import Store
 from lgca_core.wca import WCA
@@ -313,7 +314,8 @@ def evaluate(
     meter = _Meter(encoder)
     settings = Settings(wca or WCA(), lgca or LGCA())
     _check(manifest, prompts, seeds, chunk)
-    _check_parts(parts, manifest, encoder)
+    if fault := misfit(parts, manifest.sha256, _info(encoder)):
+        raise LgcaError(f"{fault}: encode it again for {manifest.name}, remove its file, or leave it out")
 
     jobs, prompts_sha256 = _jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)
     plans = [plan for job in jobs for plan in job.scorer.plans]
@@ -378,19 +380,6 @@ def _check(manifest: Manifest, prompts: ClassPrompts, seeds: Sequence[int], chun
         raise LgcaError(f"seeds must be different whole numbers from 0 on, not {list(seeds)}")
     if chunk < 1:
         raise LgcaError(f"a chunk must hold at least one picture, not {chunk}")
-
-
-def _check_parts(parts: Sequence[Part], manifest: Manifest, encoder: Encoder) -> None:
-    if len({part.part for part in parts}) < len(parts):
-        raise LgcaError(f"a part is there twice among {', '.join(part.part for part in parts)}: give each once")
-    for part in parts:
-        if part.manifest_sha256 != manifest.sha256:
-            raise LgcaError(f"part {part.part} is of other pictures than those of {manifest.name}: leave it out")
-        if part.encoder not in (None, _info(encoder)):
-            raise LgcaError(
-                f"part {part.part} was encoded with another encoder or precision ({part.encoder.name}, "
-                f"{part.encoder.precision}) than {encoder.name}, {encoder.precision}: leave it out"
-            )
 
 
 def _table(jobs: Sequence[_Job], keys: Sequence[str], items: Sequence[Item]) -> pd.DataFrame:

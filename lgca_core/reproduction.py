@@ -5,6 +5,7 @@ machine are passes divided by what a record measured on such a machine, and unkn
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -124,7 +125,12 @@ def machines(records: Mapping[str, Record]) -> pd.DataFrame:
     The highest, because a store that held crops, or other work on the machine, can only lower what a process shows.
     """
     rows = [
-        {"device": device, "encoder": encoder_name(record.encoder), "record": name, "rate": passes_per_second}
+        {
+            "device": re.sub(r"^cuda:\d+", "cuda", device),
+            "encoder": encoder_name(record.encoder),
+            "record": name,
+            "rate": passes_per_second,
+        }
         for name, record in records.items()
         for device, passes_per_second in [(record.device, math.nan), *rates(record)]
     ]

@@ -85,8 +85,9 @@ class Run(_Strict):
 class Part(_Strict):
     """What it took a process of its own to encode one part of the pictures before the evaluation.
 
-    ``part`` is the k-th of n as ``k/n``; ``encoder`` and ``device`` are None for a part without pictures. Passes, times
-    and memory as in :class:`Record`, of this process.
+    ``part`` is the k-th of n as ``k/n``; ``encoder`` and ``device`` are None for a part without shards. Passes, times
+    and memory as in :class:`Record`, of the process that finished the part: what an earlier one left in the store is
+    not counted.
     """
 
     part: str = Field(pattern=r"^[1-9]\d*/[1-9]\d*$")
@@ -100,6 +101,21 @@ class Part(_Strict):
     text_passes: int = Field(ge=0)
     peak_memory: int = Field(ge=0)
     peak_device_memory: int | None = Field(default=None, ge=0)
+
+
+def misfit(parts: "Sequence[Part]", manifest_sha256: str, encoder: EncoderInfo) -> str | None:
+    """Why parts are not those of one evaluation, or None; precisions may differ between machines."""
+    names = [part.part for part in parts]
+    if twice := [name for name in names if names.count(name) > 1]:
+        return f"part {twice[0]} is there twice"
+    if len({name.partition("/")[2] for name in names}) > 1:
+        return f"{', '.join(names)} are not parts of one division"
+    for part in parts:
+        if part.manifest_sha256 != manifest_sha256:
+            return f"part {part.part} is of other pictures"
+        if (of := part.encoder) and (of.name, of.weights_sha256) != (encoder.name, encoder.weights_sha256):
+            return f"part {part.part} was encoded with another encoder, {of.name}"
+    return None
 
 
 class Record(_Strict):
@@ -150,12 +166,8 @@ class Record(_Strict):
         keys = [(run.method, run.seed) for run in self.runs]
         if len(set(keys)) != len(keys):
             raise ValueError("a method and seed occur twice")
-        if len({part.part for part in self.parts}) != len(self.parts):
-            raise ValueError("a part occurs twice")
-        if any(part.manifest_sha256 != self.dataset.manifest_sha256 for part in self.parts):
-            raise ValueError("a part is of other pictures")
-        if any(part.encoder not in (None, self.encoder) for part in self.parts):
-            raise ValueError("a part is of another encoder or precision")
+        if fault := misfit(self.parts, self.dataset.manifest_sha256, self.encoder):
+            raise ValueError(fault)
         return self
 
     @property
@@ -188,11 +200,7 @@ def check_free(folder: Path | str, *, force: bool = False) -> Path:
     """
     folder = Path(folder)
     if not folder.exists():
-        parent = next(p for p in folder.absolute().parents if p.exists())
-        if not parent.is_dir():
-            raise LgcaError(f"{parent} is a file, so the record cannot go to {folder}: choose another folder")
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise LgcaError(f"{parent} cannot be written, so the record cannot go to {folder}: choose another folder")
+        _check_parent(folder, "the record")
         return folder
     if not folder.is_dir():
         raise LgcaError(f"{folder} is a file: give a folder for the record")
@@ -204,6 +212,14 @@ def check_free(folder: Path | str, *, force: bool = False) -> Path:
     if not force:
         raise LgcaError(f"{folder} already holds a record: choose another folder, or overwrite it with --force")
     return folder
+
+
+def _check_parent(target: Path, what: str) -> None:
+    parent = next(p for p in target.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise LgcaError(f"{parent} is a file, so {what} cannot go to {target}: choose another folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise LgcaError(f"{parent} cannot be written, so {what} cannot go to {target}: choose another folder")
 
 
 def save(record: Record, predictions: pd.DataFrame, folder: Path | str, *, force: bool = False) -> Record:
@@ -258,8 +274,9 @@ def check_free_file(file: Path, *, force: bool = False) -> None:
     """Whether what a part took may be written to `file`; called before a long run.
 
     Raises:
-        LgcaError: it is a folder, or, without `force`, there already.
+        LgcaError: it is a folder, or, without `force`, there already; or its folder cannot be written.
     """
+    _check_parent(file, "what the part took")
     if file.is_dir():
         raise LgcaError(f"{file} is a folder: give a file for what the part took")
     if file.exists() and not force:

@@ -79,21 +79,23 @@ def test_what_parts_took_is_counted_with_their_record(made):
         utc=record.utc,
         manifest_sha256=record.dataset.manifest_sha256,
         encoder=record.encoder,
-        device="cuda:0: a GPU",
+        device="cuda:1: a GPU",
         pictures=1,
         seconds=30.0,
         image_passes=300,
         text_passes=0,
         peak_memory=2 * record.peak_memory,
     )
-    parted = like(record, parts=[part, part.model_copy(update={"part": "2/2", "image_passes": 900})])
+    parted = like(
+        record, parts=[part, part.model_copy(update={"part": "2/2", "image_passes": 900, "device": "cuda:2: a GPU"})]
+    )
     [row] = reproduction.evaluations({"tiny": parted}, price_per_hour=3600).to_dict("records")
     assert (row["passes"], row["seconds"], row["money"]) == (1200, 70, 70) and row["rate"] == 1200 / 70
     assert row["memory"] == 2 * record.peak_memory
     [page] = reproduction.pages({"tiny": parted}, {"one": ("tiny",)}).to_dict("records")
     assert (page["passes"], page["seconds"]) == (1200, 70)
     cpu, gpu = reproduction.machines({"tiny": parted}).to_dict("records")
-    assert (cpu["device"], gpu["device"], gpu["records"], gpu["rate"]) == (record.device, part.device, 1, 30)
+    assert (cpu["device"], gpu["device"], gpu["records"], gpu["rate"]) == (record.device, "cuda: a GPU", 1, 30)
     assert math.isnan(cpu["rate"]) and reproduction.rate_of({"tiny": parted}, record.encoder.name) == 30
 
 

@@ -226,7 +226,8 @@ def test_record_refuses_contradictions(hits):
     other = part.model_copy(update={"part": "2/2"})
     assert results.Record(**{**dict(record), "parts": [part, other]}).seconds_in_all == record.seconds + 2
     for parts, message in (
-        ([part, part], "a part occurs twice"),
+        ([part, part], "part 1/2 is there twice"),
+        ([part, part.model_copy(update={"part": "2/3"})], "1/2, 2/3 are not parts of one division"),
         ([part, other.model_copy(update={"manifest_sha256": 64 * "e"})], "of other pictures"),
         ([other.model_copy(update={"encoder": record.encoder.model_copy(update={"name": "x"})})], "another encoder"),
     ):

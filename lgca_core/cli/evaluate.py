@@ -29,7 +29,10 @@ RUNS = Path("runs")
     "  lgca evaluate --dataset aviary --method wca,lgca,lgca-equal \\\n"
     "    --steps 2 --start 0.1,0.5 --out runs/small\n"
     "  lgca evaluate --dataset aviary --method wca,wca:n=8,wca:alpha=0.1,lgca:rho=0.25\n"
-    "  lgca evaluate --dataset pets --encoder ViT-B-32-quickgelu:openai --part 1/4"
+    "  lgca evaluate --dataset pets --encoder ViT-B-32-quickgelu:openai \\\n"
+    "    --part 1/2 --out part-1.json   (and --part 2/2, perhaps elsewhere; then)\n"
+    "  lgca evaluate --dataset pets --encoder ViT-B-32-quickgelu:openai \\\n"
+    "    --parts part-1.json --parts part-2.json"
 )
 def evaluate(
     images: Annotated[
@@ -76,7 +79,7 @@ def evaluate(
         typer.Option(
             metavar="FILE",
             rich_help_panel="Store",
-            help="What a part took, as --part wrote it with --out, for the record to keep; once for each part.",
+            help="What a part took, as --part wrote it with --out, for the record to keep; repeat it for each.",
         ),
     ] = None,
     on_error: Annotated[
@@ -131,6 +134,8 @@ def evaluate(
         raise LgcaError("--part fills the store: do without --no-store")
     if part is not None and parts:
         raise LgcaError("--parts is for the record of the whole, which --part does not write: give one of the two")
+    if parts and kept is None:
+        raise LgcaError("--parts tells who filled the store, which --no-store does not read: give one of the two")
     if part is None:
         results.check_free(RUNS / "new" if out is None else out, force=force)
     elif out is not None:

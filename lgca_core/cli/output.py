@@ -66,7 +66,8 @@ def report(console: Console, record: "Record", predictions: "pd.DataFrame") -> N
         console.print(table)
     dataset, parts = record.dataset, record.parts
     read = dataset.count - len(record.skipped)
-    others = f", after {len(parts)} parts with {record.image_passes_in_all - record.image_passes}"
+    ahead, seconds = record.image_passes_in_all - record.image_passes, record.seconds_in_all - record.seconds
+    others = f", after {len(parts)} part{'s' if len(parts) > 1 else ''} with {ahead} in {seconds:.1f} s"
     line = (
         f"{dataset.name}: {read} pictures of {len(dataset.classes)} classes, "
         f"{record.encoder.name} on {record.device}; "

@@ -218,13 +218,13 @@ def _markdown(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *body))
 
 
-def _ahead(record: "Record") -> str:
-    """What other processes encoded before the evaluation."""
+def _parts(record: "Record") -> str:
+    """What other processes encoded for the evaluation before."""
     if not record.parts:
-        return "nothing"
-    passes = sum(part.image_passes for part in record.parts)
-    seconds = sum(part.seconds for part in record.parts)
-    return f"{passes} crops in {len(record.parts)} parts, {seconds:.1f} s of them together"
+        return "none"
+    crops, texts = (sum(passes) for passes in zip(*((of.image_passes, of.text_passes) for of in record.parts)))
+    seconds = record.seconds_in_all - record.seconds
+    return f"{len(record.parts)}, with {crops} passes of crops, {texts} of sentences, in {seconds:.1f} s together"
 
 
 def _facts(record: "Record") -> dict[str, str]:
@@ -252,7 +252,7 @@ def _facts(record: "Record") -> dict[str, str]:
         "seconds": f"{record.seconds:.1f}",
         "images/s": f"{record.images_per_second:.1f}",
         "encoder passes": f"{record.image_passes} of crops, {record.text_passes} of sentences",
-        "encoded ahead": _ahead(record),
+        "its parts": _parts(record),
         "peak memory": memory(record.peak_memory),
         "peak device memory": NOT_AVAILABLE if record.peak_device_memory is None else memory(record.peak_device_memory),
         "libraries": ", ".join(f"{name} {version}" for name, version in record.libraries.items()),
