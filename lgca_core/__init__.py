@@ -15,13 +15,26 @@ if TYPE_CHECKING:
     from lgca_core.datasets import DATASETS, Item, Manifest, folder, open_dataset
     from lgca_core.encoder import Encoder, list_encoders, load_encoder
     from lgca_core.errors import LgcaError
+    from lgca_core.evaluate import encode
     from lgca_core.flops import visual_flops
     from lgca_core.lgca import LGCA, Step, Trace
     from lgca_core.lineage import lineages, most_misleading
     from lgca_core.methods import METHODS, Method
     from lgca_core.prompts import descriptors, plain, read_descriptions, templates, waffle
     from lgca_core.resample import crops, crops_int32, crops_on_device, crops_pillow, open_picture, picture_tensor
-    from lgca_core.results import Record, holm, interval, load, mcnemar, paired_interval, save, summary
+    from lgca_core.results import (
+        Part,
+        Record,
+        holm,
+        interval,
+        load,
+        load_part,
+        mcnemar,
+        paired_interval,
+        save,
+        save_part,
+        summary,
+    )
     from lgca_core.store import Pool, Shard, Store, pool_key
     from lgca_core.views import Views
     from lgca_core.wca import WCA
@@ -34,13 +47,26 @@ _HOME = {
     "datasets": ("DATASETS", "Item", "Manifest", "folder", "open_dataset"),
     "encoder": ("Encoder", "list_encoders", "load_encoder"),
     "errors": ("LgcaError",),
+    "evaluate": ("encode",),
     "flops": ("visual_flops",),
     "lgca": ("LGCA", "Step", "Trace"),
     "lineage": ("lineages", "most_misleading"),
     "methods": ("METHODS", "Method"),
     "prompts": ("descriptors", "plain", "read_descriptions", "templates", "waffle"),
     "resample": ("crops", "crops_int32", "crops_on_device", "crops_pillow", "open_picture", "picture_tensor"),
-    "results": ("Record", "holm", "interval", "load", "mcnemar", "paired_interval", "save", "summary"),
+    "results": (
+        "Part",
+        "Record",
+        "holm",
+        "interval",
+        "load",
+        "load_part",
+        "mcnemar",
+        "paired_interval",
+        "save",
+        "save_part",
+        "summary",
+    ),
     "store": ("Pool", "Shard", "Store", "pool_key"),
     "views": ("Views",),
     "wca": ("WCA",),
