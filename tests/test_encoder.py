@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import re
 import subprocess
 import sys
 import urllib.error
@@ -473,6 +474,9 @@ def test_crops_are_scaled_and_normalised_in_batches():
     assert crops.min() == 51  # the crops are not written on
 
 
+HALVED = r"the device's memory does not hold \d+ inputs at once: going on with \d+"
+
+
 def test_a_full_memory_halves_the_batches_and_loses_nothing():
     crops = torch.randint(256, (40, 3, 16, 16), dtype=torch.uint8)
     texts = [f"{word} {k}" for word in ("red", "green", "blue") for k in range(9)]
@@ -489,17 +493,19 @@ def test_a_full_memory_halves_the_batches_and_loses_nothing():
 
     whole = stub(batch_size=16)
     small = stub(within(5, mean_colour), within(3, colour_words), batch_size=16)
-    with pytest.warns(RuntimeWarning, match="not hold 16 inputs at once: going on with 8"):
+    with pytest.warns(RuntimeWarning, match=HALVED) as said:
         assert torch.equal(small.encode_crops(crops), whole.encode_crops(crops))
+    assert [re.findall(r"\d+", str(one.message)) for one in said] == [["16", "8"], ["8", "4"]]
     assert small.batch_size == 4 and small.image_passes == 40
     assert [n for n in asked if n > 5] == [16, 8] and sum(n for n in asked if n <= 5) == 40  # it learns at once
     asked.clear()
     small.encode_crops(crops)
     assert max(asked) == 4
-    with pytest.warns(RuntimeWarning, match="not hold 4 inputs at once: going on with 2"):
+    with pytest.warns(RuntimeWarning, match=HALVED) as said:
         assert torch.equal(small.encode_texts(texts), whole.encode_texts(texts))
+    assert [re.findall(r"\d+", str(one.message)) for one in said] == [["4", "2"]]
     assert small.text_passes == 27
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.warns(RuntimeWarning, match=HALVED), pytest.raises(torch.OutOfMemoryError):
         stub(within(0, mean_colour)).encode_crops(crops)
 
 
