@@ -83,10 +83,11 @@ class Encoder:
 
     def __post_init__(self) -> None:
         self.device = torch.device(self.device)
-        if self.batch_size < 1:
-            raise LgcaError(f"batch size must be at least 1, got {self.batch_size}")
-        if self.workers < 1:
-            raise LgcaError(f"workers must be at least 1, got {self.workers}")
+        if self.device.type == "mps":
+            raise LgcaError("an encoder's vectors cannot stay on mps, which has no float64: name the device cpu")
+        for name, value in (("batch size", self.batch_size), ("workers", self.workers), ("flights", self.flights)):
+            if value < 1:
+                raise LgcaError(f"{name} must be at least 1, got {value}")
         if self.size < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise LgcaError(
                 f"an encoder needs an input side of 1 pixel or more and three means and positive deviations, "
@@ -141,13 +142,17 @@ class Encoder:
             except torch.OutOfMemoryError:
                 if len(part) == 1:
                     raise
-            # Past the handler, whose traceback holds on to memory.
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            self.batch_size = min(self.batch_size, half)  # another thread may have learnt of less
-            full = f"the device's memory does not hold {len(part)} inputs at once: going on with {half}"
-            warnings.warn(full, RuntimeWarning, stacklevel=4)
+            self.halve(len(part))  # past the handler, whose traceback holds on to memory
         return torch.cat([self._within_memory(run, part[:half]), self._within_memory(run, part[half:])])
+
+    def halve(self, n: int) -> None:
+        """Go on with batches of half of n, which the device's memory did not hold; a warning says so."""
+        half = -(-n // 2)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.batch_size = min(self.batch_size, half)  # another thread may have learnt of less
+        full = f"the device's memory does not hold {n} inputs at once: going on with {half}"
+        warnings.warn(full, RuntimeWarning, stacklevel=5)
 
     def _unit(self, vectors: Tensor, n: int) -> Tensor:
         # Outside inference mode, so that what leaves is an ordinary tensor.
@@ -172,7 +177,8 @@ def load_encoder(
     Mean, deviation and input side come from open_clip's preprocessing configuration. ``batch_size`` defaults to
     32 on a CPU, and on a GPU to what its free memory holds, up to 512. ``precision="auto"`` is the fast one: float16
     on a GPU, bfloat16 on a CPU that multiplies matrices of it (AMX), else float32; the encoder's ``precision`` says
-    which it was.
+    which it was. In float32 on a GPU, convolutions of this process are float32 from then on: by default torch rounds
+    what they multiply to 10 bits (TF32).
 
     Raises LgcaError for an unknown name or tag, a missing file, weights of another architecture or activation, a
     model that wants another resize than bicubic of the shorter side, no network, or no such device.
@@ -194,6 +200,8 @@ def load_encoder(
         size = _check_preprocess(label, preprocess, model)
         _load(model, state, name, file)
     dtype: torch.dtype = getattr(torch, precision)
+    if place.type == "cuda" and dtype == torch.float32:
+        torch.backends.cudnn.allow_tf32 = False
     image_of, text_of = image_tower(model), text_tower(model)
 
     def image(pixels: Tensor) -> Tensor:

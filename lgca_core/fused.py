@@ -115,7 +115,11 @@ class _Sides:
         if len(self.number) > SIDES:
             self._forget()
         if new := [side for side in dict.fromkeys(sides) if side not in self.number]:
-            self._add([taps_of(*side, self.size) for side in new])
+            try:
+                self._add([taps_of(*side, self.size) for side in new])
+            except BaseException:  # an interrupt or a full memory halfway: the tables must not disagree
+                self._forget()
+                raise
             self.number |= {side: len(self.number) + k for k, side in enumerate(new)}
         return [self.number[side] for side in sides]
 

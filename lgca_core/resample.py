@@ -172,13 +172,20 @@ def _in_threads(work: Callable[[np.ndarray], None], which: np.ndarray, threads: 
         list(_pool(threads).map(work, [which[k::threads] for k in range(threads)]))
 
 
+def cutter(device: torch.device) -> str:
+    """What cuts crops for an encoder: ``numba`` or ``pillow`` on a CPU, ``triton`` or ``torch`` on a GPU."""
+    if device.type == "cuda":
+        return "torch" if _fused(device) is None else "triton"
+    return "pillow" if _compiled() is None else "numba"
+
+
 @functools.cache
 def _compiled() -> ModuleType | None:
     """The compiled passes, made when first needed: a second to load, and some to compile on a new machine."""
     try:
         from lgca_core import compiled
-    except ImportError:
-        return None  # no Numba here, or none for this NumPy
+    except (ImportError, RuntimeError):
+        return None  # no Numba here, or none for this NumPy, or no folder where it may keep what it compiles
     return compiled
 
 

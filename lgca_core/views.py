@@ -165,13 +165,28 @@ class Views:
 
     def _encode(self, owner: Ints, boxes: Ints) -> Tensor:
         """Boxes (M, 4), sorted by picture -> vectors as they are kept: (M, D)."""
-        at_once = self.encoder.batch_size
-        if self.encoder.device.type == "cpu":
-            at_once *= self.encoder.workers
-            at_once *= max(1, CUT_AT_ONCE // at_once)
-        parts = [slice(start, start + at_once) for start in range(0, len(boxes), at_once)]
-        vectors = torch.cat([self.encoder.encode_crops(self._cut(owner[part], boxes[part])) for part in parts])
+        encoder, found, done = self.encoder, [], 0
+        while done < len(boxes):
+            part = slice(done, min(done + self._at_once(), len(boxes)))
+            try:
+                found.append(encoder.encode_crops(self._cut(owner[part], boxes[part])))
+            except torch.OutOfMemoryError:  # of the cut: the encoder tries smaller batches itself
+                if (n := min(part.stop - done, encoder.batch_size)) == 1:
+                    raise
+            else:
+                done = part.stop
+                continue
+            encoder.halve(n)
+        vectors = torch.cat(found)
         return vectors.half() if self.float16 else vectors
+
+    def _at_once(self) -> int:
+        """How many crops are cut together: a batch; on a CPU one for each worker, or more of them."""
+        n = self.encoder.batch_size
+        if self.encoder.device.type == "cpu":
+            n *= self.encoder.workers
+            n *= max(1, CUT_AT_ONCE // n)
+        return n
 
     def _cut(self, owner: Ints, boxes: Ints) -> Tensor:
         """The crops of a batch, which is sorted by picture: (len(boxes), 3, S, S) uint8."""

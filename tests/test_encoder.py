@@ -548,6 +548,20 @@ def test_wrong_shapes_name_both():
         Encoder(image=mean_colour, text=list, size=16, mean=(0, 0), std=(1, 1, 1))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"batch_size": 0}, "batch size must be at least 1, got 0"),
+        ({"workers": 0}, "workers must be at least 1, got 0"),
+        ({"flights": 0}, "flights must be at least 1, got 0"),
+        ({"device": "mps"}, "mps, which has no float64"),
+    ],
+)
+def test_an_encoder_that_could_not_run_is_not_made(wrong, said):
+    with pytest.raises(LgcaError, match=said):
+        stub(**wrong)
+
+
 def test_a_hugging_face_model_in_ten_lines():
     """As README shows it, with stand-ins that behave as transformers' CLIPModel and CLIPTokenizerFast do."""
 

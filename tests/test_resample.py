@@ -4,6 +4,8 @@ import io
 import logging
 import os
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -207,8 +209,27 @@ def test_pillow_resizes_only_where_nothing_is_compiled(hopper, monkeypatch):
     plain = Image.Image.resize
     monkeypatch.setattr(Image.Image, "resize", lambda self, *a: resizes.append(a) or plain(self, *a))
     assert torch.equal(crops(hopper, box, 32), expected) and not resizes
+    assert resample.cutter(torch.device("cpu")) == "numba"
     monkeypatch.setattr(resample, "_compiled", lambda: None)
     assert torch.equal(crops(hopper, box, 32), expected) and len(resizes) == 1
+    assert resample.cutter(torch.device("cpu")) == "pillow"
+
+
+@pytest.mark.parametrize("error", [ModuleNotFoundError("no numba"), RuntimeError("no locator available")])
+def test_what_cannot_be_compiled_here_is_done_without(error):
+    """Numba wants a folder to keep what it compiles in: in a container there may be none to write to."""
+    code = (
+        "import sys, types\n"
+        "numba = types.ModuleType('numba')\n"
+        f"def njit(*words, **more): raise {error!r}\n"
+        "numba.njit = numba.prange = njit\n"
+        "sys.modules['numba'] = numba\n"
+        "import torch\n"
+        "from lgca_core.resample import cutter\n"
+        "print(cutter(torch.device('cpu')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "pillow\n", done.stderr
 
 
 def test_no_boxes(hopper):

@@ -56,6 +56,34 @@ def test_a_box_is_encoded_once_in_the_life_of_the_views():
     assert torch.equal(again[1][0], first[1][0])
 
 
+def test_memory_too_full_to_cut_halves_the_batches_and_loses_nothing(monkeypatch):
+    pictures = [noise(40, 60, 1), noise(33, 20, 2)]
+    whole, small = Views(stub(batch_size=8), pictures), Views(stub(batch_size=8), pictures)
+    boxes, cut = some_boxes(whole, n=20), Views._cut
+    expected = whole.encode(boxes)
+    monkeypatch.setattr("lgca_core.views.CUT_AT_ONCE", 1)  # a batch is cut together, as on a GPU
+    cuts = []
+
+    def within(most):
+        def limited(self, owner, boxes):
+            cuts.append(len(boxes))
+            if len(boxes) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return cut(self, owner, boxes)
+
+        return limited
+
+    monkeypatch.setattr(Views, "_cut", within(3))
+    with pytest.warns(RuntimeWarning, match="does not hold . inputs at once") as said:
+        found = small.encode(boxes)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True)) and len(said) == 2
+    assert small.encoder.image_passes == whole.encoder.image_passes == 41
+    assert cuts[:3] == [8, 4, 2] and sum(cuts[2:]) == 41 and small.encoder.batch_size == 2
+    monkeypatch.setattr(Views, "_cut", within(0))
+    with pytest.warns(RuntimeWarning, match="going on with 1"), pytest.raises(torch.OutOfMemoryError):
+        Views(stub(batch_size=2), pictures).encode(boxes)
+
+
 def test_the_form_for_a_gpu_gives_the_same_vectors():
     pictures = [noise(40, 60, 1), noise(33, 20, 2)]
     views, other = Views(rich(), pictures), Views(rich(), pictures)
