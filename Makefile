@@ -23,10 +23,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # The set-up is named after the content of what it installs, so a checkout's file times do not matter.
 READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d ' ' -f 1)
 
-# Of `make reproduce`: by default one process on each GPU that is here.
+# Of `make reproduce`: by default one process on each GPU that is here and may be used, and two cores for each.
 DATASETS ?= pets,dtd
 ENCODERS ?= ViT-B-32-quickgelu:openai
-GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
+GPUS ?= $(shell if [ -n "$${CUDA_VISIBLE_DEVICES+set}" ]; then echo "$$CUDA_VISIBLE_DEVICES" | tr , '\n' | grep -c '^[^-]'; \
+	else nvidia-smi -L 2>/dev/null | grep -c '^GPU '; fi)
 PARTS ?= $(if $(filter 0,$(GPUS)),1,$(GPUS))
 CHOSEN = profile=full datasets=$(DATASETS) encoders=$(ENCODERS) gpus=$(GPUS) parts=$(PARTS) \
 	$(if $(METHODS),methods=$(METHODS)) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(CROPS),crops=$(CROPS)) \
@@ -43,7 +44,7 @@ book: $(READY)
 reproduce: $(READY)
 	@test -z "$(if $(CLUSTER),$(filter file,$(origin GPUS) $(origin PARTS)))" || { echo "error: with CLUSTER= say how many" \
 		"GPUs to use at once and into how many jobs the encoding goes, such as GPUS=8 PARTS=20" >&2; exit 2; }
-	@.venv/bin/snakemake records book --cores $(JOBS) --quiet all $(ONCE) --resources gpu=$(GPUS) --config $(CHOSEN) \
+	@.venv/bin/snakemake records book --cores $$(($(JOBS) + 2 * $(GPUS))) --quiet all $(ONCE) --resources gpu=$(GPUS) --config $(CHOSEN) \
 		$(if $(CLUSTER),--profile $(CLUSTER))
 	@echo "The records: results/. The book: open _build/html/index.html"
 

@@ -275,7 +275,7 @@ COPIES += sorted(path.relative_to("book").as_posix() for path in Path("book/_sta
 # Formulae need neither a network nor a font: one script with every TeX extension in it, drawing SVG.
 MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).with_name("static") / "mathjax/tex-svg-full.js"
 
-# A thread a job: the same sums in the same order on every machine of one kind, and jobs side by side do not contend.
+# A thread a job for sums: the same order on every machine of one kind, and jobs side by side contend for less.
 shell.prefix(
     "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; "
     + ("export LGCA_ONE_PROCESS_A_GPU=1; " if GPUS else "")

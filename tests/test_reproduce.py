@@ -316,6 +316,27 @@ def test_an_earlier_record_stays_until_the_new_one_is_whole(checkout, tmp_path):
     assert [file.read_text() for file in sorted(kept.iterdir())] == ["of an earlier run"] * 2
 
 
+@pytest.mark.parametrize(
+    ("visible", "said", "gpus", "cores"),
+    [(None, 2, 2, 6), (None, 0, 0, 2), ("0,5,GPU-7", 2, 3, 8), ("", 2, 0, 2), ("-1", 2, 0, 2)],
+)
+def test_every_gpu_that_may_be_used_has_its_process(visible, said, gpus, cores, checkout, tmp_path):
+    """And two cores of its own. What nvidia-smi says beside GPUs, such as their MIG devices, is none."""
+    lines = [f"GPU {k}: Some GPU (UUID: GPU-{k})\n  MIG 1g.10gb Device 0: (UUID: MIG-{k})" for k in range(said)]
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\ncat <<END\n" + "\n".join(lines or ["NVIDIA-SMI has failed"]) + "\nEND\n")
+    smi.chmod(0o700)
+    kept = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    kept |= {"PATH": f"{tmp_path}:{os.environ['PATH']}"} | (
+        {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    )
+    words = ["make", "--dry-run", "reproduce", "READY=.venv"]
+    done = subprocess.run(words, cwd=checkout, capture_output=True, text=True, env=kept, check=True)
+    [cores_asked] = re.findall(r"--cores \$\(\((.*?)\)\)", done.stdout)
+    assert f"--resources gpu={gpus} " in done.stdout and f" gpus={gpus} parts={max(gpus, 1)} " in done.stdout
+    assert eval(cores_asked) == cores
+
+
 def test_a_cluster_is_not_sized_by_the_machine_that_starts_it(checkout):
     words = ["make", "reproduce", "READY=.venv", "CLUSTER=profiles/slurm"]
     done = subprocess.run(
