@@ -86,7 +86,7 @@ def measure(
             seconds[name].append(time.perf_counter() - start)
             print(f"{turn + 1} of {repeats}: {name}: {seconds[name][-1]:.2f} s", file=sys.stderr)
         first, *others = made.values()
-        difference = max(difference, *(float((first - other).abs().max()) for other in others))
+        difference = float(torch.stack([torch.tensor(difference), *((first - of).abs().max() for of in others)]).max())
         assert difference <= AGREE, f"the matrices differ by {difference:.1e}, more than {AGREE:.0e}"
     return seconds, difference
 

@@ -115,7 +115,7 @@ def benchmark(name: str, device: str, precision: str, batches: int, repeats: int
         crops = crops.to(encoder.device)
         arms = ways(encoder, float32, model, crops)
         made = {arm: run() for arm, run in arms.items()}
-        apart = max(float((1 - (made["ours"] * other).sum(dim=-1)).max()) for other in made.values())
+        apart = float(torch.stack([1 - (made["ours"] * other).sum(dim=-1) for other in made.values()]).max())
         if not apart <= AGREE[encoder.precision]:
             raise LgcaError(f"the ways' vectors are {apart:.1e} short of a cosine of 1: they do not compute the same")
         seconds = timed(arms, repeats, encoder.device, lambda said: print(said, file=sys.stderr))

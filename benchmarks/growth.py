@@ -10,7 +10,6 @@ stay where `FIXED` has them. A record with every time and the fitted powers is w
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import torch.nn.functional as F
 from class_matrix import sentences
 
 from lgca_core import bench_record
-from lgca_core.bench import files_to_logits, paint
+from lgca_core.bench import files_to_logits, now, paint
 from lgca_core.classifier import class_matrix
 from lgca_core.complexity import exponents
 from lgca_core.encoder import Encoder, load_encoder
@@ -70,9 +69,9 @@ def benchmark(device: str, precision: str, most: int, repeats: int) -> dict[str,
             for row, run in zip(rows, runs):
                 if turn and row["value"] >= 1000:
                     continue
-                start = time.perf_counter()
+                start = now(encoder.device)
                 run()
-                row["turns"].append(1000 * (time.perf_counter() - start))
+                row["turns"].append(1000 * (now(encoder.device) - start))
                 took = f"{row['what']}, {row['symbol']} = {row['value']:,}: {row['turns'][-1] / 1000:.2f} s"
                 print(f"{turn + 1} of {repeats}: {took}", file=sys.stderr)
         for row in rows:

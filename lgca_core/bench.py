@@ -8,7 +8,7 @@ a picture, C classes, P sentences a class, S input side, D width.
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,8 +31,17 @@ from lgca_core.encoder import OPEN_CLIP_PRECISION, Device, Encoder, Precision, l
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
 from lgca_core.looking import looked_at
+from lgca_core.machine import peak_growth
 from lgca_core.overlap import in_flight
-from lgca_core.resample import crops, crops_on_device, crops_pillow, normalised, open_picture, picture_tensor
+from lgca_core.resample import (
+    crops,
+    crops_on_device,
+    crops_pillow,
+    cutter,
+    normalised,
+    open_picture,
+    picture_tensor,
+)
 from lgca_core.views import Views
 from lgca_core.wca import WCA, cosine, weigh
 
@@ -93,16 +102,17 @@ def timed(arms: Mapping[str, Callable[[], Any]], repeats: int, device: torch.dev
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     for turn in range(repeats + 1):
         for name, run in arms.items():
-            start = _now(device)
+            start = now(device)
             run()
-            spent = _now(device) - start
+            spent = now(device) - start
             report(f"{f'{turn} of {repeats}' if turn else 'warming up'}: {name}: {spent:.2f} s")
             if turn:
                 seconds[name].append(spent)
     return seconds
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
+    """Seconds of a clock, once the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -135,22 +145,31 @@ class PeersPictures(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         """(1 + N, 3, S, S)"""
-        torch.set_num_threads(1)
         picture = Image.open(self.files[index]).convert("RGB")
         boxes = self.look.boxes(picture.height, picture.width, SEED, self.files[index].name).tolist()
         cut = [picture.crop((left, top, left + w, top + h)) for top, left, h, w in boxes]
         return torch.stack([self.transform(one) for one in [picture, *cut]])
 
 
-def peers_logits(loader: Iterator[Tensor] | DataLoader[Tensor], model: Any, look: WCA, classes: Tensor) -> Tensor:
-    """The peers' loop, restated: the crops of one picture a batch, through open_clip's own model: (B, C) on the CPU."""
-    weight = model.visual.conv1.weight
+def peers_logits(loader: Iterable[Tensor], model: Any, dtype: torch.dtype, look: WCA, classes: Tensor) -> Tensor:
+    """The peers' loop, restated: the crops of one picture a batch, through open_clip's own model: (B, C) on the CPU.
+
+    Raises:
+        LgcaError: the workers of a `DataLoader` have no room to hand crops over.
+    """
     rows = []
-    with torch.inference_mode():
-        for pixels in loader:
-            k = F.normalize(model.encode_image(pixels.to(weight.device).to(weight.dtype)).float(), dim=-1)[None]
-            _, u = weigh(k[:, 1:], cosine(k[:, 1:], k[:, 0]), look.image_temperature)
-            rows.append(u @ classes.T)
+    try:
+        with torch.inference_mode():
+            for pixels in loader:
+                k = F.normalize(model.encode_image(pixels.to(classes.device).to(dtype)).float(), dim=-1)[None]
+                _, u = weigh(k[:, 1:], cosine(k[:, 1:], k[:, 0]), look.image_temperature)
+                rows.append(u @ classes.T)
+    except RuntimeError as error:
+        if "shared memory" not in str(error):
+            raise
+        raise LgcaError(
+            "the peers' workers have too little shared memory: give a container more (--shm-size=8g), or --workers 0"
+        ) from error
     return torch.cat(rows).cpu()
 
 
@@ -182,7 +201,7 @@ def pipeline(name: str, device: Device, precision: Precision, work: Work, report
     with tempfile.TemporaryDirectory() as folder, models(name, device, precision) as (encoder, model):
         files = paint(Path(folder), work.pictures)
         generator = torch.Generator().manual_seed(SEED)
-        width = model.encode_image(_pixels(encoder, files[:1], look)[:1].to(model.visual.conv1.weight.dtype)).shape[1]
+        width = model.encode_image(_pixels(encoder, files[:1], look)[:1]).shape[1]
         classes = F.normalize(torch.randn(work.classes, width, generator=generator), dim=-1).to(encoder.device)
         blind = replace(encoder, image=lambda pixels: torch.ones(len(pixels), width, device=pixels.device))
         pixels = _pixels(encoder, files, look)  # (a few batches, 3, S, S)
@@ -200,13 +219,13 @@ def pipeline(name: str, device: Device, precision: Precision, work: Work, report
             "encoder alone": lambda: _encode(encoder, pixels, passes),
             "wca": lambda: files_to_logits(files, encoder, look, classes),
             "lgca at equal passes": lambda: files_to_logits(files, encoder, equal, classes),
-            "peers' wca": lambda: peers_logits(loader, model, look, classes),
+            "peers' wca": lambda: peers_logits(loader, model, encoder.pixels, look, classes),
             "decode": lambda: [open_picture(path) for path in files],
             "resample": lambda: [Views(encoder, [picture]).crops(0, boxes) for picture, boxes in opened],
             "all but the encoder": lambda: files_to_logits(files, blind, look, classes),
         }
         apart = float((arms["wca"]() - arms["peers' wca"]()).abs().max())
-        if apart > AGREE[encoder.precision]:
+        if not apart <= AGREE[encoder.precision]:  # nor is what is not a number
             raise LgcaError(f"ours and the peers' logits differ by {apart:.1e}: they do not compute the same")
         seconds = timed(arms, work.repeats, encoder.device, report)
         peaks = {str(n): _peak(encoder, files[:n], look, classes) for n in sorted({-(-len(files) // 2), len(files)})}
@@ -218,6 +237,7 @@ def pipeline(name: str, device: Device, precision: Precision, work: Work, report
         "device": encoder.device.type,
         "batch_size": encoder.batch_size,
         "size": encoder.size,
+        "crops_by": cutter(encoder.device),
         "work": vars(work) | {"passes": passes, "passes_lgca": work.pictures * equal.passes()},
         "seconds": seconds,
         "median_seconds": median,
@@ -233,12 +253,10 @@ def pipeline(name: str, device: Device, precision: Precision, work: Work, report
 
 
 def _peak(encoder: Encoder, files: Sequence[Path], look: WCA, classes: Tensor) -> int | None:
-    """Most bytes of a GPU's memory that were taken meanwhile; None on a CPU."""
+    """Most bytes of a GPU's memory that were taken meanwhile, beside what was there before; None on a CPU."""
     if encoder.device.type != "cuda":
         return None
-    torch.cuda.reset_peak_memory_stats(encoder.device)
-    files_to_logits(files, encoder, look, classes)
-    return torch.cuda.max_memory_allocated(encoder.device)
+    return int(peak_growth(lambda: files_to_logits(files, encoder, look, classes), encoder.device)[1])
 
 
 def _opened(files: Sequence[Path], look: WCA) -> list[tuple[Image.Image, Tensor]]:
@@ -307,6 +325,7 @@ def resampling(device: Device, pictures: int = 8, n: int = 60, size: int = 224, 
     return bench_record.begin("resample", place) | {
         "device": place.type,
         "size": size,
+        "crops_by": cutter(place),
         "work": {"pictures": pictures, "n": n, "repeats": repeats},
         "seconds": seconds,
         "median_seconds": median,

@@ -58,6 +58,8 @@ def read_all(folder: Path) -> list[dict[str, Any]]:
     """
     found = []
     for file in folder.glob("*.json"):
+        if file.name.startswith("."):
+            continue  # a draft
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
             found.append((record["utc"], file.name, record))

@@ -33,7 +33,8 @@ def code_version() -> tuple[str | None, bool | None]:
 
 def library_versions() -> dict[str, str]:
     """Versions of what a result can depend on, by distribution name; absent ones are left out."""
-    names = ("lgca-core", "torch", "torchvision", "open_clip_torch", "numpy", "pillow", "pandas", "scipy")
+    names = ["lgca-core", "torch", "torchvision", "open_clip_torch", "numpy", "pillow", "pandas", "scipy"]
+    names += ["numba", "triton"]
     found = {"python": platform.python_version()}
     for name in names:
         try:

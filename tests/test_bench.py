@@ -1,6 +1,7 @@
 """`lgca bench`: like is compared with like, at a size that takes seconds and proves no speed; and it needs little."""
 
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -54,12 +55,13 @@ def test_ratios_are_those_of_the_medians(record):
     }
     assert record["work"]["passes"] == 3 * 5 and record["work"]["passes_lgca"] <= 3 * 5
     assert 0 <= record["largest_difference"] <= bench.AGREE["float32"]
+    assert record["crops_by"] == "numba" and "numba" in record["libraries"]
 
 
 def test_a_record_is_told_with_a_bar_for_each_stage(record):
     said = told(record)
     assert f"{record['ratios']['share_of_encoder']:.2f} of the encoder" in said
-    assert record["machine"]["processor"] in said
+    assert record["machine"]["processor"] in said and "with 0 workers" in said
     bars = {line.split("  ")[0].strip(): line.count("█") for line in said.splitlines() if "█" in line}
     assert bars.keys() == {"files to logits", "encode", "all but encode", "decode, one thread", "resample"}
     assert bars["files to logits"] == 40
@@ -70,6 +72,53 @@ def test_logits_that_differ_are_no_benchmark(monkeypatch):
     monkeypatch.setattr(bench, "peers_logits", lambda *arguments: right(*arguments) + 1e-3)
     with pytest.raises(LgcaError, match=r"differ by 1\.0e-03"):
         bench.pipeline("aviary", "cpu", "float32", bench.Work(1, 4, 2, 1, 0))
+    monkeypatch.setattr(bench, "peers_logits", lambda *arguments: right(*arguments) * float("nan"))
+    with pytest.raises(LgcaError, match="differ by nan"):
+        bench.pipeline("aviary", "cpu", "float32", bench.Work(1, 4, 2, 1, 0))
+
+
+def test_workers_without_shared_memory_are_told(tmp_path):
+    def pictures():
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. ... out of shared memory.")
+        yield
+
+    with pytest.raises(LgcaError, match=r"--shm-size=8g\), or --workers 0"):
+        bench.peers_logits(pictures(), None, torch.float32, WCA(n=3), torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(28, "No space left on device", "/tmp/0.jpg"),
+            "cannot paint pictures .* No space left on device: '/tmp",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory"), "the device's memory is full: give a smaller --encoder"),
+    ],
+)
+def test_what_ends_a_run_is_one_sentence(error, said, monkeypatch, tmp_path, capsys):
+    def ends(*words, **more):
+        raise error
+
+    monkeypatch.setattr(bench, "pipeline", ends)
+    with pytest.raises(SystemExit) as left:
+        main([*FEW, "--out", str(tmp_path)])
+    assert left.value.code == 2 and re.search(said, capsys.readouterr().err)
+
+
+def test_a_gpu_is_compared_with_sixteen_workers(monkeypatch, tmp_path):
+    asked = []
+
+    def pipeline(encoder, device, precision, work, report):
+        asked.append((work.pictures, work.workers))
+        raise LgcaError("enough")
+
+    monkeypatch.setattr(bench, "pipeline", pipeline)
+    for device, words in (("cpu", []), ("cuda", []), ("cuda", ["--workers", "3", "--pictures", "5"])):
+        monkeypatch.setattr("lgca_core.encoder.pick_device", lambda name, device=device: torch.device(device))
+        with pytest.raises(SystemExit):
+            main([*words, "--out", str(tmp_path)])
+    assert asked == [(32, 2), (1024, 16), (5, 3)]
 
 
 def test_crops_that_are_not_pillows_are_no_benchmark(monkeypatch):

@@ -98,6 +98,9 @@ def test_matrices_that_differ_are_no_benchmark(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(script, "class_by_class", lambda *arguments: right(*arguments) + 2e-5)
     with pytest.raises(AssertionError, match=r"the matrices differ by 2\.0e-05"):
         script.main([*FEW, "--encoder", tiny, "--out", str(tmp_path)])
+    monkeypatch.setattr(script, "class_by_class", lambda *arguments: right(*arguments) * float("nan"))
+    with pytest.raises(AssertionError, match="the matrices differ by nan"):
+        script.main([*FEW, "--encoder", tiny, "--out", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -231,11 +234,12 @@ def test_ways_to_encode(tiny, precision_asked, tmp_path, capsys):
     assert "open_clip" in out and "aten::addmm" in out and str(file) in out
 
 
-def test_ways_that_differ_are_not_timed(tiny, monkeypatch):
+@pytest.mark.parametrize("factor", [-1.0, float("nan")])
+def test_ways_that_differ_are_not_timed(tiny, factor, monkeypatch):
     plain = encoding.ways
 
     def wrong(encoder, float32, model, crops):
-        return plain(encoder, float32, model, crops) | {"open_clip": lambda: -encoder.encode_crops(crops)}
+        return plain(encoder, float32, model, crops) | {"open_clip": lambda: factor * encoder.encode_crops(crops)}
 
     monkeypatch.setattr(encoding, "ways", wrong)
     monkeypatch.setattr(torch, "compile", lambda image: image)

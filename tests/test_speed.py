@@ -20,14 +20,15 @@ def record(benchmark: str, utc: str = "2026-01-02T03:04:05Z", **fields) -> dict:
 def pipeline(share: float, utc: str = "2026-01-02T03:04:05Z", **fields) -> dict:
     ratios = {"share_of_encoder": share, "times_peers": 2.5, "lgca_to_wca": 1.0}
     seconds = {"wca": 4.0, "encoder alone": 4 * share, "decode": 0.2, "resample": 0.1, "all but the encoder": 1.0}
-    more = {"lgca at equal passes": 4.0, "peers' wca": 10.0}
-    work, peaks = {"pictures": 8, "n": 59}, {"4": None, "8": None}
+    seconds |= {"lgca at equal passes": 4.0, "peers' wca": 10.0}
+    work, peaks = {"pictures": 8, "n": 59, "workers": 2}, {"4": None, "8": None}
     return record(
         "pipeline",
         utc,
         crops_per_second={"wca": 100.0, "encoder alone": 125.0},
         ratios=ratios,
-        median_seconds=seconds | more,
+        seconds={arm: [spent, 1.25 * spent, spent] if arm == "wca" else [spent] * 3 for arm, spent in seconds.items()},
+        median_seconds=seconds,
         work=work,
         peak_device_memory=peaks,
         **fields,
@@ -54,22 +55,34 @@ def test_the_newest_record_of_the_encoder_and_device_counts():
     assert found.loc["files to WCA's logits, ViT-B/32, GPU"].measured == "not available"
     told = speed.machines_told(found.reset_index())
     assert told.count("Measured on") == 1 and "(2026-01-02): files to WCA's logits, embedded encoder, CPU; " in told
+    assert cpu.turns == "0.78 to 0.97"
     assert rows([pipeline(0.5, **b32)]).loc["files to WCA's logits, ViT-B/32, CPU"].reached == "no"
+
+
+def test_the_peers_loop_counts_with_the_workers_of_the_target():
+    gpu = pipeline(0.9, encoder="ViT-B-32-quickgelu", device="cuda")
+    of = ("the same", "the peers' loop, 16 workers")
+    for workers, measured in ((2, "not available"), (16, "2.5 ×")):
+        found = speed.targets([gpu | {"work": gpu["work"] | {"workers": workers}}]).set_index(["what", "against"])
+        assert found.loc[of].measured == measured
 
 
 def test_a_goal_at_most_is_reached_from_below():
     gpu = pipeline(0.9, encoder="ViT-B-32-quickgelu", device="cuda")
     for many, reached in ((100, "yes"), (200, "no")):
         grown = rows([gpu | {"peak_device_memory": {"4": 100, "8": many}}]).loc["peak GPU memory, twice the pictures"]
-        assert (grown.measured, grown.reached) == (f"{many / 100:.2f}", reached)
+        assert (grown.measured, grown.reached, grown.turns) == (f"{many / 100:.2f}", reached, "")
+    alone = rows([gpu | {"peak_device_memory": {"1": 100}}]).loc["peak GPU memory, twice the pictures"]
+    assert alone.measured == "not available"
 
 
 def test_resampling_may_take_a_twentieth_of_the_encoding():
     row = "resampling and sending"
     gpu = pipeline(0.9, encoder="ViT-B-32-quickgelu", device="cuda")
     for seconds, reached in ((0.17, "yes"), (0.19, "no")):  # of 3.6
-        found = rows([gpu | {"median_seconds": gpu["median_seconds"] | {"resample": seconds}}]).loc[row]
-        assert found.reached == reached
+        spent = {"resample": seconds}, {"resample": [seconds] * 3}
+        took = {"median_seconds": gpu["median_seconds"] | spent[0], "seconds": gpu["seconds"] | spent[1]}
+        assert rows([gpu | took]).loc[row].reached == reached
     assert rows([pipeline(0.9)]).loc[row].measured == "not available"
 
 
@@ -111,7 +124,11 @@ def test_resampling_is_told_for_each_device_and_size():
     assert frame["on"].tolist() == ["cpu, to 64 pixels"] * 3 + ["cpu, to 224 pixels"] * 3
     assert frame["crops a second"].tolist()[:3] == ["4,800", "2,400", "960"]
     assert frame["ours is faster"].tolist()[:3] == ["", "2.0 ×", "5.0 ×"]
-    assert len(speed.resampled([])) == 0
+    assert len(speed.resampled([])) == 0 and "not available" in speed.resampled_told([])
+    other = {"machine": MACHINE | {"processor": "Another"}}
+    assert speed.resampled_told([record("resample", size=64, **of), record("resample", size=224, **of, **other)]) == (
+        "Timed on Some Processor, 2 cores: cpu, to 64 pixels. Timed on Another, 2 cores: cpu, to 224 pixels."
+    )
 
 
 def test_imagenet_takes_its_passes_at_the_speed_that_was_timed():
@@ -121,6 +138,8 @@ def test_imagenet_takes_its_passes_at_the_speed_that_was_timed():
     assert (first["passes"], first["hours"]) == ("3,000,000", "8.3") and first["on 64"] == "0.13"
     assert first["cost"] == "16.67" and first["on"] == "cpu, float32"
     assert frame["on"].tolist()[1:] == ["not available"] * 2
+    told = speed.imagenet_told([pipeline(0.5, encoder="ViT-B-32-quickgelu"), pipeline(0.5)])
+    assert told == "Timed on Some Processor, 2 cores: ViT-B-32-quickgelu, float32, cpu." and not speed.imagenet_told([])
     assert speed.imagenet([pipeline(0.5, encoder="ViT-B-32-quickgelu")], None).iloc[0]["cost"] == "not available"
 
 
@@ -160,6 +179,8 @@ def test_records_are_read_oldest_first_and_others_are_refused(tmp_path):
         (tmp_path / f"{k}.json").write_text(json.dumps(record("growth", utc)))
     assert [of["utc"][5:7] for of in bench_record.read_all(tmp_path)] == ["01", "02"]
     assert bench_record.read_all(tmp_path / "absent") == []
+    (tmp_path / ".draft.json").write_text("{")
+    assert len(bench_record.read_all(tmp_path)) == 2
     (tmp_path / "bad.json").write_text("[]")
     with pytest.raises(LgcaError, match=r"bad\.json: not the record"):
         bench_record.read_all(tmp_path)

@@ -25,7 +25,9 @@ def parser() -> argparse.ArgumentParser:
         "writes a record. Weights of an architecture are random: no time depends on them.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    made.add_argument("--encoder", default="aviary", help="aviary, or an architecture of open_clip such as ViT-B-32")
+    made.add_argument(
+        "--encoder", default="aviary", help="aviary, or an architecture of open_clip such as ViT-B-32-quickgelu"
+    )
     made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     made.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="float32")
     made.add_argument(
@@ -37,7 +39,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--n", type=int, default=60, help="crops of a picture")
     made.add_argument("--classes", type=int, default=100)
     made.add_argument("--repeats", type=int, default=5, help="turns that count; one more warms up")
-    made.add_argument("--workers", type=int, default=2, help="processes that cut crops for the peers' loop")
+    made.add_argument(
+        "--workers",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="processes that cut crops for the peers' loop (default: 2, on a GPU 16)",
+    )
     made.add_argument("--out", type=Path, default=Path("results/bench"), metavar="FOLDER", help="of the record")
     return made
 
@@ -47,12 +54,15 @@ def main(words: Sequence[str] | None = None) -> None:
     asked = parser().parse_args(words)
     try:
         asked.out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    except OSError as error:
+        _refuse(f"cannot write to {asked.out}: {error.strerror}")
+    try:
         from lgca_core import bench, bench_record
         from lgca_core.encoder import pick_device
 
-        many = 1024 if pick_device(asked.device).type == "cuda" else 32
-        pictures = getattr(asked, "pictures", many)
-        work = bench.Work(pictures, asked.n, asked.classes, asked.repeats, asked.workers)
+        given = {"pictures": 1024, "workers": 16} if pick_device(asked.device).type == "cuda" else {}
+        given |= {name: value for name, value in vars(asked).items() if name in ("pictures", "workers")}
+        work = bench.Work(n=asked.n, classes=asked.classes, repeats=asked.repeats, **given)
         record = bench.pipeline(asked.encoder, asked.device, asked.precision, work, report=_progress)
         file = bench_record.write(record, asked.out, f"{record['encoder']}-{record['precision']}-{record['device']}")
         resampled = bench.resampling(asked.device, n=asked.n, size=record["size"], repeats=asked.repeats)
@@ -60,7 +70,11 @@ def main(words: Sequence[str] | None = None) -> None:
     except LgcaError as error:
         _refuse(str(error))
     except OSError as error:
-        _refuse(f"cannot write to {asked.out}: {error.strerror}")
+        _refuse(f"cannot paint pictures or keep a model: {error}")
+    except Exception as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        _refuse("the device's memory is full: give a smaller --encoder, or --precision auto")
     print(told(record))
     beside = [
         f"{resampled['ratios'][ratio]:.1f} times as fast as {what}"
@@ -86,7 +100,7 @@ def told(record: Mapping[str, Any]) -> str:
         f"encoder alone          {speed['encoder alone']:10,.1f} crops a second",
         f"WCA, files to logits   {speed['wca']:10,.1f} crops a second: {ratios['share_of_encoder']:.2f} of the encoder",
         f"LGCA at equal passes   {ratios['lgca_to_wca']:10.2f} of the pictures a second of WCA",
-        f"WCA as peers do it     {ratios['times_peers']:10.2f} times slower",
+        f"WCA as peers do it     {ratios['times_peers']:10.2f} times slower, with {work['workers']} workers",
         "",
         "what a picture takes, in milliseconds; what overlaps is counted twice",
     ]
