@@ -55,11 +55,11 @@ bench: $(READY)
 	@.venv/bin/lgca bench
 	@.venv/bin/lgca bench --precision auto
 	@.venv/bin/lgca bench --precision auto --encoder ViT-B-32-quickgelu $(if $(filter 0,$(GPUS)),--pictures 4 --repeats 9)
-	@.venv/bin/python benchmarks/encoding.py
-	@.venv/bin/python benchmarks/encoding.py --precision auto
-	@.venv/bin/python benchmarks/class_matrix.py
-	@.venv/bin/python benchmarks/growth.py --precision auto
-	@.venv/bin/python benchmarks/store_memory.py
+	@.venv/bin/python -m lgca_core.bench.encoding
+	@.venv/bin/python -m lgca_core.bench.encoding --precision auto
+	@.venv/bin/python -m lgca_core.bench.class_matrix
+	@.venv/bin/python -m lgca_core.bench.growth --precision auto
+	@.venv/bin/python -m lgca_core.bench.store_memory
 
 lint: $(READY)
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

@@ -16,9 +16,9 @@ from shlex import quote
 
 import yaml
 
-sys.path.insert(0, str(Path.cwd()))  # this checkout's core, wherever it is installed from
+sys.path[:0] = [str(Path.cwd()), str(Path("book").resolve())]  # this checkout's code, wherever it is installed from
 import lgca_core
-from lgca_core.dependencies import files, of_notebook
+from lgca_book.building.dependencies import files, of_notebook
 
 METHODS = ["clip", "clip-e", "waffle", "cupl", "wca", "lgca", "lgca-equal"]
 FURTHER = ["clip-d", "wca-released", "gc", "bifta", "lazsl", "lazsl-d"]
@@ -253,20 +253,24 @@ def options(evaluation):
 
 
 def assignments(values):
-    """{"seeds": 5} as "-p seeds 5", for lgca_core.notebooks."""
+    """{"seeds": 5} as "-p seeds 5", for lgca_book.building.run_notebook."""
     return " ".join(f"-p {name} {quote(json.dumps(value))}" for name, value in values.items())
 
 
 def core(paths):
     """Files of the core as the graph names them: by their place in the checkout."""
-    return [path.relative_to(Path.cwd()).as_posix() for path in paths]
+    return [path.relative_to(Path.cwd().resolve()).as_posix() for path in paths]
 
 
 PYTHON = quote(sys.executable)
 BOOK = quote(str(Path(sys.executable).with_name("jupyter-book")))
 LGCA = quote(str(Path(sys.executable).with_name("lgca")))
 # What a record depends on: not on what only draws, times, trains, runs pages or compares with the papers.
-MEASURING = core(files(["lgca_core.cli.evaluate"]))
+MEASURING = core(
+    file.resolve()
+    for pattern in ("*", "pixels/*", "encoders/*", "data/*", "prompts/*", "methods/*", "evaluation/*", "evaluation/store/*")
+    for file in sorted(Path("lgca_core").glob(f"{pattern}.py"))
+)
 NAMES = listed(yaml.safe_load(Path("book/_toc.yml").read_text(encoding="utf-8")))
 NOTEBOOKS = [name for name in NAMES if Path("book", f"{name}.ipynb").is_file()]
 COPIES = ["_toc.yml", "references.bib"]
@@ -377,7 +381,7 @@ rule records:
 
 rule notebook:
     input:
-        core(files(["lgca_core.notebooks"])),
+        core(files(["lgca_book.building.run_notebook"])),
         lambda wildcards: core(of_notebook(Path(f"book/{wildcards.name}.ipynb"))),
         lambda wildcards: compared_in(wildcards.name),
         lambda wildcards: kept_of(wildcards.name),
@@ -388,7 +392,7 @@ rule notebook:
         values=lambda wildcards: assignments(parameters_of(wildcards.name)),
     shell:
         "echo '  execute   {input.source}'; "
-        "{PYTHON} -m lgca_core.notebooks {input.source} {output} {params.values}"
+        "{PYTHON} -m lgca_book.building.run_notebook {input.source} {output} {params.values}"
 
 
 rule copy:
@@ -413,14 +417,14 @@ rule mathjax:
 
 rule config:
     input:
-        core(files(["lgca_core.publish"])),
+        core(files(["lgca_book.building.launch_buttons"])),
         base="_config.yml",
     output:
         "_build/config.yml",
     params:
         repository=f"--repository {quote(str(config['repository']))}" if "repository" in config else "",
     shell:
-        "{PYTHON} -m lgca_core.publish config {input.base} {output} {params.repository}"
+        "{PYTHON} -m lgca_book.building.launch_buttons config {input.base} {output} {params.repository}"
 
 
 # The page of names is made of docstrings.

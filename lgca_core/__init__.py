@@ -1,7 +1,7 @@
 """WCA and LGCA: zero-shot image classification by crops that are weighted, aligned with sentences, and expanded.
 
 The public names of the core. Each is imported from its module when first used, so that `import lgca_core` is quick.
-The function `evaluate` shares its module's name and stays there: `from lgca_core.evaluate import evaluate`.
+A module of the core keeps its name: `lgca_core.lgca` is the module, `lgca_core.LGCA` the method.
 """
 
 from importlib import import_module
@@ -9,65 +9,47 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lgca_core.boxes import draw_squares, expand, iou, whole
-    from lgca_core.class_prompts import ClassPrompts, prompts_of_dataset
-    from lgca_core.classifier import class_matrix, logits
-    from lgca_core.complexity import passes, passes_bound, time_per_image
-    from lgca_core.datasets import DATASETS, Item, Manifest, folder, open_dataset
-    from lgca_core.encoder import Encoder, list_encoders, load_encoder
+    from lgca_core.class_vectors import class_matrix, encode_classes, logits
+    from lgca_core.data.folders import folder
+    from lgca_core.data.manifest import Item, Manifest
+    from lgca_core.data.table import DATASETS, open_dataset
+    from lgca_core.encoder import Encoder
+    from lgca_core.encoders.registry import list_encoders, load_encoder
     from lgca_core.errors import LgcaError
-    from lgca_core.evaluate import encode
-    from lgca_core.flops import visual_flops
+    from lgca_core.evaluation.evaluate import encode
+    from lgca_core.evaluation.parts import Part, load_part, save_part
+    from lgca_core.evaluation.record import Record, load, save
+    from lgca_core.evaluation.statistics import holm, interval, mcnemar, paired_interval, summary
+    from lgca_core.evaluation.store import FeatureSet, Shard, Store, pool_key
     from lgca_core.lgca import LGCA, Step, Trace
-    from lgca_core.lineage import lineages, most_misleading
     from lgca_core.methods import METHODS, Method
-    from lgca_core.prompts import descriptors, plain, read_descriptions, templates, waffle
-    from lgca_core.resample import crops, crops_int32, crops_on_device, crops_pillow, open_picture, picture_tensor
-    from lgca_core.results import (
-        Part,
-        Record,
-        holm,
-        interval,
-        load,
-        load_part,
-        mcnemar,
-        paired_interval,
-        save,
-        save_part,
-        summary,
-    )
-    from lgca_core.store import Pool, Shard, Store, pool_key
+    from lgca_core.pixels import crops, crops_int32, crops_on_device, crops_pillow, open_picture, picture_tensor
+    from lgca_core.prompts.class_prompts import ClassPrompts, prompts_of_dataset
+    from lgca_core.prompts.files import read_descriptions
+    from lgca_core.prompts.sentences import descriptors, plain, templates, waffle
     from lgca_core.views import Views
     from lgca_core.wca import WCA
 
 _HOME = {
     "boxes": ("draw_squares", "expand", "iou", "whole"),
-    "class_prompts": ("ClassPrompts", "prompts_of_dataset"),
-    "classifier": ("class_matrix", "logits"),
-    "complexity": ("passes", "passes_bound", "time_per_image"),
-    "datasets": ("DATASETS", "Item", "Manifest", "folder", "open_dataset"),
-    "encoder": ("Encoder", "list_encoders", "load_encoder"),
+    "class_vectors": ("class_matrix", "encode_classes", "logits"),
+    "data.folders": ("folder",),
+    "data.manifest": ("Item", "Manifest"),
+    "data.table": ("DATASETS", "open_dataset"),
+    "encoder": ("Encoder",),
+    "encoders.registry": ("list_encoders", "load_encoder"),
     "errors": ("LgcaError",),
-    "evaluate": ("encode",),
-    "flops": ("visual_flops",),
+    "evaluation.evaluate": ("encode",),
+    "evaluation.parts": ("Part", "load_part", "save_part"),
+    "evaluation.record": ("Record", "load", "save"),
+    "evaluation.statistics": ("holm", "interval", "mcnemar", "paired_interval", "summary"),
+    "evaluation.store": ("FeatureSet", "Shard", "Store", "pool_key"),
     "lgca": ("LGCA", "Step", "Trace"),
-    "lineage": ("lineages", "most_misleading"),
     "methods": ("METHODS", "Method"),
-    "prompts": ("descriptors", "plain", "read_descriptions", "templates", "waffle"),
-    "resample": ("crops", "crops_int32", "crops_on_device", "crops_pillow", "open_picture", "picture_tensor"),
-    "results": (
-        "Part",
-        "Record",
-        "holm",
-        "interval",
-        "load",
-        "load_part",
-        "mcnemar",
-        "paired_interval",
-        "save",
-        "save_part",
-        "summary",
-    ),
-    "store": ("Pool", "Shard", "Store", "pool_key"),
+    "pixels": ("crops", "crops_int32", "crops_on_device", "crops_pillow", "open_picture", "picture_tensor"),
+    "prompts.class_prompts": ("ClassPrompts", "prompts_of_dataset"),
+    "prompts.files": ("read_descriptions",),
+    "prompts.sentences": ("descriptors", "plain", "templates", "waffle"),
     "views": ("Views",),
     "wca": ("WCA",),
 }

@@ -5,7 +5,6 @@ A box is ``(top, left, height, width)`` in whole pixels of the original picture;
 they do not depend on batch size, order of pictures, number of workers, device, or where a run was resumed.
 """
 
-from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
@@ -13,23 +12,11 @@ import torch
 from torch import Tensor
 
 from lgca_core.errors import LgcaError
+from lgca_core.seeding import generator
 
 Growth = Literal["square", "free"]
 Side = int | Tensor
 """A side of one picture, or of many: int64, of a shape that broadcasts to that of their boxes without the last axis."""
-
-
-def generator(seed: int, *key: str) -> np.random.Generator:
-    """A Philox generator whose 128-bit key is the BLAKE2b digest of ``seed`` and the strings ``key``.
-
-    Equal arguments give equal streams on every machine; any other seed or key gives an unrelated one.
-    """
-    digest = blake2b(digest_size=16)
-    for part in (str(int(seed)), *key):
-        data = part.encode()
-        digest.update(len(data).to_bytes(8, "little"))  # lengths keep ("ab", "c") apart from ("a", "bc")
-        digest.update(data)
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest.digest(), "little")))
 
 
 def draw_squares(height: int, width: int, n: int, alpha: float, beta: float, *, seed: int, identity: str) -> Tensor:

@@ -1,7 +1,4 @@
-"""The one exception that a user's input can cause, and what a command line makes of it (floor 0)."""
-
-import sys
-from collections.abc import Callable
+"""The one exception that a user's input can cause."""
 
 
 class LgcaError(Exception):
@@ -13,11 +10,6 @@ class LgcaError(Exception):
     """
 
 
-def exit_status(command: Callable[[], None]) -> int:
-    """Run a command: 0, or 2 after ``error: <sentence>`` on stderr where it raises an :class:`LgcaError`."""
-    try:
-        command()
-    except LgcaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+def first_line(error: Exception) -> str:
+    """What another library's exception says, cut to its first line; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lgca_core.box_plans import WHOLE, Plan, draw, squares
 from lgca_core.boxes import Growth, expand
 from lgca_core.errors import LgcaError
-from lgca_core.plans import WHOLE, Plan, draw, squares
 from lgca_core.views import Views
 from lgca_core.wca import WCA, check_temperatures, cosine, encode_with_whole, weigh
 

@@ -9,18 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lgca_core.boxes import check_boxes
+from lgca_core.box_numbers import BoxNumbers, Ints, Size
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
-from lgca_core.overlap import sent
-from lgca_core.resample import crops, crops_on_device, picture_tensor
-
-Size = tuple[int, int]  # height, width
-Ints = NDArray[np.int64]
+from lgca_core.pixels.cropping import crops, crops_on_device
+from lgca_core.pixels.gpu_streams import to_device
+from lgca_core.pixels.pictures import picture_tensor
 
 CUT_AT_ONCE = 256
 """Crops that are cut together on a CPU, in whole batches: a picture in several of them is made ready for it once."""
@@ -49,7 +46,7 @@ class Views:
             of the picture has to be encoded, or its size is unknown.
         sizes: (height, width) of each picture, None for an unknown one; may be left out.
         float16: keep vectors rounded to float16, as a store does. What is encoded now and what is handed to
-            :meth:`know` then give the same bits, see :func:`unit`.
+            :meth:`add_known` then give the same bits, see :func:`unit`.
 
     Attributes:
         encoded: how many boxes had to be encoded so far.
@@ -86,7 +83,7 @@ class Views:
         self._recordings: list[list[Ints]] = []
         self.encoded = 0
 
-    def know(self, encoded: Encoded) -> None:
+    def add_known(self, encoded: Encoded) -> None:
         """Take the vectors of boxes encoded before, for all B pictures; a box known already keeps its own.
 
         Only Views that round take any: else their vectors would depend on what was known.
@@ -98,7 +95,7 @@ class Views:
         new = np.flatnonzero(self._find(numbers) < 0)
         new = new[_first(numbers[new])]
         features = encoded.features if len(new) == len(numbers) else encoded.features[torch.from_numpy(new)]
-        self._add(numbers[new], owner[new], boxes[new], sent(features, self.encoder.device))
+        self._add(numbers[new], owner[new], boxes[new], to_device(features, self.encoder.device))
 
     def encode(self, boxes: Sequence[Tensor]) -> list[Tensor]:
         """``boxes[b]`` (n_b, 4) int64 in picture b -> unit vectors (n_b, D) float32, on the encoder's device.
@@ -120,8 +117,8 @@ class Views:
             rows = self._find(numbers)
         for recording in self._recordings:
             recording.append(rows)
-        found = self._features.index_select(0, sent(torch.from_numpy(rows), self._features.device))
-        return list((unit(found) if self.float16 else found).split(counts))
+        found = self._features.index_select(0, to_device(torch.from_numpy(rows), self._features.device))
+        return list((unit_from_float16(found) if self.float16 else found).split(counts))
 
     @contextmanager
     def recording(self) -> Iterator[Callable[[], Encoded]]:
@@ -150,7 +147,7 @@ class Views:
         self._known, self._row = known[order], row[order]
         self._owner, self._boxes = np.concatenate([self._owner, owner]), np.concatenate([self._boxes, boxes])
         if self._features.is_cuda:
-            # What `know` was given in another stream must not be written over there before it is read here.
+            # What `add_known` was given in another stream must not be written over there before it is read here.
             self._features.record_stream(torch.cuda.current_stream(self._features.device))
         self._features = torch.cat([self._features, features]) if len(self._features) else features
 
@@ -176,7 +173,7 @@ class Views:
             else:
                 done = part.stop
                 continue
-            encoder.halve(n)
+            encoder.halve_batches(n)
         vectors = torch.cat(found)
         return vectors.half() if self.float16 else vectors
 
@@ -199,7 +196,7 @@ class Views:
         if self.encoder.device.type == "cpu":
             return crops(self._picture(b), boxes, self.encoder.size)
         if b not in self._on_device:
-            self._on_device[b] = sent(picture_tensor(self._picture(b)), self.encoder.device)
+            self._on_device[b] = to_device(picture_tensor(self._picture(b)), self.encoder.device)
         return crops_on_device(self._on_device[b], boxes, self.encoder.size)
 
     def _picture(self, b: int) -> Image.Image:
@@ -214,7 +211,7 @@ class Views:
         return picture
 
 
-def unit(features: Tensor) -> Tensor:
+def unit_from_float16(features: Tensor) -> Tensor:
     """float16 features (M, D) -> the same at unit length, float32: the one way from stored features to vectors.
 
     Each row gives the same bits on every device and in whatever company. Squares of float16 numbers are exact in
@@ -225,33 +222,6 @@ def unit(features: Tensor) -> Tensor:
     values = features.float()
     length = values.square().sum(dim=-1, keepdim=True, dtype=torch.float64).sqrt()  # (M, 1)
     return values * (1 / length.clamp(min=1e-12)).float()
-
-
-class BoxNumbers:
-    """One number for each box of each of B pictures, so that boxes can be compared, sorted and looked up.
-
-    Raises LgcaError where 63 bits are too few: more than 1,000 of the largest pictures that `open_picture` takes.
-    """
-
-    def __init__(self, sizes: Sequence[Size]) -> None:
-        self.sizes = np.array(sizes, dtype=np.int64).reshape(-1, 2)  # (B, 2)
-        first, start = [], 0
-        for height, width in self.sizes.tolist():
-            first.append(start)
-            start += (height * width) ** 2  # as many as there are pairs of a corner and a shape
-        if start >= 2**63:
-            raise LgcaError(f"{len(first)} pictures of so many pixels are too many to look at at once: give fewer")
-        self._first = np.array(first, dtype=np.int64)  # (B,)
-
-    def __call__(self, owner: Ints, boxes: Ints) -> Ints:
-        """Boxes (M, 4) int64 of the pictures ``owner`` (M,) -> (M,) int64. LgcaError for a box outside its picture."""
-        height, width = self.sizes[owner].T
-        top, left, h, w = boxes.T
-        inside = (top >= 0) & (left >= 0) & (h >= 1) & (w >= 1) & (top + h <= height) & (left + w <= width)
-        if not inside.all():
-            [bad] = np.flatnonzero(~inside)[:1]
-            check_boxes(torch.from_numpy(boxes[bad : bad + 1]), *self.sizes[owner[bad]].tolist())
-        return self._first[owner] + ((top * width + left) * height + (h - 1)) * width + (w - 1)
 
 
 def _first(values: Ints) -> Ints:

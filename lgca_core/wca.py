@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lgca_core.boxes import generator, whole
+from lgca_core.box_plans import WHOLE, Plan, draw, squares
+from lgca_core.boxes import whole
 from lgca_core.errors import LgcaError
-from lgca_core.plans import WHOLE, Plan, draw, squares
+from lgca_core.seeding import generator
 from lgca_core.views import Views
 
 POOL_SEED = 0

@@ -67,7 +67,7 @@ def paintings(name: str) -> Iterator[tuple[str, Painting]]:
         yield f"{class_name}/{number:03d}.png", paint(scene)
 
 
-def descriptions(name: str = "aviary") -> dict[str, list[str]]:
+def descriptions_of(name: str = "aviary") -> dict[str, list[str]]:
     """Class name -> its twelve sentences, for the split `name`."""
     from lgca_core.aviary import language
 

@@ -33,12 +33,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from lgca_core.aviary.encoder import MODEL_NAME, register
 from lgca_core.aviary.language import HABITAT_PHRASES, THINGS, caption, claim_codes, descriptions
 from lgca_core.aviary.painter import HABITATS, PARTS, STYLES, Scene, paint
 from lgca_core.aviary.recipe import Config
 from lgca_core.aviary.species import ATTRIBUTES, VALUES, Species, draw_training_species
 from lgca_core.aviary.splits import scenes
+from lgca_core.encoders.embedded import MODEL_NAME, add_to_open_clip
 
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 ATTRIBUTE_PART = {
@@ -109,7 +109,7 @@ def painted(config: Config, folder: Path) -> dict[str, np.ndarray]:
     return {name: np.load(path, mmap_mode="r") for name, path in files.items()}
 
 
-class Views(torch.utils.data.IterableDataset):
+class TrainingViews(torch.utils.data.IterableDataset):
     """An endless, seeded stream of training batches: step -> views, captions and what they claim."""
 
     def __init__(
@@ -280,7 +280,7 @@ class Trainee(nn.Module):
 
     def __init__(self, words: int) -> None:
         super().__init__()
-        register()
+        add_to_open_clip()
         self.clip = open_clip.create_model(MODEL_NAME, precision="fp32", load_weights=False)
         width = self.clip.visual.conv1.out_channels
         self.words = nn.Embedding(words, self.clip.token_embedding.embedding_dim)
@@ -461,7 +461,7 @@ def train(
         print(f"resumed at step {first}", flush=True)
     loader = iter(
         torch.utils.data.DataLoader(
-            Views(config, painting, tokens, first),
+            TrainingViews(config, painting, tokens, first),
             batch_size=None,
             num_workers=workers,
             prefetch_factor=4 if workers else None,

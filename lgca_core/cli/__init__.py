@@ -1,4 +1,4 @@
-"""``lgca``: classify pictures and evaluate methods from the command line (floor 5).
+"""``lgca``: classify pictures and evaluate methods from the command line.
 
 A command a file, each registering itself with :mod:`lgca_core.cli.base`; `commands` gathers them. torch and open_clip
 are imported inside the commands that need them, so that ``lgca --help`` answers at once.

@@ -44,7 +44,7 @@ def _top(
     birds that comes along: try `lgca evaluate --dataset aviary`.
     """
     if version:
-        from lgca_core.provenance import library_versions
+        from lgca_core.evaluation.provenance import library_versions
 
         print("lgca", library_versions().get("lgca-core", "(not installed)"))
     elif context.invoked_subcommand is None:

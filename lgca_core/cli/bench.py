@@ -57,16 +57,17 @@ def main(words: Sequence[str] | None = None) -> None:
     except OSError as error:
         _refuse(f"cannot write to {asked.out}: {error.strerror}")
     try:
-        from lgca_core import bench, bench_record
-        from lgca_core.encoder import pick_device
+        from lgca_core.bench import pipeline, resampling
+        from lgca_core.bench.record import write
+        from lgca_core.encoders.devices import pick_device
 
         given = {"pictures": 1024, "workers": 16} if pick_device(asked.device).type == "cuda" else {}
         given |= {name: value for name, value in vars(asked).items() if name in ("pictures", "workers")}
-        work = bench.Work(n=asked.n, classes=asked.classes, repeats=asked.repeats, **given)
-        record = bench.pipeline(asked.encoder, asked.device, asked.precision, work, report=_progress)
-        file = bench_record.write(record, asked.out, f"{record['encoder']}-{record['precision']}-{record['device']}")
-        resampled = bench.resampling(asked.device, n=asked.n, size=record["size"], repeats=asked.repeats)
-        bench_record.write(resampled, asked.out, f"{resampled['size']}-{resampled['device']}")
+        work = pipeline.Work(n=asked.n, classes=asked.classes, repeats=asked.repeats, **given)
+        record = pipeline.pipeline(asked.encoder, asked.device, asked.precision, work, report=_progress)
+        file = write(record, asked.out, f"{record['encoder']}-{record['precision']}-{record['device']}")
+        resampled = resampling.resampling(asked.device, n=asked.n, size=record["size"], repeats=asked.repeats)
+        write(resampled, asked.out, f"{resampled['size']}-{resampled['device']}")
     except LgcaError as error:
         _refuse(str(error))
     except OSError as error:

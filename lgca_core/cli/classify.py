@@ -51,21 +51,24 @@ def classify(
 
     Without descriptions the methods that want them use generic templates instead.
     """
-    from lgca_core import evaluate as floor
-    from lgca_core import prompts
-    from lgca_core.class_prompts import ClassPrompts
+    from lgca_core import methods
+    from lgca_core.evaluation.classify import classify as classify_classify
+    from lgca_core.prompts import files
+    from lgca_core.prompts.class_prompts import ClassPrompts
+    from lgca_core.prompts.sentences import GENERIC_TEMPLATES
+    from lgca_core.prompts.sentences import templates as templates_sentences
 
-    floor.check_methods([method])
+    methods.check_methods([method])
     wca, lgca = options.settings(n, steps, rho, gamma, start, saliency, lam, growth, whole_image)
     names = options.names(classes, "--classes") if classes is not None else None
     if names is None and descriptions is None:
         raise LgcaError("no classes given: name them, as in --classes cat,dog, or give --descriptions")
-    sentences = prompts.read_descriptions(descriptions, names) if descriptions else None
+    sentences = files.read_descriptions(descriptions, names) if descriptions else None
     names = names or list(sentences or ())
-    generic = prompts.read_templates(templates) if templates else prompts.GENERIC_TEMPLATES
+    generic = files.read_templates(templates) if templates else GENERIC_TEMPLATES
     notes = []
-    if sentences is None and floor.find(method).prompts == "descriptions":
-        sentences = dict(zip(names, prompts.templates(names, generic), strict=True))
+    if sentences is None and methods.find(method).prompts == "descriptions":
+        sentences = dict(zip(names, templates_sentences(names, generic), strict=True))
         notes.append(f"No descriptions given: {method} reads {len(generic)} templates instead.")
     if options.embedded(encoder):
         notes.append(options.OWN_WORLD)
@@ -74,13 +77,13 @@ def classify(
             raise LgcaError(f"{photo} is not a file: give pictures to classify")
     model = options.load(encoder, device, precision, batch_size)
     ranked = list(
-        floor.classify(
+        classify_classify(
             photos,
             ClassPrompts.by_name(
                 names,
                 templates=generic,
                 descriptions=sentences,
-                descriptors=prompts.read_descriptions(descriptors, names) if descriptors else None,
+                descriptors=files.read_descriptions(descriptors, names) if descriptors else None,
             ),
             model,
             method,

@@ -22,8 +22,8 @@ from lgca_core.cli.output import listing, stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
-    from lgca_core import fetch as fetching
-    from lgca_core.datasets import Entry
+    from lgca_core.data import downloads as fetching
+    from lgca_core.data.table import Entry
 
 datasets_app = typer.Typer(help="What --dataset takes: list, fetch and check data sets.", invoke_without_command=True)
 app.add_typer(datasets_app, name="datasets")
@@ -33,7 +33,7 @@ app.add_typer(datasets_app, name="datasets")
 def datasets(context: typer.Context) -> None:
     """List what --dataset takes, and what of it is here."""
     if context.invoked_subcommand is None:
-        from lgca_core.datasets import DATASETS
+        from lgca_core.data.table import DATASETS
 
         wide = stdout().width >= 120
         listing([_row(name, entry, wide) for name, entry in DATASETS.items()])
@@ -69,13 +69,13 @@ def fetch(
     removed. That takes the download's size, which `lgca datasets` lists, and
     at least as much again. Each is subject to its own licence.
     """
-    from lgca_core import datasets
+    from lgca_core.data import fetching
 
-    asked = [(name, datasets.published(name)[1]) for name in names]  # all of them, before the first download
+    asked = [(name, fetching.published(name)[1]) for name in names]  # all of them, before the first download
     for name, source in asked:
         try:
             with _progress() as report:
-                place, there = datasets.fetch(name, progress=report)
+                place, there = fetching.fetch(name, progress=report)
         except KeyboardInterrupt:
             raise LgcaError(f"interrupted: run lgca datasets fetch {name} again, and it goes on") from None
         print(f"{place}{' (already there, and whole)' if there else ''}")
@@ -93,9 +93,9 @@ def check(
     Compares the copy's own lists and folders with the table, and reads no
     picture. Exits with 2 where anything is off.
     """
-    from lgca_core import datasets
+    from lgca_core.data import fetching
 
-    place, rows, faults, mend = datasets.check(name)
+    place, rows, faults, mend = fetching.check(name)
     print(place)
     for what, finding in rows:
         print(f"  {what:<10}{finding}")
@@ -110,9 +110,9 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A published data set.")],
 ) -> None:
     """What is known of a data set: its counts, archives, licence and layout, each with its source."""
-    from lgca_core import datasets
+    from lgca_core.data import copies, fetching
 
-    name, source, _ = datasets.published(name)
+    name, source, _ = fetching.published(name)
     rows = [
         ("title", source.title),
         ("homepage", source.homepage),
@@ -120,7 +120,7 @@ def show(
         ("pictures", f"{source.images:,} of {len(source.class_ids):,} classes ({source.counted})"),
         ("licence", f"{source.licence} ({source.terms})"),
         ("layout", source.layout),
-        ("place", str(datasets.place_of(source))),
+        ("place", str(copies.place_of(source))),
     ]
     rows += [("note", source.note)] if source.note else []
     for archive in source.archives:

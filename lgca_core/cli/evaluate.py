@@ -16,7 +16,7 @@ from lgca_core.cli.output import report, status, stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
-    from lgca_core.datasets import Manifest
+    from lgca_core.data.manifest import Manifest
 
 RUNS = Path("runs")
 
@@ -115,13 +115,17 @@ def evaluate(
     seeds, encoder passes an image, and the difference to WCA on the same
     pictures. The record keeps every prediction.
     """
-    from lgca_core import evaluate as floor
-    from lgca_core import prompts, results
-    from lgca_core.class_prompts import prompts_of_dataset
-    from lgca_core.datasets import DATASETS, folder, open_dataset, split_spec
+    from lgca_core.data.folders import folder
+    from lgca_core.data.table import DATASETS, open_dataset, split_spec
+    from lgca_core.evaluation import evaluate as floor
+    from lgca_core.evaluation.parts import check_free_file, check_part, empty_part, load_part, save_part, shards_of_part
+    from lgca_core.evaluation.record import check_free, save
+    from lgca_core.methods import check_methods, find
+    from lgca_core.prompts import files
+    from lgca_core.prompts.class_prompts import prompts_of_dataset
 
     methods = options.names(method, "--method")
-    floor.check_methods(methods)
+    check_methods(methods)
     entry = DATASETS.get(split_spec(dataset)[0]) if dataset else None
     alpha = entry.source.alpha if entry and entry.source else None
     wca, lgca = options.settings(n, steps, rho, gamma, start, saliency, lam, growth, whole_image, alpha=alpha)
@@ -129,7 +133,7 @@ def evaluate(
         raise LgcaError("give either --images FOLDER or --dataset NAME: which pictures to evaluate on")
     kept = options.open_store(store, no_store)
     piece = (1, 1) if part is None else _part(part)
-    floor.check_part(piece)
+    check_part(piece)
     if part is not None and kept is None:
         raise LgcaError("--part fills the store: do without --no-store")
     if part is not None and parts:
@@ -137,26 +141,26 @@ def evaluate(
     if parts and kept is None:
         raise LgcaError("--parts tells who filled the store, which --no-store does not read: give one of the two")
     if part is None:
-        results.check_free(RUNS / "new" if out is None else out, force=force)
+        check_free(RUNS / "new" if out is None else out, force=force)
     elif out is not None:
-        results.check_free_file(out, force=force)
-    ahead = [results.load_part(file) for file in parts or []]
+        check_free_file(out, force=force)
+    ahead = [load_part(file) for file in parts or []]
     with status("reading the pictures"):
         manifest = folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
     with status("reading the prompts"):
         said = prompts_of_dataset(
             dataset,
             manifest,
-            [floor.find(name).prompts for name in methods],
-            templates=prompts.read_templates(templates) if templates else None,
-            descriptions=prompts.read_descriptions(descriptions, manifest.classes) if descriptions else None,
-            descriptors=prompts.read_descriptions(descriptors, manifest.classes) if descriptors else None,
+            [find(name).prompts for name in methods],
+            templates=files.read_templates(templates) if templates else None,
+            descriptions=files.read_descriptions(descriptions, manifest.classes) if descriptions else None,
+            descriptors=files.read_descriptions(descriptors, manifest.classes) if descriptors else None,
         )
     for name in methods:
-        said.of(floor.find(name).prompts, method=name, seed=0)  # what is missing is said before the model is loaded
-    if kept is not None and not floor.shards_of_part(piece, manifest, kept):
+        said.of(find(name).prompts, method=name, seed=0)  # what is missing is said before the model is loaded
+    if kept is not None and not shards_of_part(piece, manifest, kept):
         if out is not None:
-            results.save_part(floor.empty_part(piece, manifest), out)
+            save_part(empty_part(piece, manifest), out)
         print(f"part {part} of {manifest.name}: nothing to encode, all its shards are in other parts; {kept.root}")
         return
     model = options.load(encoder, device, precision, batch_size, workers)
@@ -176,7 +180,7 @@ def evaluate(
         if part is not None and kept is not None:
             took = floor.encode(manifest, model, methods, said, kept, part=piece, **common)
             if out is not None:
-                results.save_part(took, out)
+                save_part(took, out)
             print(
                 f"part {part} of {manifest.name}: {took.pictures} pictures, {took.image_passes} image passes, "
                 f"{took.seconds:.1f} s; {kept.root}"
@@ -193,7 +197,7 @@ def evaluate(
             manifest, model, methods, said, store=kept, parameters=parameters, parts=ahead, **common
         )
     target = out or _free(RUNS / _run_name(manifest, record.utc))
-    record = results.save(record, predictions, target, force=force)
+    record = save(record, predictions, target, force=force)
     console = stdout()
     report(console, record, predictions)
     for note in (manifest.note, *said.notes):

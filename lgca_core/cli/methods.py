@@ -16,10 +16,10 @@ def methods() -> None:
     from lgca_core.methods import METHODS, TUNED
 
     listing([{"method": name, "what": of.summary, "reads": of.prompts} for name, of in METHODS.items()])
-    for tunes, tuned in TUNED.items():
-        own = {name: of for name, of in METHODS.items() if of.tunes == tunes}
+    for settings_group, tuned in TUNED.items():
+        own = {name: of for name, of in METHODS.items() if of.settings_group == settings_group}
         print(f"\nsettings of {', '.join(own)}:")
         print("  " + ", ".join(field.name for field in fields(tuned)))
         for name, of in own.items():
-            if of.decides:
-                print(f"  but {name} decides {', '.join(sorted(of.decides))} itself")
+            if of.fixed_settings:
+                print(f"  but {name} decides {', '.join(sorted(of.fixed_settings))} itself")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
     from lgca_core.encoder import Encoder
+    from lgca_core.evaluation.store.store import Store as FeatureStore
     from lgca_core.lgca import LGCA
-    from lgca_core.store import Store as FeatureStore
     from lgca_core.wca import WCA
 
 OWN_WORLD = (
@@ -187,7 +187,7 @@ def names(text: str, option: str) -> list[str]:
 
 def open_store(folder: Path | None, without: bool) -> "FeatureStore | None":
     """The store that --store and --no-store ask for."""
-    from lgca_core.store import Store
+    from lgca_core.evaluation.store.store import Store
 
     if folder is not None and without:
         raise LgcaError("give --store or --no-store, not both")
@@ -201,7 +201,7 @@ def embedded(encoder: str | None) -> bool:
 def load(
     spec: str | None, device: DeviceName, precision: PrecisionName, batch_size: int | None, workers: int = 1
 ) -> "Encoder":
-    from lgca_core.encoder import load_encoder
+    from lgca_core.encoders.registry import load_encoder
 
     if os.environ.get("LGCA_ONE_PROCESS_A_GPU") and device != "cpu":
         claim_gpu()

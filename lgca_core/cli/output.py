@@ -14,7 +14,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lgca_core.results import Record
+    from lgca_core.evaluation.record import Record
 
 
 WIDE = 108
@@ -49,10 +49,10 @@ def listing(rows: Sequence[Mapping[str, Any]], *, right: Collection[str] = ()) -
 
 def report(console: Console, record: "Record", predictions: "pd.DataFrame") -> None:
     """The table of a record, in two where the console is narrow, and a line about what it took."""
-    from lgca_core import results
+    from lgca_core.evaluation import statistics
 
     methods = {run.method for run in record.runs}
-    rows = results.summary(record, predictions, "wca" if "wca" in methods else None)
+    rows = statistics.summary(record, predictions, "wca" if "wca" in methods else None)
     own = ["top-1 %", "95 % interval", "std (seeds)", "passes/image"]
     against = ["minus wca (points)", "p (Holm)"] if rows["difference"].notna().any() else []
     for headings in [own + against] if console.width >= WIDE or not against else [own, against]:

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich import box
@@ -15,8 +15,8 @@ from lgca_core.cli.output import listing, status, stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
-    from lgca_core.prompt_files import PromptSet
-    from lgca_core.prompts import Survey
+    from lgca_core.prompts.published import PromptSet
+    from lgca_core.prompts.survey import Survey
 
 prompts_app = typer.Typer()
 app.add_typer(prompts_app, name="prompts")
@@ -33,14 +33,15 @@ def overview(context: typer.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from lgca_core import prompt_files
+    from lgca_core.prompts.published import FOLDERS, load_prompts
+    from lgca_core.prompts.published import state_of as state_published
 
     rows = []
-    for key in prompt_files.FOLDERS:
-        state = prompt_files.state(key)
+    for key in FOLDERS:
+        state = state_published(key)
         counts = dict.fromkeys(("classes", *KINDS), "-")
         if state == "cached":
-            made = prompt_files.load(key)
+            made = load_prompts(key)
             classes, tables = _read(key, made, None)
             counts["classes"] = str(classes)
             counts["templates"] = str(len(made.templates))
@@ -60,9 +61,9 @@ def fetch(
     ] = None,
 ) -> None:
     """Fetch the published prompts, verify them, and keep them in the cache."""
-    from lgca_core import prompt_files
+    from lgca_core.prompts.published import FOLDERS
 
-    for key in keys or prompt_files.FOLDERS:
+    for key in keys or FOLDERS:
         fetched: list[str] = []
         for note in _fetch(key, fetched):
             print(f"{key}: {note}")
@@ -95,7 +96,10 @@ def check(
     Reports how many sentences a class has, single words, repetitions, and what
     CLIP would cut for being longer than 77 tokens.
     """
-    from lgca_core import prompt_files, prompts
+    from lgca_core.prompts.files import read_descriptions
+    from lgca_core.prompts.names import nearest
+    from lgca_core.prompts.published import ALIASES, FOLDERS, name_of
+    from lgca_core.prompts.survey import survey as survey_survey
 
     if classes is not None and images is not None:
         raise LgcaError("give --classes or --images, not both")
@@ -103,46 +107,50 @@ def check(
     if classes is not None:
         names = options.names(classes, "--classes")
     elif images is not None:
-        from lgca_core.datasets import folder
+        from lgca_core.data.folders import folder
 
         names = folder(images, on_error="skip").classes
     for name in what:
-        if name in prompt_files.FOLDERS or name in prompt_files.ALIASES:
-            _check_published(prompt_files.name_of(name), names)
+        if name in FOLDERS or name in ALIASES:
+            _check_published(name_of(name), names)
         elif name.endswith(".json") or Path(name).exists():
-            survey = prompts.survey(prompts.read_descriptions(name, names))
+            survey = survey_survey(read_descriptions(name, names))
             least, _, most = survey.counts
             print(f"{name}: {survey.classes} classes, {survey.sentences} sentences, {least} to {most} a class")
             for line in _oddities(survey):
                 print(line)
         else:
-            known = ", ".join(prompt_files.FOLDERS)
+            known = ", ".join(FOLDERS)
             raise LgcaError(
                 f"{name!r} is neither a data set with published prompts nor a file"
-                f"{prompts.nearest(name, prompt_files.FOLDERS)}: known are {known}"
+                f"{nearest(name, FOLDERS)}: known are {known}"
             )
 
 
 def _check_published(key: str, names: Sequence[str] | None) -> None:
     """Report on the published prompts of a data set as evaluations read them, or of the classes named."""
-    from lgca_core import prompt_files, prompts
+    from lgca_core.prompts import sentences
+    from lgca_core.prompts.names import wordify
+    from lgca_core.prompts.published import load_prompts
+    from lgca_core.prompts.survey import survey as survey_survey
+    from lgca_core.prompts.survey import tokens as tokens_survey
 
     for note in _fetch(key, []):
         print(f"{key}: {note}")
-    made = prompt_files.load(key)
+    made = load_prompts(key)
     classes, tables = _read(key, made, names)
     told = list(tables["descriptions"])
-    longest = max(told, key=lambda name: prompts.tokens(prompts.wordify(name)))
+    longest = max(told, key=lambda name: tokens_survey(wordify(name)))
     with status(f"{key}: counting tokens"):
         surveys = {
-            "templates": prompts.survey(
+            "templates": survey_survey(
                 dict.fromkeys(told, made.templates),
-                lambda name, told: prompts.templates([name], told)[0] if name == longest else [],  # the worst of each
+                lambda name, told: sentences.templates([name], told)[0] if name == longest else [],  # the worst of each
             ),
-            "descriptors": prompts.survey(
-                tables["descriptors"], lambda name, told: prompts.descriptors([name], {name: told})[0]
+            "descriptors": survey_survey(
+                tables["descriptors"], lambda name, told: sentences.descriptors([name], {name: told})[0]
             ),
-            "descriptions": prompts.survey(tables["descriptions"]),
+            "descriptions": survey_survey(tables["descriptions"]),
         }
     stdout().print(_table(key, classes, surveys))
     if len(told) < classes:
@@ -165,21 +173,23 @@ def _read(
     Raises:
         LgcaError: a class has none.
     """
-    from lgca_core import prompt_files, prompts
-    from lgca_core.catalogue import SOURCES, Kind
+    from lgca_core.data.sources import SOURCES
+    from lgca_core.prompts.names import match
+    from lgca_core.prompts.published import entries_of
+    from lgca_core.prompts.published import files_of as files_published
 
-    files, source = prompt_files.files(key), SOURCES.get(key)
-    published: dict[Kind, Mapping[str, Sequence[str]]] = {
+    files, source = files_published(key), SOURCES.get(key)
+    published: dict[Literal["descriptions", "descriptors"], Mapping[str, Sequence[str]]] = {
         "descriptors": made.descriptors,
         "descriptions": made.descriptions,
     }
     found: dict[str, Mapping[str, Sequence[str]]] = {}
     for kind, table in published.items():
         if names is not None:
-            entries = prompts.match(names, table, files[kind].path, kind)
+            entries = match(names, table, files[kind].path, kind)
             found[kind] = {name: table[entry] for name, entry in entries.items()}
         else:
-            found[kind] = dict(source.look_up(source.class_ids, table, kind)) if source else table
+            found[kind] = dict(entries_of(source, source.class_ids, table, kind)) if source else table
     return len(names or (source.class_ids if source else made.descriptions)), found
 
 
@@ -217,7 +227,7 @@ def _readers() -> dict[str, str]:
 
 def _oddities(survey: "Survey") -> Iterator[str]:
     """A line about each thing that a user may want to look at, with an example."""
-    from lgca_core.prompts import CONTEXT
+    from lgca_core.prompts.survey import CONTEXT
 
     if survey.single:
         name, text = survey.single[0]
@@ -243,7 +253,7 @@ def _short(text: str) -> str:
 
 def _fetch(key: str, fetched: list[str]) -> list[str]:
     """Fetch what the cache lacks, showing each file on a terminal; `fetched` receives the paths."""
-    from lgca_core import prompt_files
+    from lgca_core.prompts.published import fetch_prompts as fetch_published
 
     with status(f"{key}: looking at the cache") as shown:
 
@@ -252,14 +262,11 @@ def _fetch(key: str, fetched: list[str]) -> list[str]:
             if shown is not None:
                 shown.update(f"fetching {path}")
 
-        return prompt_files.fetch(key, progress=show)
+        return fetch_published(key, progress=show)
 
 
 def _print_source() -> None:
-    from lgca_core import prompt_files
+    from lgca_core.prompts.published import FILES, LICENCE
 
-    first = next(iter(prompt_files.FILES.values()))
-    print(
-        f"Published by the authors of WCA: github.com/{first.repository} at {first.commit[:7]}, "
-        f"{prompt_files.LICENCE} licence."
-    )
+    first = next(iter(FILES.values()))
+    print(f"Published by the authors of WCA: github.com/{first.repository} at {first.commit[:7]}, {LICENCE} licence.")

@@ -17,7 +17,7 @@ from lgca_core.errors import LgcaError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lgca_core.results import Record
+    from lgca_core.evaluation.record import Record
 
 DEFAULT = Path("results")
 NOT_AVAILABLE = "not available"
@@ -61,22 +61,23 @@ def table(
     more for a method that draws at random and publishes none. What the
     papers or we do not have is not available.
     """
-    from lgca_core import published, results
+    from lgca_core.evaluation import paper_values
+    from lgca_core.evaluation.record import find_records, load
 
     if folders is None:
         folders = [DEFAULT] if DEFAULT.is_dir() else []
-    records = {str(folder): results.load(folder) for given in folders for folder in results.find(given)}
-    every = frame = published.compare(records)
+    records = {str(folder): load(folder) for given in folders for folder in find_records(given)}
+    every = frame = paper_values.compare_with_papers(records)
     for column, text, papers in (
-        ("dataset", dataset, published.DATASETS),
-        ("encoder", encoder, published.ENCODERS),
+        ("dataset", dataset, paper_values.PAPERS_DATASETS),
+        ("encoder", encoder, paper_values.ENCODERS),
         ("method", method, {}),
     ):
         if text is not None:
             frame = frame[frame[column].isin(_names(list(every[column].unique()), column, text, papers))]
     if frame.empty:
         raise LgcaError("there is neither a published value nor a record of these together: ask for one of them only")
-    if not any(record.dataset.name in published.PICTURES for record, _ in records.values()):
+    if not any(record.dataset.name in paper_values.PUBLISHED_PICTURES for record, _ in records.values()):
         print(_no_record(folders), file=sys.stderr)
     match format:
         case "csv":
@@ -90,13 +91,13 @@ def table(
 @results_app.command(epilog="\b\nExample:\n  lgca results show runs/aviary-20260102T030405Z")
 def show(record: Annotated[Path, typer.Argument(metavar="RECORD", help="The folder of one record.")]) -> None:
     """What one record says: what ran, on what, with what, how long; and its table."""
-    from lgca_core import results
+    from lgca_core.evaluation.record import RECORD, load
 
-    if not (record / results.RECORD).exists():
+    if not (record / RECORD).exists():
         raise LgcaError(
-            f"{record} holds no {results.RECORD}: name the folder of one record; lgca results check {record} lists them"
+            f"{record} holds no {RECORD}: name the folder of one record; lgca results check {record} lists them"
         )
-    read, predictions = results.load(record)
+    read, predictions = load(record)
     listing([{"of the record": name, str(record): value} for name, value in _facts(read).items()])
     report(stdout(), read, predictions)
 
@@ -110,16 +111,16 @@ def check(
     Looks through the folders at any depth, lists each record with what is
     wrong with it, and exits with 2 if anything is.
     """
-    from lgca_core import results
+    from lgca_core.evaluation.record import find_records, load
 
     rows, faults = [], []
     for given in folders:
-        found = results.find(given)
+        found = find_records(given)
         if not found:
             raise LgcaError(f"{given} holds no record: nothing was checked there")
         for folder in found:
             try:
-                read, _ = results.load(folder)
+                read, _ = load(folder)
                 holds = f"holds: {read.dataset.name}, {read.encoder.name}, {len(read.runs)} runs"
             except LgcaError as error:
                 holds = str(error)
@@ -131,7 +132,7 @@ def check(
 
 
 def _no_record(folders: Sequence[Path]) -> str:
-    from lgca_core.published import ENCODERS, METHODS
+    from lgca_core.evaluation.paper_values import ENCODERS, PAPERS_METHODS
 
     where = (
         f"{', '.join(map(str, folders))} {'holds' if len(folders) == 1 else 'hold'} no record"
@@ -142,14 +143,14 @@ def _no_record(folders: Sequence[Path]) -> str:
     return (
         f"{where} of the papers' data sets yet, so nothing of ours is available for them. One is made with the data "
         f"set, OpenAI's weights and a GPU by, for instance,\n"
-        f"  lgca evaluate --dataset pets --encoder {encoder} --seeds 5 --method {','.join(METHODS)} \\\n"
+        f"  lgca evaluate --dataset pets --encoder {encoder} --seeds 5 --method {','.join(PAPERS_METHODS)} \\\n"
         f"    --out {DEFAULT}/{encoder.replace(':', '-')}/pets"
     )
 
 
 def _names(known: Sequence[str], column: str, text: str, papers: Mapping[str, str]) -> list[str]:
     """The names in `text`, which may be the papers', as ours; each must be `known`."""
-    from lgca_core.published import NOT_RUN
+    from lgca_core.evaluation.paper_values import NOT_RUN
 
     names = [papers.get(name, name) for name in options.names(text, f"--{column}")]
     for name in names:
@@ -172,7 +173,7 @@ def _plain(frame: "pd.DataFrame") -> list[dict[str, Any]]:
 
 def _tables(frame: "pd.DataFrame", *, markdown: bool) -> None:
     """A table a data set and encoder, with what is noted about its records below."""
-    from lgca_core.published import NOT_RUN
+    from lgca_core.evaluation.paper_values import NOT_RUN
 
     for (dataset, encoder), group in frame.groupby(["dataset", "encoder"], sort=False):
         rows = group.to_dict("records")

@@ -14,7 +14,8 @@ from lgca_core.cli.output import stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
-    from lgca_core.store import Damage, Store, Stored
+    from lgca_core.evaluation.store.listing import Damage, Stored
+    from lgca_core.evaluation.store.store import Store
 
 NAME_LENGTH = 12  # of 64 hexadecimal digits: enough to tell pools apart
 
@@ -31,7 +32,7 @@ Pools = Annotated[
 @store_app.command()
 def ls() -> None:
     """What is stored: a line a pool, which is a data set, an encoder and a plan of boxes."""
-    from lgca_core.store import Store
+    from lgca_core.evaluation.store.store import Store
 
     store = Store()
     pools = store.stored()
@@ -59,7 +60,7 @@ def rm(
 
     Both --dataset and --encoder: the pools of that data set and that encoder.
     """
-    from lgca_core.store import Store
+    from lgca_core.evaluation.store.store import Store
 
     store = Store()
     chosen = _chosen(store, pools or [], everything, dataset, encoder)
@@ -90,7 +91,7 @@ def verify(
 
     What killed processes left half-written is removed.
     """
-    from lgca_core.store import Store
+    from lgca_core.evaluation.store.store import Store
 
     store = Store()
     chosen = store.find(pools) if pools else store.stored()

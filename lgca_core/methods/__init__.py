@@ -1,4 +1,4 @@
-"""Every way to score pictures against classes, in one table (floor 2).
+"""Every way to score pictures against classes, in one table.
 
 Adding a method is a file beside this one and a line in :data:`METHODS`; the core's README does it in ten lines.
 
@@ -14,44 +14,44 @@ from pydantic import TypeAdapter, ValidationError
 
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
-from lgca_core.methods import alignment, bifta, guided_cropping, lazsl, whole_picture
-from lgca_core.methods.base import Method, Scorer, Settings, Texts, plain
+from lgca_core.methods import bifta, clip_family, guided_cropping, lazsl, wca_and_lgca
+from lgca_core.methods.base import Method, Scorer, Settings, Texts, as_json
 from lgca_core.wca import WCA
 
-__all__ = ["METHODS", "Method", "Scorer", "Settings", "Texts", "check_methods", "find", "plain"]
+__all__ = ["METHODS", "Method", "Scorer", "Settings", "Texts", "as_json", "check_methods", "find"]
 
 METHODS: dict[str, Method] = {
-    "clip": whole_picture.method("one plain prompt a class, the whole picture", "plain"),
-    "clip-e": whole_picture.method("a mean of templates, the whole picture", "templates"),
-    "clip-d": whole_picture.method("a mean of short descriptors, the whole picture", "descriptors"),
-    "waffle": whole_picture.method("a mean of prompts with random words and letters, the whole picture", "waffle"),
-    "cupl": whole_picture.method("a mean of descriptions, the whole picture", "descriptions"),
-    "cupl-weighted": whole_picture.weighted("descriptions weighted as wca weighs them, the whole picture"),
-    "wca": alignment.wca(
+    "clip": clip_family.whole_picture("one plain prompt a class, the whole picture", "plain"),
+    "clip-e": clip_family.whole_picture("a mean of templates, the whole picture", "templates"),
+    "clip-d": clip_family.whole_picture("a mean of short descriptors, the whole picture", "descriptors"),
+    "waffle": clip_family.whole_picture("a mean of prompts with random words and letters, the whole picture", "waffle"),
+    "cupl": clip_family.whole_picture("a mean of descriptions, the whole picture", "descriptions"),
+    "cupl-weighted": clip_family.weighted("descriptions weighted as wca weighs them, the whole picture"),
+    "wca": wca_and_lgca.wca(
         "weighted descriptions against weighted crops, as the paper writes it", "wca", lambda run: run.wca
     ),
-    "wca-released": alignment.wca(
+    "wca-released": wca_and_lgca.wca(
         "the same as its released code runs",
         "wca-released",
         lambda run: replace(WCA.as_released(), n=run.wca.n),
-        tunes=None,
+        settings_group=None,
     ),
-    "lgca": alignment.lgca("crops that start local; the salient ones expand", "lgca", lambda run: run.lgca),
-    "lgca-equal": alignment.lgca(
+    "lgca": wca_and_lgca.lgca("crops that start local; the salient ones expand", "lgca", lambda run: run.lgca),
+    "lgca-equal": wca_and_lgca.lgca(
         "lgca with no more encoder passes than wca",
         "lgca-equal",
         lambda run: run.lgca.at_passes(run.wca.passes()),
-        decides=frozenset({"n"}),
+        fixed_settings=frozenset({"n"}),
     ),
-    "gc": guided_cropping.method("the most salient crop, with more and more of what surrounds it"),
-    "bifta": bifta.method("wca without crops and descriptions that repeat others"),
-    "lazsl": lazsl.method("crops matched with descriptions by optimal transport", "descriptions"),
-    "lazsl-d": lazsl.method("the same with short descriptors, as its paper has it", "descriptors"),
+    "gc": guided_cropping.guided_cropping("the most salient crop, with more and more of what surrounds it"),
+    "bifta": bifta.bifta("wca without crops and descriptions that repeat others"),
+    "lazsl": lazsl.lazsl("crops matched with descriptions by optimal transport", "descriptions"),
+    "lazsl-d": lazsl.lazsl("the same with short descriptors, as its paper has it", "descriptors"),
 }
 """Every method by name."""
 
 TUNED: dict[str, type[WCA] | type[LGCA]] = {"wca": WCA, "lgca": LGCA}
-"""What `Method.tunes` can be, and the class whose attributes a name can then set."""
+"""What `Method.settings_group` can be, and the class whose attributes a name can then set."""
 
 
 def find(method: str) -> Method:
@@ -66,24 +66,24 @@ def find(method: str) -> Method:
     found = METHODS[name]
     if not assigned:
         return found
-    tunes = found.tunes
-    if tunes is None:
+    settings_group = found.settings_group
+    if settings_group is None:
         raise LgcaError(f"{method}: {name} has no settings of its own, leave out {':'.join(assigned)}")
-    given = _settings(method, assigned, TUNED[tunes], found.decides)
+    given = _settings(method, assigned, TUNED[settings_group], found.fixed_settings)
 
     def prepare(texts: Texts, seed: int, settings: Settings) -> Scorer:
-        own = replace(getattr(settings, tunes), **given)
-        return found.prepare(texts, seed, replace(settings, **{tunes: own}))
+        own = replace(getattr(settings, settings_group), **given)
+        return found.prepare(texts, seed, replace(settings, **{settings_group: own}))
 
     return replace(found, prepare=prepare)
 
 
 def _settings(
-    method: str, assigned: Sequence[str], tuned: type[WCA] | type[LGCA], decides: frozenset[str]
+    method: str, assigned: Sequence[str], tuned: type[WCA] | type[LGCA], fixed_settings: frozenset[str]
 ) -> dict[str, Any]:
     """``["steps=1", "start=0.1-0.3"]`` as values of the attributes of a class."""
     types = get_type_hints(tuned)
-    names = [field.name for field in fields(tuned) if field.name not in decides]
+    names = [field.name for field in fields(tuned) if field.name not in fixed_settings]
     given: dict[str, Any] = {}
     for words in assigned:
         name, equals, text = words.partition("=")

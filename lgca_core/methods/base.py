@@ -14,11 +14,12 @@ from pydantic import JsonValue
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lgca_core import prompts as prompt
-from lgca_core.class_prompts import Kind
-from lgca_core.classifier import TextEncoder, class_matrix
+from lgca_core.box_plans import Plan
+from lgca_core.class_vectors import class_matrix
+from lgca_core.encoder import Encoder
 from lgca_core.lgca import LGCA
-from lgca_core.plans import Plan
+from lgca_core.prompts import sentences as prompt
+from lgca_core.prompts.class_prompts import Kind
 from lgca_core.views import Views
 from lgca_core.wca import WCA
 
@@ -35,39 +36,55 @@ class Settings:
 
 @dataclass(frozen=True)
 class Texts:
-    """The classes in words: ``prompts[c]`` are those of class c, ``anchors[c]`` is its plain prompt.
+    """The classes in words and as vectors; methods that read the same prompts share one ``Texts``.
 
-    ``encoder`` knows all of these sentences; methods that read the same prompts share one ``Texts``.
+    Attributes:
+        prompts: ``prompts[c]`` are the sentences of class c, M in all.
+        t: their unit vectors, class by class: (M, D).
+        anchors: the plain prompt of each class.
+        t0: the anchors' unit vectors (C, D); None for methods that do not weigh their prompts by them.
     """
 
-    encoder: TextEncoder
     prompts: Sequence[Sequence[str]]
+    t: Tensor
     anchors: Sequence[str]
+    t0: Tensor | None = None
     _weighted: dict[tuple[float, bool], Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @cached_property
+    @classmethod
+    def of(cls, encoder: Encoder, prompts: Sequence[Sequence[str]], anchors: Sequence[str]) -> "Texts":
+        """The texts of sentences and anchors, all encoded here."""
+        flat = [sentence for of_class in prompts for sentence in of_class]
+        vectors = encoder.encode_texts([*flat, *anchors])
+        return cls(prompts, vectors[: len(flat)], anchors, vectors[len(flat) :])
+
+    @property
+    def counts(self) -> list[int]:
+        """How many prompts each class has."""
+        return [len(of_class) for of_class in self.prompts]
+
+    @property
     def vectors(self) -> tuple[Tensor, ...]:
-        """Unit vectors of every prompt: C x (P_c, D)."""
-        flat = [sentence for of_class in self.prompts for sentence in of_class]
-        return self.encoder.encode_texts(flat).split([len(of_class) for of_class in self.prompts])
+        """Unit vectors of every prompt, by class: C x (P_c, D)."""
+        return self.t.split(self.counts)
 
     @cached_property
     def padded(self) -> tuple[Tensor, Tensor]:
         """The same as one tensor, filled up with zeros, and how many of each class are prompts: (C, P, D), (C,)."""
-        counts = [len(of_class) for of_class in self.prompts]
-        return pad_sequence(list(self.vectors), batch_first=True), torch.tensor(counts, device=self.vectors[0].device)
+        return pad_sequence(list(self.vectors), batch_first=True), torch.tensor(self.counts, device=self.t.device)
 
     @cached_property
     def mean(self) -> Tensor:
         """Class vectors as CLIP makes them, the scaled mean of a class's prompts: (C, D)."""
-        return class_matrix(self.encoder, self.prompts)
+        return class_matrix(self.t, self.counts)
 
     def weighted(self, temperature: float, renormalise: bool) -> Tensor:
-        """Class vectors as WCA makes them, see `classifier.class_matrix`; the method must be ``anchored``: (C, D)."""
+        """Class vectors as WCA makes them, see `class_matrix`; for methods that are ``anchored``: (C, D)."""
+        assert self.t0 is not None, "a method that weighs prompts by their anchor must be anchored"
         key = (temperature, renormalise)
         if key not in self._weighted:
             self._weighted[key] = class_matrix(
-                self.encoder, self.prompts, anchors=self.anchors, temperature=temperature, renormalise=renormalise
+                self.t, self.counts, anchors=self.t0, temperature=temperature, renormalise=renormalise
             )
         return self._weighted[key]
 
@@ -101,12 +118,12 @@ class Method:
 
     Attributes:
         summary: what it does, in half a line.
-        prompts: which prompts it reads (algorithms, section 1).
+        prompts: which prompts it reads, a kind of `class_prompts`.
         prepare: texts, seed and the run's settings -> its scorer.
         seeded: whether the outcome depends on the seed; a method that does not is run once, as seed 0.
         anchored: whether it weighs its prompts by the plain prompt of their class, so reads that as well.
-        tunes: which of the run's settings a name can change for this method alone, as in ``wca:n=8``; None: none.
-        decides: those among them that the method decides itself.
+        settings_group: which of the run's settings a name can change for this method alone, as in ``wca:n=8``, or None.
+        fixed_settings: settings of that group that the method computes itself and a name may not set.
     """
 
     summary: str
@@ -114,10 +131,10 @@ class Method:
     prepare: Callable[[Texts, int, Settings], Scorer]
     seeded: bool = False
     anchored: bool = False
-    tunes: Literal["wca", "lgca"] | None = None
-    decides: frozenset[str] = frozenset()
+    settings_group: Literal["wca", "lgca"] | None = None
+    fixed_settings: frozenset[str] = frozenset()
 
 
-def plain(settings: Any, **labels: JsonValue) -> dict[str, JsonValue]:
+def as_json(settings: Any, **labels: JsonValue) -> dict[str, JsonValue]:
     """Labels and then a dataclass, as JSON knows them, so tuples as lists."""
     return labels | json.loads(json.dumps(asdict(settings)))

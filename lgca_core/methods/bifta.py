@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lgca_core.boxes import iou, whole
-from lgca_core.classifier import logits
+from lgca_core.class_vectors import logits
 from lgca_core.errors import LgcaError
-from lgca_core.methods.base import Method, Scorer, Settings, Texts, plain
+from lgca_core.methods.base import Method, Scorer, Settings, Texts, as_json
 from lgca_core.views import Views
 from lgca_core.wca import WCA, cosine, weigh
 
@@ -51,11 +51,13 @@ class BiFTA:
 
     def sentences(self, texts: Texts) -> Texts:
         """The same texts without the sentences that repeat others of their class."""
-        prompts = []
-        for of_class, t in zip(texts.prompts, texts.vectors, strict=True):
-            alike = (t @ t.T).clamp(max=1) > self.cosine  # (P_c, P_c)
-            prompts.append([of_class[j] for j in first_of_each(alike.cpu().numpy())])
-        return replace(texts, prompts=prompts)
+        prompts, t = [], []
+        for of_class, t_c in zip(texts.prompts, texts.vectors, strict=True):
+            alike = (t_c @ t_c.T).clamp(max=1) > self.cosine  # (P_c, P_c)
+            kept = first_of_each(alike.cpu().numpy())
+            prompts.append([of_class[j] for j in kept])
+            t.append(t_c[kept])
+        return replace(texts, prompts=prompts, t=torch.cat(t))
 
     def vectors(self, views: Views, identities: Sequence[str], seed: int, wca: WCA) -> Tensor:
         """``sum_{kept i} w_i k_i`` of every picture: (B, D) float32. Only kept crops are encoded."""
@@ -80,7 +82,7 @@ def first_of_each(alike: NDArray[np.bool_]) -> list[int]:
     return kept
 
 
-def method(summary: str, look: BiFTA | None = None) -> Method:
+def bifta(summary: str, look: BiFTA | None = None) -> Method:
     """With WCA's crops, sentences, temperatures and scaling."""
     chosen = look or BiFTA()
 
@@ -91,6 +93,6 @@ def method(summary: str, look: BiFTA | None = None) -> Method:
         def scores(views: Views, identities: Sequence[str]) -> Tensor:
             return logits(chosen.vectors(views, identities, seed, wca), matrix)  # (B, C)
 
-        return Scorer(scores, wca.plans(seed), config=plain(chosen, look="bifta", wca=plain(wca)))
+        return Scorer(scores, wca.plans(seed), config=as_json(chosen, look="bifta", wca=as_json(wca)))
 
-    return Method(summary, "descriptions", prepare, seeded=True, anchored=True, tunes="wca")
+    return Method(summary, "descriptions", prepare, seeded=True, anchored=True, settings_group="wca")

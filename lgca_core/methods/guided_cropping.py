@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lgca_core.box_plans import Plan
 from lgca_core.boxes import expand
-from lgca_core.classifier import logits
+from lgca_core.class_vectors import logits
 from lgca_core.errors import LgcaError
-from lgca_core.methods.base import Method, Scorer, Settings, Texts, plain
-from lgca_core.plans import Plan
+from lgca_core.methods.base import Method, Scorer, Settings, Texts, as_json
 from lgca_core.views import Views
 from lgca_core.wca import WCA, cosine, encode_with_whole
 
@@ -70,7 +70,7 @@ class GuidedCropping:
         return F.normalize(u, dim=-1) if wca.renormalise else u
 
 
-def method(summary: str, look: GuidedCropping | None = None) -> Method:
+def guided_cropping(summary: str, look: GuidedCropping | None = None) -> Method:
     """With WCA's crops, temperature of sentences and scaling."""
     chosen = look or GuidedCropping()
 
@@ -81,7 +81,7 @@ def method(summary: str, look: GuidedCropping | None = None) -> Method:
         def scores(views: Views, identities: Sequence[str]) -> Tensor:
             return logits(chosen.vectors(views, identities, seed, wca), matrix)  # (B, C)
 
-        config = plain(chosen, look="gc", wca=plain(wca))
+        config = as_json(chosen, look="gc", wca=as_json(wca))
         return Scorer(scores, chosen.plans(wca, seed), chosen.passes(wca), config)
 
-    return Method(summary, "descriptions", prepare, seeded=True, anchored=True, tunes="wca")
+    return Method(summary, "descriptions", prepare, seeded=True, anchored=True, settings_group="wca")

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lgca_core.class_prompts import Kind
 from lgca_core.errors import LgcaError
-from lgca_core.methods.base import Method, Scorer, Settings, Texts, plain
+from lgca_core.methods.base import Method, Scorer, Settings, Texts, as_json
+from lgca_core.prompts.class_prompts import Kind
 from lgca_core.views import Views
 from lgca_core.wca import cosine, encode_with_whole
 
@@ -114,7 +114,7 @@ def sinkhorn(cost: Tensor, a: Tensor, b: Tensor, epsilon: float, iterations: int
     return (kernel + f[..., :, None] + g[..., None, :]).exp()
 
 
-def method(summary: str, prompts: Kind, look: LaZSL | None = None) -> Method:
+def lazsl(summary: str, prompts: Kind, look: LaZSL | None = None) -> Method:
     """With WCA's crops."""
     chosen = look or LaZSL()
 
@@ -128,7 +128,7 @@ def method(summary: str, prompts: Kind, look: LaZSL | None = None) -> Method:
             k0, k = encode_with_whole(views, boxes)  # (B, D), (B, N, D)
             return chosen.scores(k0, k, *padded)  # (B, C)
 
-        config = plain(chosen, look="lazsl", wca=plain(wca))
+        config = as_json(chosen, look="lazsl", wca=as_json(wca))
         return Scorer(scores, wca.plans(seed), wca.passes(), config)
 
-    return Method(summary, prompts, prepare, seeded=True, tunes="wca")
+    return Method(summary, prompts, prepare, seeded=True, settings_group="wca")

@@ -1,0 +1,1 @@
+"""The code of the book: what its pages compute, draw and tabulate, and what builds them."""

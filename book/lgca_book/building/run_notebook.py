@@ -1,0 +1,166 @@
+"""Run one notebook of the book with papermill, strictly.
+
+A page is only as good as the run behind it, so what papermill lets pass with a warning is an error here: a
+parameter that the notebook does not have, a notebook without a cell tagged ``parameters``, anything on
+stderr, and a path of this machine in an output. The executed copy is written whole or not at all.
+
+The kernel is the Python that runs this module (no kernelspec of the user is read), and its working folder is
+the notebook's own, so a relative path means the same here as in Jupyter opened on the source.
+
+    python -m lgca_book.building.run_notebook book/table1.ipynb _build/executed/table1.ipynb -p profile full -p seeds 5
+"""
+
+import argparse
+import ast
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from lgca_book.building import exit_status
+from lgca_core.errors import LgcaError
+
+# The kernel's own noise, silenced at its source: progress bars, the debugger's remark about frozen modules.
+QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "TQDM_DISABLE": "1",
+}
+
+
+def parameters(notebook: nbformat.NotebookNode, name: str = "the notebook") -> dict[str, str]:
+    """Names and default expressions (source text) that the cell tagged ``parameters`` assigns.
+
+    Raises:
+        LgcaError: no cell, or more than one, carries the tag; or the cell is not plain assignments.
+    """
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise LgcaError(f"{name} has {len(cells)} cells tagged 'parameters': tag exactly one.")
+    found = {}
+    for statement in ast.parse(cells[0].source).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=key)], value=value):
+                found[key] = ast.unparse(value)
+            case ast.AnnAssign(target=ast.Name(id=key), value=ast.expr() as value):
+                found[key] = ast.unparse(value)
+            case _:
+                line = ast.unparse(statement)
+                raise LgcaError(f"{name}: the parameters cell holds more than plain assignments: {line}")
+    return found
+
+
+def run(source: Path, target: Path, values: Mapping[str, Any]) -> None:
+    """Execute ``source`` with ``values`` for its parameters and write the executed copy to ``target``.
+
+    Raises:
+        LgcaError: an unknown parameter, a missing parameters cell, a cell that raised, or output that a page
+            must not show. ``target`` is then left as it was.
+    """
+    if not source.is_file():
+        raise LgcaError(f"{source} does not exist.")
+    known = parameters(nbformat.read(source, as_version=4), str(source))
+    if unknown := sorted(set(values) - set(known)):
+        raise LgcaError(f"{source} has no parameter {', '.join(unknown)}; it has {', '.join(known)}.")
+
+    executed = _execute(source, dict(values))
+    for problem in _problems(executed):
+        raise LgcaError(f"{source}: {problem}")
+
+    # When and how long is not the page's business, and never the same twice.
+    executed.metadata.pop("papermill", None)
+    for cell in executed.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
+        whole = Path(folder) / target.name
+        nbformat.write(executed, whole)
+        whole.replace(target)
+
+
+def _execute(source: Path, values: dict[str, Any]) -> nbformat.NotebookNode:
+    # Imported late: they take a second, and `parameters` above needs neither.
+    import matplotlib.font_manager  # noqa: F401  builds the font cache here, not with a message inside a page
+    import papermill
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+
+    with tempfile.TemporaryDirectory() as folder:
+
+        class ThisPython(AsyncKernelManager):
+            """Knows one kernel, the interpreter that runs this module; speaks over files, not open ports."""
+
+            transport = "ipc"
+            connection_file = os.path.join(folder, "kernel")
+
+            def _kernel_spec_manager_default(self) -> KernelSpecManager:
+                return KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
+
+        # A fresh IPython profile, so that no start-up file of the user runs inside a page.
+        os.environ.update(QUIET, IPYTHONDIR=folder)
+        try:
+            return papermill.execute_notebook(
+                str(source),
+                os.path.join(folder, "executed.ipynb"),
+                parameters=values,
+                kernel_name="python3",
+                language="python",
+                kernel_manager_class=ThisPython,
+                extra_arguments=["--log-level=CRITICAL"],  # or it may report its own shutdown as an interrupt
+                progress_bar=False,
+                cwd=str(source.parent),
+            )
+        except papermill.PapermillExecutionError as error:
+            trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))  # without its terminal colours
+            where = f"{source}: cell {error.cell_index + 1}"
+            raise LgcaError(f"{where} raised {error.ename}: {error.evalue}\n{trace}") from None
+
+
+def _problems(notebook: nbformat.NotebookNode) -> Iterator[str]:
+    private = {os.path.join(folder, "") for folder in (Path.cwd(), Path.home(), sys.prefix)} - {os.sep}
+    for index, cell in enumerate(notebook.cells, start=1):
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream" and output.name == "stderr":
+                first = (output.text.strip().splitlines() or ["white space only"])[0]
+                yield f"cell {index} wrote to stderr: {first}"
+            shown = "\n".join(_texts(output))
+            for path in private:
+                if path in shown:
+                    yield f"cell {index} shows a path of this machine ({path}): print a relative one."
+
+
+def _texts(output: nbformat.NotebookNode) -> Iterator[str]:
+    yield output.get("text", "")
+    for kind, data in output.get("data", {}).items():
+        if kind.startswith("text/"):
+            yield data
+
+
+def _value(text: str) -> Any:
+    """``5``, ``true``, ``null``, ``["a", "b"]`` as JSON; anything else is a string."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: exit status 2 and one sentence on stderr for every :class:`LgcaError`."""
+    parser = argparse.ArgumentParser(prog="python -m lgca_book.building.run_notebook")
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("-p", dest="values", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    options = parser.parse_args(arguments)
+    values = {name: _value(text) for name, text in options.values}
+    return exit_status(lambda: run(options.source, options.target, values))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,50 @@
+"""What the introduction shows: LGCA less WCA wherever both were measured, and what this edition was built from."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from IPython.display import HTML
+
+from lgca_book.style import LGCAS, PROFILES, name
+from lgca_core.evaluation.statistics import compare_each, correctness
+
+if TYPE_CHECKING:
+    from lgca_core.evaluation.record import Record
+
+
+def gains(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """LGCA less WCA of each set of predictions: columns of `results.compare_each`, ``cost``, and ``pictures``.
+
+    The last has WCA's accuracy in brackets: at chance there is nothing to compare.
+
+    Args:
+        predictions: what a row is called -> predictions that hold `wca`, `lgca` and `lgca-equal`.
+    """
+    found = {label: correctness(frame) for label, frame in predictions.items()}
+    hits = {f"{label} ({100 * of['wca'].mean():.1f} %)": of for label, of in found.items()}
+    table = compare_each(hits, [(method, "wca") for method in LGCAS], key="pictures")
+    ordered = table.sort_values("method", key=lambda column: column.map(LGCAS.index), kind="stable")
+    return ordered.assign(cost=ordered["method"].map(name)).reset_index(drop=True)
+
+
+def status(profile: str, records: Mapping[str, Record]) -> HTML:
+    """A line a record: of which world, which pictures, how many methods and seeds, when and from which commit."""
+    lines = []
+    for label, record in records.items():
+        methods = len({run.method for run in record.runs})
+        commit = "outside a checkout" if record.commit is None else f"commit {record.commit[:10]}"
+        clean = " with changes" if record.dirty else ""
+        lines.append(
+            f'<li><span class="profile profile-{profile}">{PROFILES[profile]}</span> <b>{html.escape(label)}</b>: '
+            f"{record.dataset.count:,} pictures, {methods} methods, {_seeds(len(record.seeds))}; "
+            f"{record.utc:%Y-%m-%d}, {commit}{clean}</li>"
+        )
+    return HTML(f'<ul class="status">{"".join(lines)}</ul>')
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' if count > 1 else ''}"

@@ -1,0 +1,154 @@
+"""Get a published data set: download, verify and unpack it whole or not at all; compare one with the table."""
+
+import shutil
+from pathlib import Path
+
+from lgca_core.data.archives import unpack
+from lgca_core.data.copies import downloads_of, fetched_of, how_to_get, place_of, read_copy, what_helps
+from lgca_core.data.downloads import Progress, check_space, download, remaining, verify
+from lgca_core.data.layouts import compare_copy
+from lgca_core.data.source import Source
+from lgca_core.data.table import DATASETS, holds_something, near_names, split_spec
+from lgca_core.errors import LgcaError
+from lgca_core.files import home, make_folder, remove_drafts
+
+
+def published(spec: str) -> tuple[str, Source, Path | None]:
+    """Name, source and path of ``NAME`` or ``NAME:/path``; LgcaError for what is no published data set."""
+    name, copy = split_spec(spec)
+    if name not in DATASETS:
+        close = near_names(name)
+        raise LgcaError(f"{name!r} is no data set: {f'did you mean {close[0]}' if close else 'see lgca datasets'}")
+    source = DATASETS[name].source
+    if not source:
+        raise LgcaError(f"{name} is made on demand: there is nothing to fetch or check")
+    return name, source, copy
+
+
+def fetch(spec: str, *, progress: Progress | None = None) -> tuple[Path, bool]:
+    """Downloads, verifies and unpacks a published data set; what is there already is compared and left alone.
+
+    ``NAME:/path`` takes the archives that lie in that folder, and downloads the others. Archives that the user brought
+    stay where they are; what was downloaded is removed once it is unpacked.
+
+    Returns:
+        The folder that it lies in, and whether it was there already.
+
+    Raises:
+        LgcaError: no published data set; one that is there and is not whole; one that each user must download; no
+            room; a download that fails (it goes on the next time); an archive that is not the published one, or is
+            refused; another process at it.
+    """
+    from filelock import FileLock, Timeout
+
+    name, source, brought = published(spec)
+    place, downloads = place_of(source), downloads_of(source)
+    if _there(name, source):
+        return place, True
+    if brought:
+        _check_brought(name, source, brought)
+    try:
+        downloads.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(downloads.with_name(f".{source.folder}.lock")).acquire(timeout=0)
+    except Timeout:
+        raise LgcaError(f"another process is fetching {name}: wait until it is done") from None
+    except OSError as error:
+        raise LgcaError(f"cannot write to {home()} ({error.strerror}): set LGCA_HOME to another folder") from error
+    with lock:
+        if _there(name, source):  # since another process was first
+            return place, True
+        remove_drafts(place)
+        archives = _archives(name, source, brought, progress)
+
+        def fill(draft: Path) -> None:
+            for archive, packed in zip(source.archives, archives, strict=True):
+                unpack(packed, draft / archive.into, progress=progress)
+            if fault := _fault(source, draft):
+                raise LgcaError(
+                    f"{name} as unpacked is not what its table says ({fault}): unpack "
+                    f"{' and '.join(map(str, archives))} yourself, and use {name}:/path/to/copy"
+                )
+
+        make_folder(place, fill)
+        shutil.rmtree(fetched_of(source), ignore_errors=True)
+    return place, False
+
+
+def _there(name: str, source: Source) -> bool:
+    """Whether it is in its place. LgcaError where it is and is not whole."""
+    place = place_of(source)
+    if not holds_something(place):
+        return False
+    if fault := _fault(source, place):
+        raise LgcaError(f"{place} is there and not whole ({fault}): {what_helps(name, source, None)} again")
+    return True
+
+
+def _fault(source: Source, place: Path) -> str:
+    """What keeps a copy from being the whole data set; empty where nothing does."""
+    try:
+        _, faults = compare_copy(source, source.read(source, place))
+    except LgcaError as error:
+        return str(error)
+    return faults[0] if faults else ""
+
+
+def _check_brought(name: str, source: Source, brought: Path) -> None:
+    """Raises LgcaError where a folder holds none of the archives."""
+    if any((brought / archive.name).is_file() for archive in source.archives):
+        return
+    try:
+        source.read(source, brought)
+    except LgcaError:
+        names = " or ".join(archive.name for archive in source.archives)
+        raise LgcaError(f"{brought} does not hold {names}: name the folder that does") from None
+    raise LgcaError(f"{brought} is unpacked already and needs no fetching: use {name}:{brought} as it is")
+
+
+def _archives(name: str, source: Source, brought: Path | None, progress: Progress | None) -> list[Path]:
+    """The verified archives of a data set, wherever they lie; those that lie nowhere are downloaded."""
+    folders = [folder for folder in (brought, downloads_of(source), fetched_of(source)) if folder]
+    held = {
+        archive: next((folder for folder in folders if (folder / archive.name).is_file()), None)
+        for archive in source.archives
+    }
+    lacking = [archive for archive, folder in held.items() if folder is None]
+    for archive in lacking:
+        if not archive.urls:
+            raise LgcaError(f"{archive.name} of {name} is not there: {how_to_get(name, source)}")
+    needed = sum(archive.unpacked or archive.bytes for archive in source.archives)
+    check_space(downloads_of(source), name, needed + sum(remaining(archive, fetched_of(source)) for archive in lacking))
+    found = []
+    for archive, folder in held.items():
+        if folder is None:
+            found.append(download(archive, fetched_of(source), progress=progress))
+            continue
+        try:
+            verify(archive, folder / archive.name, progress=progress)
+        except LgcaError as error:
+            again = (
+                f"lgca datasets fetch {name} downloads it" if archive.urls else f"download it from {source.homepage}"
+            )
+            raise LgcaError(f"{error}: remove it, and {again}") from error
+        found.append(folder / archive.name)
+    return found
+
+
+def check(spec: str) -> tuple[Path, list[tuple[str, str]], list[str], str]:
+    """Compares a copy with the table, by its own annotation: counts, classes, and whether the pictures are there.
+
+    Returns:
+        Where it lies, rows of (what, finding), what is off in words, and what helps; the copy is whole when nothing
+        is off.
+
+    Raises:
+        LgcaError: no published data set, or none there; a copy that is not laid out as the original.
+    """
+    name, source, copy = published(spec)
+    if not copy and not holds_something(place_of(source)):
+        raise LgcaError(
+            f"{name} is not in {place_of(source)}: {how_to_get(name, source)}; a copy elsewhere is {name}:/path/to/copy"
+        )
+    found = read_copy(name, source, copy)
+    return found.root, *compare_copy(source, found), what_helps(name, source, copy)

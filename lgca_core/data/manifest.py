@@ -1,0 +1,79 @@
+"""What a data set is once it is opened: its pictures in a fixed order, with labels, hashes and class names."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from lgca_core.errors import LgcaError
+
+OnError = Literal["raise", "skip"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture: where it lies, its class index, and the sha256 of its file."""
+
+    path: Path
+    label: int
+    sha256: str
+
+    @property
+    def identity(self) -> str:
+        """What keys the picture's boxes; the same picture gets the same boxes wherever it lies."""
+        return self.sha256
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that could not be read, relative to the data set's root, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The pictures of a data set, in a fixed order: by class, then by path.
+
+    ``classes`` are the names in label order, and ``class_ids`` what a published data set itself calls them;
+    ``skipped`` are files that could not be read, under ``on_error="skip"``; ``note`` is a sentence that a reader of
+    results must see, such as that a copy is not the whole data set.
+    """
+
+    name: str
+    split: str
+    root: Path
+    classes: tuple[str, ...]
+    items: tuple[Item, ...]
+    skipped: tuple[Skipped, ...] = ()
+    class_ids: tuple[str, ...] = ()
+    note: str = ""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of class names, relative paths, labels and file hashes; the place does not enter."""
+        rows = [[self.key(item), item.label, item.sha256] for item in self.items]
+        return hashlib.sha256(json.dumps([self.classes, rows], ensure_ascii=False).encode()).hexdigest()
+
+    def key(self, item: Item) -> str:
+        """Path relative to the root, with forward slashes."""
+        return item.path.relative_to(self.root).as_posix()
+
+
+def every_nth(manifest: Manifest, every: int, of_class: str | None = None) -> tuple[Item, ...]:
+    """Every `every`-th picture of a data set, or of one of its classes, from the first on.
+
+    Raises:
+        LgcaError: it has no such class, or `every` is less than 1.
+    """
+    if every < 1:
+        raise LgcaError(f"pictures are taken one in so many: 1 for all of them, 2 for half, not {every}")
+    if of_class is None:
+        return manifest.items[::every]
+    if of_class not in manifest.classes:
+        raise LgcaError(f"{manifest.name} has no class {of_class!r}; it has {', '.join(manifest.classes[:3])}, ...")
+    label = manifest.classes.index(of_class)
+    return tuple(item for item in manifest.items if item.label == label)[::every]

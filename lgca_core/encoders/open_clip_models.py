@@ -1,0 +1,272 @@
+"""Encoders of open_clip: an architecture by name, with the weights of a published tag or of a file."""
+
+import difflib
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from lgca_core.encoder import Encoder
+from lgca_core.encoders.checkpoints import (
+    Activation,
+    check_activation,
+    config_beside,
+    load_strictly,
+    read_state,
+    wrong_activation,
+)
+from lgca_core.encoders.devices import Options, fast_precision, pick_device
+from lgca_core.encoders.fast_towers import bytes_of_picture, image_tower, text_tower
+from lgca_core.errors import LgcaError, first_line
+from lgca_core.files import sha256_of
+from lgca_core.pixels.gpu_streams import to_device
+
+OPEN_CLIP_PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+BATCH_SIZE = {"cpu": 32, "cuda": 512}  # on a CPU larger batches fall out of the cache and are slower
+STREAMS = {"cpu": 1, "cuda": 2}  # on a CPU one has all processors already
+SHARE_OF_MEMORY = 0.4  # of what is free on a GPU, for one batch: two can be on their way
+
+
+def load_named(spec: str, options: Options, *, others: Sequence[str] = ()) -> Encoder:
+    """The encoder of ``NAME:TAG``, or of ``NAME:/path/to/file``; see :func:`~lgca_core.encoders.registry.load_encoder`.
+
+    ``others`` are names of encoders that are not open_clip's, for the suggestion where there is no such name.
+    """
+    name, colon, source = spec.partition(":")
+    name = name.replace("/", "-")  # OpenAI's spelling, ViT-B/32
+    config_of(name, others)
+    if not colon or not source:
+        raise LgcaError(
+            f"encoder {spec!r} does not say which weights: give {name}:TAG or {name}:/path/to/file; {_known_tags(name)}"
+        )
+    return load_architecture(name, source, label_of(name, source), options)
+
+
+def load_architecture(name: str, source: str, label: str, options: Options) -> Encoder:
+    """The encoder of an architecture of open_clip with the weights of a tag or file; ``label`` becomes its name."""
+    place = pick_device(options.device)
+    precision = fast_precision(place) if options.precision == "auto" else options.precision
+    if precision not in OPEN_CLIP_PRECISION:
+        raise LgcaError(f"precision must be one of auto, {', '.join(OPEN_CLIP_PRECISION)}, got {precision!r}")
+    with quiet():
+        config = config_of(name)
+        file, preprocess = _weights(name, source)
+        sha256 = sha256_of(file)
+        state = read_state(file)
+        activation: Activation = "quick_gelu" if config.get("quick_gelu", False) else "gelu"
+        check_activation(name, activation, file, sha256, state)
+        model, tokenizer = _build(name, precision, place)
+        size = _check_preprocess(label, preprocess, model)
+        load_strictly(model, state, name, file)
+    dtype: torch.dtype = getattr(torch, precision)
+    if place.type == "cuda" and dtype == torch.float32:
+        torch.backends.cudnn.allow_tf32 = False
+    image_of, text_of = image_tower(model), text_tower(model)
+
+    def image(pixels: Tensor) -> Tensor:
+        return image_of(pixels.to(dtype))
+
+    def text(sentences: list[str]) -> Tensor:
+        return text_of(to_device(tokenizer(sentences), place))
+
+    return Encoder(
+        image=image,
+        text=text,
+        size=size,
+        mean=tuple(preprocess["mean"]),
+        std=tuple(preprocess["std"]),
+        name=label,
+        sha256=sha256,
+        architecture=hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+        activation=activation,
+        precision=precision,
+        device=place,
+        batch_size=_batch_size(place, bytes_of_picture(model, dtype))
+        if options.batch_size is None
+        else options.batch_size,
+        workers=options.workers,
+        streams=STREAMS[place.type],
+        pixels=dtype,
+    )
+
+
+def list_named() -> list[dict[str, str]]:
+    """The models and weights of open_clip that this package takes, one row each."""
+    import open_clip
+
+    rows = []
+    for name, tag in open_clip.list_pretrained():
+        config, pretrained = config_of(name), open_clip.get_pretrained_cfg(name, tag)
+        quick = bool(config.get("quick_gelu", False))
+        size = config["vision_cfg"].get("image_size", 224)
+        if quick == bool(pretrained.get("quick_gelu", False)) and _resize_problem(pretrained, size) is None:
+            rows.append(
+                {
+                    "encoder": f"{name}:{tag}",
+                    "input": f"{size} px",
+                    "activation": "quick_gelu" if quick else "gelu",
+                    "weights": "downloaded once",
+                }
+            )
+    return rows
+
+
+def _batch_size(device: torch.device, bytes_of_one: int | None) -> int:
+    """How many crops go together; on a GPU half as many, and so on, where its free memory would not hold them."""
+    most = BATCH_SIZE[device.type]
+    if device.type != "cuda" or bytes_of_one is None:
+        return most
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    while most > 1 and most * bytes_of_one > SHARE_OF_MEMORY * free:
+        most //= 2
+    return most
+
+
+def label_of(name: str, source: str) -> str:
+    """What a record calls an encoder: ``NAME:TAG``, or ``NAME:`` and the name of a file without its folder."""
+    return f"{name}:{Path(source).name if _is_path(source) else source}"
+
+
+def config_of(name: str, others: Sequence[str] = ()) -> dict[str, Any]:
+    """open_clip's configuration of an architecture; LgcaError, with names like it, where there is none."""
+    import open_clip
+
+    config = open_clip.get_model_config(name) if ":" not in name else None
+    if config is None:
+        near = difflib.get_close_matches(name, [*open_clip.list_models(), *others], n=3)
+        near = near or ["ViT-B-32-quickgelu", *others]
+        raise LgcaError(f"there is no encoder {name!r}: did you mean {' or '.join(near)}? (lgca encoders lists them)")
+    return config
+
+
+def _is_path(source: str) -> bool:
+    return "/" in source or "\\" in source or Path(source).is_file()
+
+
+def _known_tags(name: str) -> str:
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    return f"known tags: {', '.join(tags)}" if tags else "it has no pretrained tags, only files"
+
+
+def _weights(name: str, source: str) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint file, downloaded where it is a tag, and open_clip's preprocessing configuration."""
+    import open_clip
+    from open_clip import pretrained
+
+    entry = open_clip.get_pretrained_cfg(name, source)
+    if entry:
+        quick = bool(config_of(name).get("quick_gelu", False))
+        if quick != bool(entry.get("quick_gelu", False)):
+            raise wrong_activation(f"the weights {source}", name, not quick, source)
+        try:
+            return Path(pretrained.download_pretrained(entry)), _preprocess(entry)
+        except Exception as error:  # urllib, Hugging Face hub, disc: each has its own
+            where = entry.get("hf_hub") or entry.get("url")
+            raise LgcaError(
+                f"could not download {name}:{source} ({where}): {first_line(error)}; without a network, "
+                f"fetch the file elsewhere and give {name}:/path/to/file"
+            ) from error
+    file = Path(source).expanduser()
+    if file.is_file():
+        return file, _preprocess_of_file(name, file)
+    if _is_path(source):
+        raise LgcaError(f"{file}: no such checkpoint file")
+    for sibling in (f"{name}-quickgelu", name.removesuffix("-quickgelu")):
+        if open_clip.get_pretrained_cfg(sibling, source):
+            quick = bool(config_of(name).get("quick_gelu", False))
+            raise wrong_activation(f"the weights {source}", name, not quick, source)
+    raise LgcaError(f"encoder {name} has no weights {source!r}, nor is that a file; {_known_tags(name)}")
+
+
+def _preprocess(given: dict[str, Any]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from open_clip.transform import PreprocessCfg
+
+    default = asdict(PreprocessCfg())
+    return default | {key: value for key, value in given.items() if key in default and key != "size"}
+
+
+def _preprocess_of_file(name: str, file: Path) -> dict[str, Any]:
+    """What a bare checkpoint expects: by the configuration beside it, else as the model's own tags agree."""
+    import open_clip
+
+    beside = config_beside(file).get("preprocess_cfg")
+    if beside:
+        return _preprocess(beside)
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    known = [_preprocess(open_clip.get_pretrained_cfg(name, tag)) for tag in tags]
+    return known[0] if known and all(entry == known[0] for entry in known) else _preprocess({})
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out random initial values: all are overwritten, and drawing them is most of the time to load."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+
+
+def _build(name: str, precision: str, device: torch.device) -> tuple[Any, Callable[[list[str]], Tensor]]:
+    import open_clip
+
+    try:
+        tokenizer = open_clip.get_tokenizer(name)
+        with _Unfilled():
+            model = open_clip.create_model(
+                name,
+                load_weights=False,
+                pretrained_text=False,
+                precision=OPEN_CLIP_PRECISION[precision],
+                device=device,
+            )
+    except Exception as error:  # a text tower of the hub needs the network; timm and transformers raise their own
+        raise LgcaError(f"could not build the encoder {name}: {first_line(error)}") from error
+    return model.eval().requires_grad_(False), tokenizer
+
+
+def _resize_problem(preprocess: dict[str, Any], size: Any) -> str | None:
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if sides[0] != sides[1]:
+        return f"an input of {sides[0]} x {sides[1]} pixels"
+    resize = (preprocess["interpolation"], preprocess["resize_mode"])
+    return None if resize == ("bicubic", "shortest") else f"{resize[0]} resizing in mode {resize[1]!r}"
+
+
+def _check_preprocess(label: str, preprocess: dict[str, Any], model: Any) -> int:
+    size = model.visual.image_size
+    problem = _resize_problem(preprocess, size)
+    if problem:
+        raise LgcaError(
+            f"encoder {label} wants {problem}; crops are cut square and resized bicubically by the shorter "
+            f"side only: choose another encoder (lgca encoders lists them)"
+        )
+    return size if isinstance(size, int) else size[0]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences what open_clip and its libraries log and warn about; what matters of it is checked here instead."""
+    disabled, root = logging.root.manager.disable, logging.getLogger()
+    handler = logging.NullHandler()
+    root.addHandler(handler)  # else the first logging.info() installs a handler on stderr for good
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        root.removeHandler(handler)

@@ -1,0 +1,75 @@
+"""Encoders by name: those of open_clip, and whatever else has registered a name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lgca_core.encoder import Encoder
+from lgca_core.encoders.devices import Device, Options, Precision
+from lgca_core.encoders.open_clip_models import list_named, load_named
+from lgca_core.errors import LgcaError
+
+Loader = Callable[[str | None, Options], Encoder]
+"""Gets what stands behind ``NAME:`` (None where only the name is given), and how the encoder is to run."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Encoders of one registered name: what loads them, and their row in the list of encoders."""
+
+    load: Loader
+    row: dict[str, str]
+
+
+ORIGINS: dict[str, Origin] = {}
+"""Every registered name; all others are architectures of open_clip."""
+
+DEFAULT = "aviary"
+"""The encoder where none is named."""
+
+
+def register(name: str, load: Loader, *, input_side: str, activation: str, weights: str) -> None:
+    """Let ``--encoder NAME`` and ``--encoder NAME:SOURCE`` mean what `load` makes of them.
+
+    ``input_side``, ``activation`` and ``weights`` say in a word or two what its row in :func:`list_encoders` shows.
+    Raises LgcaError where the name is taken or has a colon in it.
+    """
+    if ":" in name or name in ORIGINS:
+        raise LgcaError(f"an encoder cannot be called {name!r}: choose a name without a colon that no other has")
+    ORIGINS[name] = Origin(load, {"encoder": name, "input": input_side, "activation": activation, "weights": weights})
+
+
+def load_encoder(
+    spec: str | None = None,
+    *,
+    device: Device = "auto",
+    precision: Precision = "float32",
+    batch_size: int | None = None,
+    workers: int = 1,
+) -> Encoder:
+    """The encoder that ``spec`` names.
+
+    ``None`` or ``"aviary"``: the embedded one. ``"NAME:TAG"``: open_clip's model and pretrained weights, which are
+    downloaded once. ``"NAME:/path/to/file"``, where NAME may be ``aviary``: the same architecture from a file:
+    safetensors, a state dict saved by torch (read with ``weights_only``), or OpenAI's TorchScript archive. Other names
+    are those that :func:`register` was given.
+
+    Mean, deviation and input side come from open_clip's preprocessing configuration. ``batch_size`` defaults to
+    32 on a CPU, and on a GPU to what its free memory holds, up to 512. ``precision="auto"`` is the fast one: float16
+    on a GPU, bfloat16 on a CPU that multiplies matrices of it (AMX), else float32; the encoder's ``precision`` says
+    which it was. In float32 on a GPU, convolutions of this process are float32 from then on: by default torch rounds
+    what they multiply to 10 bits (TF32).
+
+    Raises LgcaError for an unknown name or tag, a missing file, weights of another architecture or activation, a
+    model that wants another resize than bicubic of the shorter side, no network, or no such device.
+    """
+    spec = DEFAULT if spec is None else spec
+    options = Options(device, precision, batch_size, workers)
+    name, colon, source = spec.partition(":")
+    if name in ORIGINS:
+        return ORIGINS[name].load(source if colon else None, options)
+    return load_named(spec, options, others=tuple(ORIGINS))
+
+
+def list_encoders() -> list[dict[str, str]]:
+    """What ``--encoder`` can name, one row each: registered names, then open_clip's that this package takes."""
+    return [*(origin.row for origin in ORIGINS.values()), *list_named()]

@@ -1,0 +1,115 @@
+"""The methods and seeds of a run, each ready to score pictures and keeping its answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from lgca_core.encoder import Encoder
+from lgca_core.errors import LgcaError
+from lgca_core.evaluation.dataset_reader import sentence_vectors
+from lgca_core.evaluation.record import Run
+from lgca_core.evaluation.store.store import Store
+from lgca_core.methods import Scorer, Settings, Texts, check_methods, find
+from lgca_core.prompts import sentences as prompt
+from lgca_core.prompts.class_prompts import ClassPrompts, Kind
+
+
+@dataclass
+class Job:
+    """One method with one seed.
+
+    ``columns`` (C,) gives the scorer's class of each class: classes that are described alike are scored once, so that
+    they tie exactly.
+    """
+
+    method: str
+    seed: int
+    scorer: Scorer
+    columns: Tensor
+    passes: int = 0  # of the encoder for this method alone, so far
+    predictions: list[Tensor] = field(default_factory=list)  # a tensor a chunk
+    margins: list[Tensor] = field(default_factory=list)
+
+    def answers(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The scorer's logits (B, C') -> logits of all classes (B, C), and how far the best is ahead (B,).
+
+        Raises LgcaError where they are not finite.
+        """
+        scores = scores.float().cpu()[:, self.columns]
+        if not scores.isfinite().all():
+            raise LgcaError(
+                f"the scores of {self.method} are not finite: choose another precision, or lower temperatures"
+            )
+        top = scores.topk(min(2, scores.shape[1]), dim=1).values
+        return scores, top[:, 0] - top[:, -1]
+
+    def keep(self, scores: Tensor, passes: int) -> None:
+        """Remember the answers to a chunk of pictures; of equal logits the first class wins."""
+        scores, margins = self.answers(scores)
+        self.predictions.append(scores.argmax(dim=1))
+        self.margins.append(margins)
+        self.passes += passes
+
+    def run(self, correct: int, total: int) -> Run:
+        """Its run as a record keeps it."""
+        return Run(
+            method=self.method,
+            seed=self.seed,
+            config={"prompts": find(self.method).prompts} | self.scorer.config,
+            correct=correct,
+            total=total,
+            passes_per_image=self.passes / total,
+        )
+
+
+def prepare_jobs(
+    encoder: Encoder,
+    prompts: ClassPrompts,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    settings: Settings,
+    store: Store | None = None,
+    dataset: str | None = None,
+) -> tuple[list[Job], str]:
+    """Every method and seed, ready to score; and the hash of all prompts."""
+    check_methods(methods)
+    runs = [(method, seed) for method in methods for seed in (seeds if find(method).seeded else (0,))]
+    read: dict[tuple[Kind, int], list[list[str]]] = {}
+    for method, seed in runs:
+        if (key := _reads(method, seed)) not in read:
+            read[key] = prompts.of(find(method).prompts, method=method, seed=seed)
+    anchors = [anchor for [anchor] in prompt.plain(prompts.classes)]
+
+    @cache
+    def encoded(sentences: tuple[str, ...]) -> dict[str, Tensor]:
+        """Each list by itself, so that a vector does not depend, in its last bits, on which other methods run."""
+        return dict(zip(sentences, sentence_vectors(encoder, sentences, store, dataset=dataset), strict=True))
+
+    @cache
+    def texts(key: tuple[Kind, int], anchored: bool) -> tuple[Texts, Tensor]:
+        """The texts of the classes that differ in what is read of them, and which of these each class is: (C,)."""
+        of_class = [(tuple(said), anchor if anchored else "") for said, anchor in zip(read[key], anchors, strict=True)]
+        distinct = {of: number for number, of in enumerate(dict.fromkeys(of_class))}
+        flat = [sentence for said, _ in distinct for sentence in said]
+        vectors = encoded(tuple(dict.fromkeys(flat)))
+        t, t0 = torch.stack([vectors[sentence] for sentence in flat]), None
+        if anchored:
+            vectors = encoded(tuple(dict.fromkeys(anchors))) | vectors
+            t0 = torch.stack([vectors[anchor] for _, anchor in distinct])
+        shared = Texts([said for said, _ in distinct], t, [anchor for _, anchor in distinct], t0)
+        return shared, torch.tensor([distinct[of] for of in of_class])
+
+    jobs = []
+    for method, seed in runs:
+        shared, columns = texts(_reads(method, seed), find(method).anchored)
+        jobs.append(Job(method, seed, find(method).prepare(shared, seed, settings), columns))
+    return jobs, prompt.digest({f"{kind}#{seed}": said for (kind, seed), said in read.items()})
+
+
+def _reads(method: str, seed: int) -> tuple[Kind, int]:
+    """What a method reads with a seed; only Waffle's prompts depend on it."""
+    kind = find(method).prompts
+    return kind, seed if kind == "waffle" else 0

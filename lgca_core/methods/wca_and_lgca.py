@@ -1,0 +1,58 @@
+"""WCA and LGCA of the core as methods: weighted crops against weighted descriptions.
+
+`look` names the variant in the record; `choose` picks its settings out of the run's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from torch import Tensor
+
+from lgca_core.class_vectors import logits
+from lgca_core.lgca import LGCA
+from lgca_core.methods.base import Method, Scorer, Settings, Texts, as_json
+from lgca_core.views import Views
+from lgca_core.wca import WCA
+
+
+def wca(
+    summary: str, look: str, choose: Callable[[Settings], WCA], *, settings_group: Literal["wca"] | None = "wca"
+) -> Method:
+    """See `lgca_core.wca`."""
+
+    def prepare(texts: Texts, seed: int, settings: Settings) -> Scorer:
+        chosen = choose(settings)
+        matrix = texts.weighted(chosen.text_temperature, chosen.renormalise)  # (C, D)
+
+        def scores(views: Views, identities: Sequence[str]) -> Tensor:
+            return logits(chosen.vectors(views, identities, seed), matrix)  # (B, C)
+
+        return Scorer(scores, chosen.plans(seed), chosen.passes(), as_json(chosen, look=look))
+
+    return Method(summary, "descriptions", prepare, seeded=True, anchored=True, settings_group=settings_group)
+
+
+def lgca(
+    summary: str, look: str, choose: Callable[[Settings], LGCA], *, fixed_settings: frozenset[str] = frozenset()
+) -> Method:
+    """See `lgca_core.lgca`."""
+
+    def prepare(texts: Texts, seed: int, settings: Settings) -> Scorer:
+        chosen = choose(settings)
+        matrix = texts.weighted(chosen.text_temperature, chosen.renormalise)  # (C, D)
+
+        def scores(views: Views, identities: Sequence[str]) -> Tensor:
+            return logits(chosen.vectors(views, identities, seed, class_matrix=matrix), matrix)  # (B, C)
+
+        plans = chosen.plans(seed, texts.sha256)
+        return Scorer(scores, plans, chosen.passes(), as_json(chosen, look=look))
+
+    return Method(
+        summary,
+        "descriptions",
+        prepare,
+        seeded=True,
+        anchored=True,
+        settings_group="lgca",
+        fixed_settings=fixed_settings,
+    )

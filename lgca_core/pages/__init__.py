@@ -1,4 +1,0 @@
-"""What the pages of the book call to draw and to tabulate (floor 5), a module a family of pages.
-
-Results come from the core; what is here at most counts, pairs and corrects them.
-"""

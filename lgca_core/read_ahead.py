@@ -1,0 +1,28 @@
+"""Pictures in files as Views, a chunk at a time, those of the next read meanwhile."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from lgca_core.encoder import Encoder
+from lgca_core.pixels.pictures import open_picture
+from lgca_core.views import Views
+
+
+def views_of_files(encoder: Encoder, paths: Sequence[Path | str], *, chunk: int = 32) -> Iterator[tuple[range, Views]]:
+    """Positions of `chunk` pictures in `paths`, and the pictures; the next ones are read meanwhile, in threads.
+
+    Raises LgcaError, when its chunk is reached, for a file that cannot be read.
+    """
+    assert chunk >= 1, f"{chunk} pictures a chunk"
+    parts = [range(start, min(start + chunk, len(paths))) for start in range(0, len(paths), chunk)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        reading = [threads.submit(open_picture, paths[at]) for at in (parts[0] if parts else [])]
+        try:
+            for part, following in zip(parts, [*parts[1:], range(0)]):
+                pictures = [future.result() for future in reading]
+                reading = [threads.submit(open_picture, paths[at]) for at in following]
+                yield part, Views(encoder, pictures)
+        finally:
+            threads.shutdown(cancel_futures=True)

@@ -1,0 +1,251 @@
+"""Evaluations with a store: the same answers whatever was there, and nothing encoded twice."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lgca_core.data import folders
+from lgca_core.errors import LgcaError
+from lgca_core.evaluation import dataset_reader, evaluate
+from lgca_core.evaluation.store.store import Store
+from lgca_core.lgca import LGCA
+from lgca_core.methods import METHODS
+from lgca_core.prompts import sentences
+from lgca_core.prompts.class_prompts import ClassPrompts
+from lgca_core.wca import WCA
+from support.stub_encoder import rich
+
+CLASSES = ("red", "green", "blue")
+DESCRIPTIONS = {name: [f"a {name} thing.", f"{name} all over.", f"so {name} indeed."] for name in CLASSES}
+METHOD_NAMES = [name for name, method in METHODS.items() if method.prompts != "descriptors"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Seven pictures of each class, of many sizes."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        (root / name).mkdir()
+        for number in range(7):
+            pixels = rng.integers(0, 256, (*rng.integers(24, 48, size=2), 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def manifest(root):
+    return folders.folder(root)
+
+
+def encoder():
+    return rich(name="rich", sha256="0" * 64)
+
+
+def run(manifest, store, methods=METHOD_NAMES, model=None, **changes):
+    options = {"seeds": (0, 1), "wca": WCA(n=6), "lgca": LGCA(n=6, steps=2), "chunk": 3} | changes
+    said = ClassPrompts.by_name(manifest.classes, descriptions=DESCRIPTIONS)
+    return evaluate.evaluate(manifest, model or encoder(), methods, said, store=store, **options)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", pictures=5)
+
+
+def test_a_second_run_encodes_nothing_reads_no_picture_and_says_the_same(manifest, store, monkeypatch):
+    first, answers = run(manifest, store)
+    assert first.image_passes > 0 < first.text_passes
+
+    def unread(path):
+        raise AssertionError(f"{path} was opened")
+
+    monkeypatch.setattr(dataset_reader, "open_picture", unread)
+    second, again = run(manifest, store)
+    assert (second.image_passes, second.text_passes) == (0, 0)
+    assert again.equals(answers)
+    assert second.runs == first.runs
+
+
+def test_the_answers_do_not_depend_on_what_was_there(manifest, store, tmp_path):
+    _, alone = run(manifest, Store(tmp_path / "other", pictures=5), ["lgca"])
+    run(manifest, store, ["wca", "bifta"], seeds=(1,))
+    _, after = run(manifest, store, ["lgca"])
+    assert after.equals(alone)
+
+
+def test_the_store_s_rounding_is_all_that_differs(manifest, store):
+    _, stored = run(manifest, store)
+    _, without = run(manifest, None)
+    assert not stored.equals(without)
+    assert np.allclose(stored["margin"], without["margin"], atol=2e-3)
+    assert stored.drop(columns=["prediction", "margin"]).equals(without.drop(columns=["prediction", "margin"]))
+
+
+def test_methods_and_ablations_share_what_they_can(manifest, store):
+    run(manifest, store, ["wca"])
+
+    def passes(methods, **changes):
+        return run(manifest, store, methods, **changes)[0].image_passes
+
+    assert passes(["clip", "cupl", "waffle"]) == 0  # WCA has seen the whole pictures
+    assert passes(["wca"], wca=WCA(n=4)) == 0  # the first of its six squares
+    assert passes(["lgca"], lgca=LGCA(n=5, steps=0, start="wca")) == 0
+    assert passes(["bifta", "gc"], seeds=(0,)) > 0  # the crops are there, the margins are not
+    grown = LGCA(n=6, steps=2)
+    assert passes(["lgca"], lgca=grown) > 0
+    assert passes(["lgca"], lgca=replace(grown, lam="last", whole_image=True)) == 0
+    assert passes(["lgca"], lgca=replace(grown, gamma=1.1)) > 0
+    assert passes(["wca"], seeds=(2,)) == 6 * len(manifest.items)
+    assert passes(["wca"], wca=WCA(n=8), seeds=(2,)) == 2 * len(manifest.items)
+
+
+def test_other_weights_architecture_precision_or_pictures_share_nothing(manifest, store, root, tmp_path):
+    run(manifest, store, ["clip"])
+    for change in ({"sha256": "1" * 64}, {"architecture": "1" * 64}, {"precision": "bfloat16"}):
+        record, _ = run(manifest, store, ["clip"], rich(**{"name": "rich", "sha256": "0" * 64} | change))
+        assert record.image_passes == len(manifest.items) and record.text_passes == len(CLASSES)
+    shutil.copytree(root, tmp_path / "more")
+    Image.new("RGB", (30, 30)).save(tmp_path / "more" / "red" / "another.png")
+    more = folders.folder(tmp_path / "more")
+    assert run(more, store, ["clip"])[0].image_passes == len(more.items)
+
+
+def test_the_same_pictures_under_other_class_names_are_not_encoded_again(manifest, store):
+    run(manifest, store, ["wca"])
+    renamed = replace(manifest, classes=tuple(f"{name} one" for name in manifest.classes))
+    said = ClassPrompts.by_name(renamed.classes, descriptions={f"{name} one": DESCRIPTIONS[name] for name in CLASSES})
+    record, _ = evaluate.evaluate(renamed, encoder(), ["wca"], said, store=store, seeds=(0, 1), wca=WCA(n=6), chunk=3)
+    assert record.image_passes == 0
+
+
+def test_another_method_encodes_its_own_sentences_only(manifest, store):
+    first, _ = run(manifest, store, ["wca"])
+    assert first.text_passes == len(CLASSES) * (3 + 1)  # descriptions and anchors
+    both, _ = run(manifest, store, ["wca", "clip-e", "clip"])
+    assert both.text_passes == len(CLASSES) * len(sentences.GENERIC_TEMPLATES)
+
+
+def test_a_pool_of_boxes_that_other_pools_hold_is_there_the_next_time(manifest, store, monkeypatch):
+    run(manifest, store, ["wca"])
+    still = {"lgca": LGCA(n=6, steps=2, start="wca", gamma=1.0)}  # asks for WCA's crops only
+    run(manifest, store, ["lgca"], **still)
+    monkeypatch.setattr(dataset_reader, "open_picture", lambda path: pytest.fail(f"{path} was opened"))
+    run(manifest, store, ["lgca"], **still)
+
+
+@pytest.mark.parametrize("method", [name for name in METHOD_NAMES if name != "waffle"])  # which draws for each class
+def test_classes_that_are_described_alike_tie_and_the_first_wins(root, method, store):
+    manifest = folders.folder(root)
+    twice = replace(manifest, classes=(*manifest.classes, *manifest.classes))
+    said = ClassPrompts(twice.classes, sentences.GENERIC_TEMPLATES, [DESCRIPTIONS[name] for name in twice.classes])
+    options = {"seeds": (0,), "wca": WCA(n=6), "lgca": LGCA(n=6, steps=1), "store": store}
+    for chunk in (1, 32):
+        _, answers = evaluate.evaluate(twice, encoder(), [method], said, chunk=chunk, **options)
+        assert set(answers["prediction"]) <= {0, 1, 2}
+        assert (answers["margin"] == 0).all()
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_from_the_store_an_answer_does_not_depend_on_its_company(manifest, store, method):
+    model = rich(512, name="rich", sha256="0" * 64)
+    first, *others = (run(manifest, store, [method], model, chunk=chunk)[1] for chunk in (7, 1, 3, 32))
+    for other in others:
+        assert other.drop(columns="margin").equals(first.drop(columns="margin"))
+        # Optimal transport is iterated in float32, with rows to spare where a neighbour has more crops.
+        assert np.allclose(other["margin"], first["margin"], rtol=0, atol=1e-6 if method == "lazsl" else 0)
+
+
+def test_scores_that_are_not_finite_are_said(manifest):
+    broken = encoder()
+    broken.image = lambda pixels: torch.full((len(pixels), 12), torch.nan)
+    with pytest.raises(LgcaError, match="scores of wca are not finite"):
+        run(manifest, None, ["wca"], broken)
+
+
+def test_an_encoder_without_a_hash_of_its_weights_is_refused(manifest, store):
+    with pytest.raises(LgcaError, match="no hash of its weights"):
+        run(manifest, store, ["clip"], rich(name="rich"))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_a_killed_run_loses_the_shard_that_it_was_at(manifest, store, tmp_path, share):
+    class Killed(BaseException):
+        pass
+
+    def killed_after(passes):
+        model = encoder()
+        encode = model.encode_crops
+
+        def until(crops):
+            if model.image_passes > passes:
+                raise Killed
+            return encode(crops)
+
+        model.encode_crops = until
+        return model
+
+    whole, undisturbed = run(manifest, Store(tmp_path / "other", pictures=5))
+    with pytest.raises(Killed):
+        run(manifest, store, model=killed_after(share * whole.image_passes))
+    [kept] = {pool.present for pool in store.stored() if pool.plan != "sentences"}
+    assert 0 < kept < 5
+    record, predictions = run(manifest, store)
+    assert predictions.equals(undisturbed)
+    assert record.image_passes == pytest.approx((1 - 5 * kept / 21) * whole.image_passes, rel=0.1)
+
+
+def test_an_unreadable_picture_is_skipped_each_time(root, store, tmp_path):
+    place = tmp_path / "pictures"
+    for name in CLASSES:
+        (place / name).mkdir(parents=True)
+        for number in range(3):
+            (place / name / f"{number}.png").write_bytes((root / name / f"{number}.png").read_bytes())
+    (place / "green" / "1.png").write_bytes(b"no picture")
+    manifest = folders.folder(place)
+    first, answers = run(manifest, store, on_error="skip")
+    second, again = run(manifest, store, on_error="skip")
+    assert [of.path for of in first.skipped] == [of.path for of in second.skipped] == ["green/1.png"]
+    assert again.equals(answers) and second.image_passes == 0
+    with pytest.raises(LgcaError, match=r"1\.png"):
+        run(manifest, store)
+
+
+def test_a_method_must_say_which_boxes_it_asks_for(manifest, store, monkeypatch):
+    whole = METHODS["clip"]
+
+    def prepare(texts, seed, settings):
+        return replace(whole.prepare(texts, seed, settings), plans=())
+
+    monkeypatch.setitem(METHODS, "clip", replace(whole, prepare=prepare))
+    with pytest.raises(AssertionError, match="boxes that its plans do not hold"):
+        run(manifest, store, ["clip", "wca"])
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_parts_fill_the_store_for_all(manifest, store, parts):
+    models = [encoder() for _ in range(parts)]
+    said = ClassPrompts.by_name(manifest.classes, descriptions=DESCRIPTIONS)
+    options = {"seeds": (0, 1), "wca": WCA(n=6), "lgca": LGCA(n=6, steps=2), "chunk": 3}
+    done = [
+        evaluate.encode(manifest, model, METHOD_NAMES, said, store, part=(k, parts), **options)
+        for k, model in enumerate(models, start=1)
+    ]
+    pictures = [part.pictures for part in done]
+    assert sum(pictures) == len(manifest.items) and max(pictures) - min(pictures) <= 5  # pictures of a shard
+    assert [part.image_passes for part in done] == [model.image_passes for model in models]
+    record, predictions = run(manifest, store)
+    assert (record.image_passes, record.text_passes) == (0, 0)
+    _, whole = run(manifest, Store(store.root.with_name("whole"), pictures=5))
+    assert predictions.equals(whole)
+
+
+def test_there_is_no_part_zero(manifest, store):
+    said = ClassPrompts.by_name(manifest.classes)
+    for part in ((0, 2), (3, 2)):
+        with pytest.raises(LgcaError, match="there is no part"):
+            evaluate.encode(manifest, encoder(), ["clip"], said, store, part=part)
