@@ -336,7 +336,7 @@ rule features:
         options=lambda wildcards: options(EVALUATIONS[wildcards.name]),
     shell:
         "echo '  encode    {wildcards.name}, part {wildcards.k} of {wildcards.n}'; "
-        "{LGCA} evaluate {params.options} --part {wildcards.k}/{wildcards.n} --force --out {output} > {log}"
+        "{LGCA} encode {params.options} --part {wildcards.k}/{wildcards.n} --force --out {output} > {log}"
 
 
 rule evaluate:

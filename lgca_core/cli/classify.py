@@ -38,37 +38,27 @@ def classify(
     precision: options.Precision = "float32",
     batch_size: options.BatchSize = None,
     n: options.N = 60,
-    steps: options.Steps = 3,
-    rho: options.Rho = 0.5,
-    gamma: options.Gamma = 1.25,
-    start: options.Start = "local",
-    saliency: options.Saliency = "image",
-    lam: options.Lam = "uniform",
-    growth: options.Growth = "square",
-    whole_image: options.WholeImage = False,
 ) -> None:
     """Name what is in pictures, out of the classes given.
 
     Without descriptions the methods that want them use generic templates instead.
     """
     from lgca_core import methods
-    from lgca_core.evaluation.classify import classify as classify_classify
-    from lgca_core.prompts import files
+    from lgca_core.evaluation.classify import classify as ranked_classes
+    from lgca_core.prompts import files, sentences
     from lgca_core.prompts.class_prompts import ClassPrompts
-    from lgca_core.prompts.sentences import GENERIC_TEMPLATES
-    from lgca_core.prompts.sentences import templates as templates_sentences
 
     methods.check_methods([method])
-    wca, lgca = options.settings(n, steps, rho, gamma, start, saliency, lam, growth, whole_image)
+    wca, lgca = options.wca_and_lgca(n)
     names = options.names(classes, "--classes") if classes is not None else None
     if names is None and descriptions is None:
         raise LgcaError("no classes given: name them, as in --classes cat,dog, or give --descriptions")
-    sentences = files.read_descriptions(descriptions, names) if descriptions else None
-    names = names or list(sentences or ())
-    generic = files.read_templates(templates) if templates else GENERIC_TEMPLATES
+    described = files.read_descriptions(descriptions, names) if descriptions else None
+    names = names or list(described or ())
+    generic = files.read_templates(templates) if templates else sentences.GENERIC_TEMPLATES
     notes = []
-    if sentences is None and methods.find(method).prompts == "descriptions":
-        sentences = dict(zip(names, templates_sentences(names, generic), strict=True))
+    if described is None and methods.find(method).prompts == "descriptions":
+        described = dict(zip(names, sentences.templates(names, generic), strict=True))
         notes.append(f"No descriptions given: {method} reads {len(generic)} templates instead.")
     if options.embedded(encoder):
         notes.append(options.OWN_WORLD)
@@ -77,12 +67,12 @@ def classify(
             raise LgcaError(f"{photo} is not a file: give pictures to classify")
     model = options.load(encoder, device, precision, batch_size)
     ranked = list(
-        classify_classify(
+        ranked_classes(
             photos,
             ClassPrompts.by_name(
                 names,
                 templates=generic,
-                descriptions=sentences,
+                descriptions=described,
                 descriptors=files.read_descriptions(descriptors, names) if descriptors else None,
             ),
             model,

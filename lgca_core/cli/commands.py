@@ -2,10 +2,10 @@
 
 import typer
 
-from lgca_core.cli import classify, evaluate, methods, encoders, datasets, prompts, store, results  # isort: skip
+from lgca_core.cli import classify, evaluate, encode, methods, encoders, datasets, prompts, store, results  # isort: skip
 from lgca_core.cli.base import app
 
-__all__ = ["app", "classify", "datasets", "encoders", "evaluate", "methods", "prompts", "results", "store"]
+__all__ = ["app", "classify", "datasets", "encode", "encoders", "evaluate", "methods", "prompts", "results", "store"]
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})

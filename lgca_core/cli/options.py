@@ -2,20 +2,24 @@
 
 import os
 import sys
-import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lgca_core.cli.output import status
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
-    from filelock import FileLock
-
+    from lgca_core.data.manifest import Manifest
     from lgca_core.encoder import Encoder
-    from lgca_core.evaluation.store.store import Store as FeatureStore
+    from lgca_core.evaluation.store import Store as FeatureStore
     from lgca_core.lgca import LGCA
+    from lgca_core.prompts.class_prompts import ClassPrompts
     from lgca_core.wca import WCA
 
 OWN_WORLD = (
@@ -98,77 +102,107 @@ Templates = Annotated[
         help='For clip-e: ["a photo of a {}.", ...]',
     ),
 ]
-N = Annotated[int, typer.Option("--n", min=1, rich_help_panel="WCA and LGCA", help="Crops a picture at the start.")]
-Steps = Annotated[int, typer.Option(min=0, rich_help_panel="WCA and LGCA", help="Expansion steps of LGCA.")]
-Rho = Annotated[float, typer.Option(rich_help_panel="WCA and LGCA", help="Share of crops kept at each step.")]
-Gamma = Annotated[float, typer.Option(rich_help_panel="WCA and LGCA", help="Growth of a kept crop's side.")]
-Start = Annotated[
-    str,
+N = Annotated[
+    int,
     typer.Option(
-        metavar="local|wca|A,B",
+        "--n",
+        min=1,
         rich_help_panel="WCA and LGCA",
-        help="First sizes of LGCA: small ones, WCA's, or shares of the shorter side such as 0.1,0.5.",
+        help="Crops a picture at the start. Other settings belong to a method's name, see lgca methods.",
     ),
 ]
-Saliency = Annotated[
-    Literal["image", "stratified", "text"],
-    typer.Option(rich_help_panel="WCA and LGCA", help="What makes a crop salient."),
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        parser=lambda text: folder(text),
+        help="Your pictures: one folder a class, named like the class.",
+    ),
 ]
-Lam = Annotated[
-    Literal["uniform", "geometric", "last"],
-    typer.Option("--lam", rich_help_panel="WCA and LGCA", help="How the steps are weighted."),
+DatasetName = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME[:PATH]",
+        help="A data set of the table that `lgca datasets` prints; PATH: your copy of it.",
+    ),
 ]
-Growth = Annotated[
-    Literal["square", "free"],
-    typer.Option(rich_help_panel="WCA and LGCA", help="Whether a crop may stop being square at the picture's edge."),
+Methods = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME,...",
+        help=f"Any of {METHODS_HELP}; with settings of its own as in lgca:steps=1:gamma=1.5.",
+    ),
 ]
-WholeImage = Annotated[
-    bool,
-    typer.Option("--whole-image", rich_help_panel="WCA and LGCA", help="Let LGCA score the whole picture as well."),
+Seeds = Annotated[int, typer.Option(min=1, help="How many independent draws of crops, seeds 0, 1, ...")]
+OnError = Annotated[
+    Literal["raise", "skip"],
+    typer.Option(help="Stop at a picture that cannot be read, or list it in the record and go on."),
 ]
+Chunk = Annotated[int, typer.Option(min=1, help="Pictures looked at together; memory holds these and the next.")]
 
 
-def settings(
-    n: int,
-    steps: int,
-    rho: float,
-    gamma: float,
-    start: str,
-    saliency: str,
-    lam: str,
-    growth: str,
-    whole_image: bool,
-    *,
-    alpha: float | None = None,
-) -> "tuple[WCA, LGCA]":
-    """The two methods as the options have them; ``alpha`` is the least crop of WCA where a data set has its own."""
+def wca_and_lgca(n: int, dataset: str | None = None) -> "tuple[WCA, LGCA]":
+    """The two methods with N crops; WCA's least crop is the one that its paper sets for the data set.
+
+    Their other settings belong to a method's name, as in ``lgca:steps=1``.
+    """
+    from lgca_core.data.table import DATASETS, split_spec
     from lgca_core.lgca import LGCA
     from lgca_core.wca import WCA
 
-    fields: dict[str, Any] = {
-        "steps": steps,
-        "rho": rho,
-        "gamma": gamma,
-        "start": _start(start),
-        "saliency": saliency,
-        "lam": lam,
-        "growth": growth,
-        "whole_image": whole_image,
-    }
-    wca = WCA(n=n, alpha=WCA.alpha if alpha is None else alpha)
-    if start == "wca":
-        fields["start"] = wca.alpha, wca.beta
-    return wca, LGCA(n=n, **fields)
+    entry = DATASETS.get(split_spec(dataset)[0]) if dataset else None
+    alpha = entry.source.alpha if entry and entry.source else WCA.alpha
+    return WCA(n=n, alpha=alpha), LGCA(n=n)
 
 
-def _start(text: str) -> str | tuple[float, float]:
-    if text in ("local", "wca"):
-        return text
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        raise LgcaError(f"--start must be local, wca or two shares such as 0.1,0.5, not {text!r}") from None
-    return low, high
+def pictures(images: Path | None, dataset: str | None, on_error: Literal["raise", "skip"]) -> "Manifest":
+    """The pictures of --images or --dataset. LgcaError unless one of the two is given."""
+    from lgca_core.data import folder, open_dataset
+
+    if (images is None) == (dataset is None):
+        raise LgcaError("give either --images FOLDER or --dataset NAME: which pictures to evaluate on")
+    with status("reading the pictures"):
+        return folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
+
+
+def prompts(
+    dataset: str | None,
+    manifest: "Manifest",
+    methods: list[str],
+    *,
+    templates: Path | None,
+    descriptions: Path | None,
+    descriptors: Path | None,
+) -> "ClassPrompts":
+    """What the methods read of the classes. LgcaError, before a model is loaded, where something is missing."""
+    from lgca_core.methods import find
+    from lgca_core.prompts.class_prompts import prompts_of_dataset
+    from lgca_core.prompts.files import read_descriptions, read_templates
+
+    with status("reading the prompts"):
+        said = prompts_of_dataset(
+            dataset,
+            manifest,
+            [find(name).prompts for name in methods],
+            templates=read_templates(templates) if templates else None,
+            descriptions=read_descriptions(descriptions, manifest.classes) if descriptions else None,
+            descriptors=read_descriptions(descriptors, manifest.classes) if descriptors else None,
+        )
+    for name in methods:
+        said.of(find(name).prompts, method=name, seed=0)
+    return said
+
+
+@contextmanager
+def progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal; gives a function to be called with (pictures done, pictures in all)."""
+    terminal = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal, disable=not terminal.is_terminal, transient=True) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def folder(text: str) -> Path:
@@ -179,6 +213,7 @@ def folder(text: str) -> Path:
 
 
 def names(text: str, option: str) -> list[str]:
+    """Names with commas between them. LgcaError where one is empty."""
     names = [name.strip() for name in text.split(",")]
     if "" in names:
         raise LgcaError(f"{option} must be names with commas between them, not {text!r}")
@@ -195,49 +230,17 @@ def open_store(folder: Path | None, without: bool) -> "FeatureStore | None":
 
 
 def embedded(encoder: str | None) -> bool:
+    """Whether --encoder, or its absence, names the embedded encoder."""
     return encoder in (None, "aviary")
 
 
 def load(
     spec: str | None, device: DeviceName, precision: PrecisionName, batch_size: int | None, workers: int = 1
 ) -> "Encoder":
+    """The encoder that the options ask for."""
     from lgca_core.encoders.registry import load_encoder
+    from lgca_core.evaluation.machine import claim_gpu
 
     if os.environ.get("LGCA_ONE_PROCESS_A_GPU") and device != "cpu":
         claim_gpu()
     return load_encoder(spec, device=device, precision=precision, batch_size=batch_size, workers=workers)
-
-
-def claim_gpu() -> "FileLock | None":
-    """Make a GPU that no other process of this user has claimed the current one, until this one ends; None without any.
-
-    Raises:
-        LgcaError: all of them are claimed.
-    """
-    import torch
-    from filelock import FileLock, Timeout
-
-    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
-    for index in range(torch.cuda.device_count()):
-        uuid = torch.cuda.get_device_properties(index).uuid
-        file = Path(tempfile.gettempdir()) / f"lgca-gpu-{uuid}-{user}.lock"
-        lock = FileLock(file)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        except OSError as error:
-            raise LgcaError(
-                f"cannot claim a GPU with {file} ({error.strerror}): set TMPDIR to another folder"
-            ) from error
-        torch.cuda.set_device(index)
-        _claimed.append(lock)  # or it would be let go with its last reference
-        return lock
-    if torch.cuda.device_count():
-        raise LgcaError(
-            "every GPU is claimed by another process: run fewer side by side, or unset LGCA_ONE_PROCESS_A_GPU"
-        )
-    return None
-
-
-_claimed: "list[FileLock]" = []

@@ -7,14 +7,18 @@ import os
 import platform
 import resource
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from lgca_core.encoders.devices import has_amx
 from lgca_core.errors import LgcaError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _Result = TypeVar("_Result")
 
@@ -103,3 +107,37 @@ def _resident(field: str) -> int:
         if name == field:
             return 1024 * int(amount.split()[0])
     raise OSError(f"the system does not tell {field}")
+
+
+def claim_gpu() -> "FileLock | None":
+    """Make a GPU that no other process of this user has claimed the current one, until this one ends; None without any.
+
+    Raises:
+        LgcaError: all of them are claimed.
+    """
+    from filelock import FileLock, Timeout
+
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+    for index in range(torch.cuda.device_count()):
+        uuid = torch.cuda.get_device_properties(index).uuid
+        file = Path(tempfile.gettempdir()) / f"lgca-gpu-{uuid}-{user}.lock"
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        except OSError as error:
+            raise LgcaError(
+                f"cannot claim a GPU with {file} ({error.strerror}): set TMPDIR to another folder"
+            ) from error
+        torch.cuda.set_device(index)
+        _claimed.append(lock)  # or it would be let go with its last reference
+        return lock
+    if torch.cuda.device_count():
+        raise LgcaError(
+            "every GPU is claimed by another process: run fewer side by side, or unset LGCA_ONE_PROCESS_A_GPU"
+        )
+    return None
+
+
+_claimed: "list[FileLock]" = []

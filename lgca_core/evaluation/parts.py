@@ -97,7 +97,7 @@ def load_part(file: Path | str) -> Part:
     Raises:
         LgcaError: the file cannot be read, or is something else.
     """
-    writes = "`lgca evaluate --part K/N --out FILE` writes it"
+    writes = "`lgca encode --part K/N --out FILE` writes it"
     try:
         return Part.model_validate_json(Path(file).read_bytes())
     except OSError as error:

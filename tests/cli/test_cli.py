@@ -25,8 +25,9 @@ from lgca_core.cli.output import report
 from lgca_core.data import folders
 from lgca_core.data.manifest import Manifest
 from lgca_core.data.table import DATASETS, Entry, Facts
+from lgca_core.encoders import registry
 from lgca_core.errors import LgcaError
-from lgca_core.evaluation import parts, statistics
+from lgca_core.evaluation import machine, parts, statistics
 from lgca_core.evaluation.record import RECORD
 from lgca_core.evaluation.record import load as load_record
 from lgca_core.methods import METHODS
@@ -36,7 +37,7 @@ from support.stub_encoder import header_of_png
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 DESCRIPTIONS = {name: [f"a {name} thing.", f"{name} all over."] for name in COLOURS}
-FEW = ["--n", "4", "--steps", "1", "--seeds", "2"]
+FEW = ["--n", "4", "--seeds", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,10 @@ def work(tmp_path, monkeypatch):
 
 def evaluate(tiny, *words):
     return ["evaluate", "--encoder", tiny, "--device", "cpu", *FEW, *words]
+
+
+def encode(tiny, *words):
+    return ["encode", *evaluate(tiny, *words)[1:]]
 
 
 THINGS = ["--images", "things", "--descriptions", "things.json"]
@@ -114,7 +119,7 @@ def test_evaluate_writes_a_record_and_a_table(work, tiny):
     assert record.encoder.name.startswith("tiny-cli")
     assert record.encoder.weights_sha256 is not None
     assert record.runs[0].config["n"] == record.runs[2].config["n"] == 4
-    assert record.runs[2].config["steps"] == 1
+    assert record.runs[2].config["steps"] == 3
     table = statistics.summary(record, predictions).set_index("method")
     for method, row in table.iterrows():
         [shown] = [line for line in out.splitlines() if line.split() and line.split()[0] == method]
@@ -139,27 +144,26 @@ def test_on_a_narrow_terminal_the_comparison_is_a_table_of_its_own(work, tiny):
     assert max(map(len, shown[80])) <= 80
 
 
-def test_method_options_reach_the_methods(work, tiny):
-    options = ["--rho", "0.25", "--gamma", "1.5", "--start", "0.2,0.4", "--saliency", "stratified"]
-    options += ["--lam", "last", "--growth", "free", "--whole-image", "--out", "here", "--method", "lgca"]
-    status, _, err = lgca(*evaluate(tiny, *THINGS, *options))
+def test_settings_reach_the_methods(work, tiny):
+    named = "lgca:rho=0.25:gamma=1.5:start=0.2-0.4:saliency=stratified:lam=last:growth=free:whole_image=true"
+    status, _, err = lgca(*evaluate(tiny, *THINGS, "--out", "here", "--method", named))
     assert status == 0, err
     config = load_record("here")[0].runs[0].config
     asked = {
+        "n": 4,
         "rho": 0.25,
         "gamma": 1.5,
         "start": [0.2, 0.4],
         "saliency": "stratified",
         "lam": "last",
         "growth": "free",
+        "whole_image": True,
     }
     assert {key: config[key] for key in asked} == asked
-    assert config["whole_image"] is True
-    assert config["n"] == 4
 
 
 def test_records_are_not_overwritten(work, tiny, monkeypatch):
-    from lgca_core import evaluate as module
+    from lgca_core.evaluation import evaluate as module
 
     def late(*_args, **_kwargs):
         raise AssertionError("refused only after the work was done")
@@ -192,13 +196,14 @@ def test_the_record_says_which_prompts_are_the_user_s(work, tiny):
 
 def test_a_part_without_pictures_does_not_load_the_model(work, tiny, monkeypatch):
     monkeypatch.setattr(options, "load", lambda *_: pytest.fail("the model was loaded"))
-    status, out, _ = lgca(*evaluate(tiny, *THINGS, "--part", "1/2"))
+    status, out, _ = lgca(*encode(tiny, *THINGS, "--part", "1/2"))
     assert status == 0 and out.startswith("part 1/2 of things: nothing to encode, all its shards are in other parts; ")
 
 
 def test_a_part_fills_the_store_and_then_no_picture_is_encoded(work, tiny):
-    words = evaluate(tiny, *THINGS, "--method", "wca,lgca,clip")
-    status, out, err = lgca(*words, "--part", "1/1")
+    given = [*THINGS, "--method", "wca,lgca,clip"]
+    words = evaluate(tiny, *given)
+    status, out, err = lgca(*encode(tiny, *given))
     assert (status, err) == (0, "")
     passes, place = re.fullmatch(r"part 1/1 of things: 6 pictures, (\d+) image passes, \d+\.\d s; (.+)\n", out).groups()
     assert place == os.environ["LGCA_STORE"]
@@ -207,13 +212,14 @@ def test_a_part_fills_the_store_and_then_no_picture_is_encoded(work, tiny):
         assert lgca(*words, *more)[0] == 0
         assert load_record(more[-1])[0].image_passes == encoded
     assert int(passes) > 0
-    assert "6 pictures, 0 image passes" in lgca(*words, "--part", "1/1")[1]
+    assert "6 pictures, 0 image passes" in lgca(*encode(tiny, *given))[1]
 
 
 def test_the_record_keeps_what_its_parts_took(work, tiny):
-    words = evaluate(tiny, *THINGS, "--method", "wca,clip", "--n", "4")
+    asked = [*THINGS, "--method", "wca,clip", "--n", "4"]
+    words = evaluate(tiny, *asked)
     for k in (1, 2):  # the first is without pictures: there is one shard
-        assert lgca(*words, "--part", f"{k}/2", "--out", f"parts/{k}.json")[0] == 0
+        assert lgca(*encode(tiny, *asked), "--part", f"{k}/2", "--out", f"parts/{k}.json")[0] == 0
     empty, full = (parts.load_part(f"parts/{k}.json") for k in (1, 2))
     assert (empty.pictures, empty.image_passes, empty.device) == (0, 0, None)
     assert full.pictures == 6 and full.image_passes > 6 and full.seconds > 0 and full.device
@@ -233,7 +239,6 @@ def test_the_record_keeps_what_its_parts_took(work, tiny):
     for wrong, message in (
         (["--part", "2/2", "--out", "parts/2.json"], "parts/2.json is already there"),
         (["--part", "2/2", "--out", "parts"], "parts is a folder"),
-        (["--part", "2/2", "--parts", "parts/2.json"], "--parts is for the record of the whole"),
         (["--parts", "parts/3.json"], "parts/3.json cannot be read"),
         (["--parts", "things.json"], "things.json does not say what a part took"),
         ([*given, *given], "part 1/2 is there twice"),
@@ -243,15 +248,16 @@ def test_the_record_keeps_what_its_parts_took(work, tiny):
         (["--part", "2/2", "--out", "things.json/part.json"], "things.json is a file, so what the part took"),
     ):
         pictures = THINGS if "--dataset" not in wrong else []
-        status, _, err = lgca(*evaluate(tiny, *pictures, "--method", "clip"), *wrong)
+        command = encode if "--part" in wrong else evaluate
+        status, _, err = lgca(*command(tiny, *pictures, "--method", "clip"), *wrong)
         assert status == 2 and message in " ".join(err.split()), err
     assert parts.load_part("parts/2.json") == full and sorted(os.listdir("parts")) == ["1.json", "2.json"]
-    assert lgca(*words, "--part", "2/2", "--out", "parts/2.json", "--force")[0] == 0
+    assert lgca(*encode(tiny, *asked), "--part", "2/2", "--out", "parts/2.json", "--force")[0] == 0
     assert parts.load_part("parts/2.json").image_passes == 0
 
 
 def test_options_of_memory_and_of_prompts_reach_the_evaluation_and_change_no_answer(work, tiny, monkeypatch):
-    from lgca_core import evaluate as module
+    from lgca_core.evaluation import evaluate as module
 
     load, run, seen = options.load, module.evaluate, []
     monkeypatch.setattr(options, "load", lambda *given: seen.append(load(*given)) or seen[-1])
@@ -283,12 +289,12 @@ def test_a_full_device_is_one_sentence(work, tiny, monkeypatch):
     assert said == "error: the device's memory is full: lower --batch-size or --chunk\n"
 
 
-def test_a_data_set_s_own_least_crop_is_lgca_s_start_as_well():
-    words = (4, 0, 0.5, 1.25, "wca", "image", "uniform", "square", False)
-    wca, lgca = options.settings(*words, alpha=0.7)
-    assert (wca.alpha, wca.beta) == lgca.range() == (0.7, 0.9)
-    wca, lgca = options.settings(*words)
-    assert (wca.alpha, wca.beta) == lgca.range() == (0.5, 0.9)
+@pytest.mark.parametrize(
+    ("dataset", "alpha"), [("places365:/a/copy", 0.7), ("pets", 0.5), ("aviary", 0.5), (None, 0.5)]
+)
+def test_a_data_set_has_the_least_crop_that_its_paper_sets(dataset, alpha):
+    wca, lgca = options.wca_and_lgca(4, dataset)
+    assert (wca.alpha, wca.beta, wca.n, lgca.n) == (alpha, 0.9, 4, 4)
 
 
 def test_skipped_pictures_are_listed(work, tiny):
@@ -306,7 +312,7 @@ def test_skipped_pictures_are_listed(work, tiny):
     assert [skip.path for skip in load_record("run")[0].skipped] == ["red/cut.png", "red/words.jpg"]
 
 
-def toys() -> Manifest:
+def toys(copy=None, on_error="raise") -> Manifest:
     return folders.folder("things", name="aviary-toys")
 
 
@@ -324,12 +330,7 @@ def test_a_data_set_brings_its_own_descriptions(work, tiny, monkeypatch):
 
 
 def test_embedded_encoder_says_what_it_knows(work, tiny, monkeypatch):
-    from lgca_core.encoders import open_clip_models
-
-    load = open_clip_models.load_encoder
-    monkeypatch.setattr(
-        open_clip_models, "load_encoder", lambda spec, **options: load(tiny if spec is None else spec, **options)
-    )
+    monkeypatch.setattr(registry, "DEFAULT", tiny)
     quick = ["evaluate", *FEW, "--method", "clip"]
     status, out, _ = lgca(*quick, *THINGS)
     assert status == 0
@@ -346,7 +347,7 @@ def test_photographs_with_all_four_methods(tiny, tmp_path, monkeypatch):
         pytest.skip("the shared photographs are not beside this checkout")
     monkeypatch.chdir(tmp_path)
     words = ["--images", photos / "images", "--descriptions", photos / "descriptions.json"]
-    status, _, err = lgca("evaluate", "--encoder", tiny, "--n", "2", "--steps", "1", "--seeds", "1", *words)
+    status, _, err = lgca("evaluate", "--encoder", tiny, "--n", "2", "--seeds", "1", *words)
     assert (status, err) == (0, "")
     [folder] = (tmp_path / "runs").iterdir()
     record, _ = load_record(folder)
@@ -490,19 +491,14 @@ def describe(content) -> None:
         (lambda: None, ["--dataset", "aviary"], "either --images FOLDER or --dataset NAME"),
         (lambda: None, ["--out", "things"], "things holds other files"),
         (lambda: None, ["--out", "things.json"], "things.json is a file"),
-        (lambda: None, ["--start", "middle"], "--start must be local, wca or two shares"),
-        (lambda: None, ["--start", "0.9,0.1"], "0.9"),
-        (lambda: None, ["--saliency", "beauty"], "image.*stratified.*text"),
-        (lambda: None, ["--lam", "beauty"], "uniform.*geometric.*last"),
-        (lambda: None, ["--growth", "beauty"], "square.*free"),
+        (lambda: None, ["--method", "lgca:start=middle"], "start cannot be 'middle'"),
+        (lambda: None, ["--method", "lgca:start=0.9-0.1"], "0.9"),
+        (lambda: None, ["--method", "lgca:saliency=beauty"], "saliency cannot be 'beauty'"),
+        (lambda: None, ["--method", "lgca:rho=1.5"], "rho"),
+        (lambda: None, ["--method", "lgca:gamma=0.5"], "gamma"),
         (lambda: None, ["--on-error", "pray"], "raise.*skip"),
-        (lambda: None, ["--part", "5/4"], "no part 5 of 4"),
-        (lambda: None, ["--part", "two"], "--part must be two numbers such as 2/8"),
-        (lambda: None, ["--part", "1/2", "--no-store"], "without --no-store"),
         (lambda: None, ["--device", "abacus"], "auto.*cpu.*cuda"),
         (lambda: None, ["--precision", "int4"], "float32.*bfloat16.*float16"),
-        (lambda: None, ["--rho", "1.5"], "rho"),
-        (lambda: None, ["--gamma", "0.5"], "gamma"),
         (lambda: None, ["--n", "0"], "--n"),
         (lambda: None, ["--seeds", "many"], "--seeds"),
         (lambda: None, ["--colour"], "--colour"),
@@ -516,6 +512,16 @@ def test_bad_requests(work, tiny, arrange, words, message):
     before = files(work)
     sentence = refused(*evaluate(tiny, *THINGS, "--method", "clip,cupl,wca,lgca", *words))
     assert re.search(message, sentence)
+    assert files(work) == before
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [("5/4", "no part 5 of 4"), ("two", "--part must be two numbers such as 2/8"), ("0/2", "part 0")],
+)
+def test_parts_that_there_are_not(work, tiny, part, message):
+    before = files(work)
+    assert message in refused(*encode(tiny, *THINGS, "--part", part))
     assert files(work) == before
 
 
@@ -592,18 +598,18 @@ def test_processes_side_by_side_claim_different_gpus(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: SimpleNamespace(uuid=f"u{index}"))
     monkeypatch.setattr("torch.cuda.set_device", chosen.append)
-    first, second = options.claim_gpu(), options.claim_gpu()
+    first, second = machine.claim_gpu(), machine.claim_gpu()
     assert chosen == [0, 1]
     with pytest.raises(LgcaError, match="every GPU is claimed"):
-        options.claim_gpu()
+        machine.claim_gpu()
     first.release()
-    third = options.claim_gpu()
+    third = machine.claim_gpu()
     assert chosen == [0, 1, 0]
     for lock in (second, third):
         lock.release()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone" / "file"))
     (tmp_path / "gone").touch()
     with pytest.raises(LgcaError, match=r"cannot claim a GPU .*set TMPDIR"):
-        options.claim_gpu()
+        machine.claim_gpu()
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    assert options.claim_gpu() is None
+    assert machine.claim_gpu() is None
