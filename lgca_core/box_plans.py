@@ -7,9 +7,8 @@ does not: settings that ask for the same boxes have equal plans, so that what wa
     {"draw": "squares", "n": ..., "a0": ..., "b0": ..., "seed": ...}   random squares, see `boxes.draw_squares`
     {"draw": "expanded" | ..., "of": {...}, ...}          boxes that follow from what was seen of other boxes
 
-The first two kinds can be drawn before anything is encoded; of the first n squares, those of a plan with fewer are the
-first. Of the third kind a method declares one at most, so that every box which it asks for and its other plans do not
-draw belongs to that one.
+The first two kinds can be drawn before anything is encoded; the first squares of a plan are the squares of a plan with
+fewer. A method declares at most one "expanded" plan: boxes that no other of its plans draws are stored under it.
 """
 
 from typing import Any

@@ -28,14 +28,10 @@ def class_matrix(
     CuPL). With ``anchors`` (C, D), the vectors of one plain prompt a class, the weighted sum of WCA (arXiv 2406.02915,
     section 3): ``z_c = sum_j v_j t_cj``, ``v_j = softmax_j(temperature * cos(t_cj, t_c0))``, t_c0 the anchor.
     ``renormalise`` scales each row to unit length.
-
-    Raises LgcaError where there are no classes, or a class has no sentences.
     """
-    counts = list(counts)
-    _check_counts(counts)
     c, m = len(counts), len(t)
-    assert m == sum(counts), f"{m} vectors for {sum(counts)} sentences"
-    lengths = torch.tensor(counts, device=t.device)  # (C,)
+    assert c and 0 not in counts and m == sum(counts), f"{m} vectors, and {list(counts)} sentences a class"
+    lengths = torch.tensor(list(counts), device=t.device)  # (C,)
     of = torch.repeat_interleave(lengths)  # (M,): the class of each sentence
     if anchors is None:
         v = torch.ones(m, device=t.device)  # (M,)
@@ -68,7 +64,10 @@ def encode_classes(
     if strings := [of_class for of_class in prompts if isinstance(of_class, str)]:
         raise LgcaError(f"each class needs a list of sentences, but one is the string {strings[0]!r}: put it in a list")
     counts = [len(of_class) for of_class in prompts]
-    _check_counts(counts)
+    if not counts:
+        raise LgcaError("there are no classes to choose from")
+    if 0 in counts:
+        raise LgcaError(f"class {counts.index(0)} (counted from 0) has no prompts")
     flat = [sentence for of_class in prompts for sentence in of_class]
     vectors = encoder.encode_texts([*flat, *(anchors or ())])  # (M, D), or (M + C, D)
     return class_matrix(
@@ -78,13 +77,6 @@ def encode_classes(
         temperature=temperature,
         renormalise=renormalise,
     )
-
-
-def _check_counts(counts: Sequence[int]) -> None:
-    if not counts:
-        raise LgcaError("there are no classes to choose from")
-    if 0 in counts:
-        raise LgcaError(f"class {counts.index(0)} (counted from 0) has no prompts")
 
 
 def logits(vectors: Tensor, matrix: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ class LGCA:
         return squares(self.n, *self.range(), seed)
 
     def plans(self, seed: int, texts: str | None = None) -> tuple[Plan, ...]:
-        """The boxes asked for, see `plans`: the whole picture, step 0, and the expansions where there are any.
+        """The boxes asked for, see `box_plans`: the whole picture, step 0, and the expansions where there are any.
 
         What only weighs the vectors decides no box and is left out: ``lam``, ``whole_image``, ``image_temperature``
         and, unless saliency is ``"text"``, ``text_temperature`` and ``renormalise``. ``texts``, a hash of the prompts

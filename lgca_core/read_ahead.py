@@ -1,4 +1,4 @@
-"""Pictures in files as Views, a chunk at a time, those of the next read meanwhile."""
+"""Pictures in files as Views, a chunk at a time; background threads read the next chunk."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from lgca_core.views import Views
 
 
 def views_of_files(encoder: Encoder, paths: Sequence[Path | str], *, chunk: int = 32) -> Iterator[tuple[range, Views]]:
-    """Positions of `chunk` pictures in `paths`, and the pictures; the next ones are read meanwhile, in threads.
+    """Yields the positions of `chunk` pictures in `paths`, and the pictures; threads read the next ones meanwhile.
 
     Raises LgcaError, when its chunk is reached, for a file that cannot be read.
     """

@@ -46,7 +46,7 @@ class Views:
             of the picture has to be encoded, or its size is unknown.
         sizes: (height, width) of each picture, None for an unknown one; may be left out.
         float16: keep vectors rounded to float16, as a store does. What is encoded now and what is handed to
-            :meth:`add_known` then give the same bits, see :func:`unit`.
+            :meth:`add_known` then give the same bits, see :func:`unit_from_float16`.
 
     Attributes:
         encoded: how many boxes had to be encoded so far.
@@ -122,9 +122,9 @@ class Views:
 
     @contextmanager
     def recording(self) -> Iterator[Callable[[], Encoded]]:
-        """Gives a function that tells what was asked for meanwhile: each box once, known or encoded.
+        """Notes which boxes are asked for inside the block, and gives a function that returns them with their vectors.
 
-        Per picture in the order of first request. For a pool that is to hold all that its methods look at.
+        Each box once, known before or not, per picture in the order of first request: what a feature set must hold.
         """
         asked: list[Ints] = []
         self._recordings.append(asked)
@@ -147,7 +147,7 @@ class Views:
         self._known, self._row = known[order], row[order]
         self._owner, self._boxes = np.concatenate([self._owner, owner]), np.concatenate([self._boxes, boxes])
         if self._features.is_cuda:
-            # What `add_known` was given in another stream must not be written over there before it is read here.
+            # Another stream's allocator must not reuse this memory yet: `add_known` may have been given it there.
             self._features.record_stream(torch.cuda.current_stream(self._features.device))
         self._features = torch.cat([self._features, features]) if len(self._features) else features
 

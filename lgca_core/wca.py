@@ -2,7 +2,7 @@
 
     s(x, c) = sum_i sum_j w_i v_cj <k_i, t_cj> = < sum_i w_i k_i , sum_j v_cj t_cj >
 
-The right-hand side is computed: its image half here, its class half in `classifier`. Axes: B pictures, N crops
+The right-hand side is computed: its image half here, its class half in `class_vectors`. Axes: B pictures, N crops
 of a picture, D embedding width.
 """
 
@@ -31,7 +31,7 @@ class WCA:
         n: N, crops of a picture.
         alpha, beta: range of a crop's side, as a share of the picture's shorter side.
         image_temperature: of the softmax over crops.
-        text_temperature: of the softmax over a class's sentences, for `classifier.class_matrix`.
+        text_temperature: of the softmax over a class's sentences, for `class_vectors.class_matrix`.
         renormalise: image and class vectors scaled to unit length. For a picture it changes no prediction, for a
             class it does.
         pool: None draws N crops anew for every seed. A number draws that many once a picture, and a seed chooses N of
@@ -82,7 +82,7 @@ class WCA:
         return squares(self.pool, self.alpha, self.beta, POOL_SEED)
 
     def plans(self, seed: int) -> tuple[Plan, ...]:
-        """The boxes asked for, see `plans`. Temperatures and scaling decide none of them."""
+        """The boxes asked for, see `box_plans`. Temperatures and scaling decide none of them."""
         return WHOLE, self.drawn(seed)
 
     def vectors(self, views: Views, identities: Sequence[str], seed: int) -> Tensor:

@@ -61,7 +61,7 @@ def load_architecture(name: str, source: str, label: str, options: Options) -> E
         file, preprocess = _weights(name, source)
         sha256 = sha256_of(file)
         state = read_state(file)
-        activation: Activation = "quick_gelu" if config.get("quick_gelu", False) else "gelu"
+        activation: Activation = "quick_gelu" if _quick(config) else "gelu"
         check_activation(name, activation, file, sha256, state)
         model, tokenizer = _build(name, precision, place)
         size = _check_preprocess(label, preprocess, model)
@@ -105,17 +105,11 @@ def list_named() -> list[dict[str, str]]:
     rows = []
     for name, tag in open_clip.list_pretrained():
         config, pretrained = config_of(name), open_clip.get_pretrained_cfg(name, tag)
-        quick = bool(config.get("quick_gelu", False))
         size = config["vision_cfg"].get("image_size", 224)
-        if quick == bool(pretrained.get("quick_gelu", False)) and _resize_problem(pretrained, size) is None:
-            rows.append(
-                {
-                    "encoder": f"{name}:{tag}",
-                    "input": f"{size} px",
-                    "activation": "quick_gelu" if quick else "gelu",
-                    "weights": "downloaded once",
-                }
-            )
+        if _quick(config) == _quick(pretrained) and _resize_problem(pretrained, size) is None:
+            row = {"encoder": f"{name}:{tag}", "input": f"{size} px"}
+            row["activation"] = "quick_gelu" if _quick(config) else "gelu"
+            rows.append(row | {"weights": "downloaded once"})
     return rows
 
 
@@ -148,6 +142,11 @@ def config_of(name: str, others: Sequence[str] = ()) -> dict[str, Any]:
     return config
 
 
+def _quick(config: dict[str, Any]) -> bool:
+    """Whether open_clip's configuration of an architecture, or of weights, says QuickGELU."""
+    return bool(config.get("quick_gelu", False))
+
+
 def _is_path(source: str) -> bool:
     return "/" in source or "\\" in source or Path(source).is_file()
 
@@ -164,10 +163,10 @@ def _weights(name: str, source: str) -> tuple[Path, dict[str, Any]]:
     import open_clip
     from open_clip import pretrained
 
+    quick = _quick(config_of(name))
     entry = open_clip.get_pretrained_cfg(name, source)
     if entry:
-        quick = bool(config_of(name).get("quick_gelu", False))
-        if quick != bool(entry.get("quick_gelu", False)):
+        if quick != _quick(entry):
             raise wrong_activation(f"the weights {source}", name, not quick, source)
         try:
             return Path(pretrained.download_pretrained(entry)), _preprocess(entry)
@@ -184,7 +183,6 @@ def _weights(name: str, source: str) -> tuple[Path, dict[str, Any]]:
         raise LgcaError(f"{file}: no such checkpoint file")
     for sibling in (f"{name}-quickgelu", name.removesuffix("-quickgelu")):
         if open_clip.get_pretrained_cfg(sibling, source):
-            quick = bool(config_of(name).get("quick_gelu", False))
             raise wrong_activation(f"the weights {source}", name, not quick, source)
     raise LgcaError(f"encoder {name} has no weights {source!r}, nor is that a file; {_known_tags(name)}")
 
@@ -225,12 +223,9 @@ def _build(name: str, precision: str, device: torch.device) -> tuple[Any, Callab
     try:
         tokenizer = open_clip.get_tokenizer(name)
         with _Unfilled():
+            kind = OPEN_CLIP_PRECISION[precision]
             model = open_clip.create_model(
-                name,
-                load_weights=False,
-                pretrained_text=False,
-                precision=OPEN_CLIP_PRECISION[precision],
-                device=device,
+                name, load_weights=False, pretrained_text=False, precision=kind, device=device
             )
     except Exception as error:  # a text tower of the hub needs the network; timm and transformers raise their own
         raise LgcaError(f"could not build the encoder {name}: {first_line(error)}") from error

@@ -1,7 +1,6 @@
 """Encoders by name: those of open_clip, and whatever else has registered a name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from lgca_core.encoder import Encoder
 from lgca_core.encoders.devices import Device, Options, Precision
@@ -11,31 +10,22 @@ from lgca_core.errors import LgcaError
 Loader = Callable[[str | None, Options], Encoder]
 """Gets what stands behind ``NAME:`` (None where only the name is given), and how the encoder is to run."""
 
-
-@dataclass(frozen=True)
-class Origin:
-    """Encoders of one registered name: what loads them, and their row in the list of encoders."""
-
-    load: Loader
-    row: dict[str, str]
-
-
-ORIGINS: dict[str, Origin] = {}
-"""Every registered name; all others are architectures of open_clip."""
+ORIGINS: dict[str, tuple[Loader, dict[str, str]]] = {}
+"""Every registered name, what loads its encoders, and its row in the list; other names are open_clip's."""
 
 DEFAULT = "aviary"
 """The encoder where none is named."""
 
 
-def register(name: str, load: Loader, *, input_side: str, activation: str, weights: str) -> None:
+def register(name: str, load: Loader, **row: str) -> None:
     """Let ``--encoder NAME`` and ``--encoder NAME:SOURCE`` mean what `load` makes of them.
 
-    ``input_side``, ``activation`` and ``weights`` say in a word or two what its row in :func:`list_encoders` shows.
-    Raises LgcaError where the name is taken or has a colon in it.
+    ``row`` says in a word or two what :func:`list_encoders` shows: ``input``, ``activation``, ``weights``. Raises
+    LgcaError where the name is taken or has a colon in it.
     """
     if ":" in name or name in ORIGINS:
         raise LgcaError(f"an encoder cannot be called {name!r}: choose a name without a colon that no other has")
-    ORIGINS[name] = Origin(load, {"encoder": name, "input": input_side, "activation": activation, "weights": weights})
+    ORIGINS[name] = load, {"encoder": name, **row}
 
 
 def load_encoder(
@@ -66,10 +56,11 @@ def load_encoder(
     options = Options(device, precision, batch_size, workers)
     name, colon, source = spec.partition(":")
     if name in ORIGINS:
-        return ORIGINS[name].load(source if colon else None, options)
+        load, _ = ORIGINS[name]
+        return load(source if colon else None, options)
     return load_named(spec, options, others=tuple(ORIGINS))
 
 
 def list_encoders() -> list[dict[str, str]]:
     """What ``--encoder`` can name, one row each: registered names, then open_clip's that this package takes."""
-    return [*(origin.row for origin in ORIGINS.values()), *list_named()]
+    return [*(row for _, row in ORIGINS.values()), *list_named()]

@@ -125,9 +125,6 @@ def _numba() -> ModuleType | None:
     return numba_crops
 
 
-# -- crops on any device -------------------------------------------------------------------------------------
-
-
 def crops_on_device(image: Tensor, boxes: Tensor, size: int) -> Tensor:
     """:func:`crops_int32` by fused kernels, on a GPU for which Triton compiles them; the same bits.
 

@@ -15,14 +15,17 @@ from torch import Tensor
 
 from lgca_core.errors import LgcaError
 
-#: Largest picture that :func:`open_picture` accepts, in pixels (about 9,459 x 9,459): the size up to which
-#: Pillow, as it comes, sees no danger of a decompression bomb.
 MAX_PIXELS = 89_478_485
+"""Most pixels of a picture (about 9,459 x 9,459): up to here Pillow sees no danger of a decompression bomb."""
+
+_REFUSED: dict[type[Exception], str] = {
+    FileNotFoundError: "no such file",
+    IsADirectoryError: "a folder, not a picture",
+    PermissionError: "no permission to read the file",
+    Image.UnidentifiedImageError: "not a picture in a format that Pillow knows",
+}
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or logging prints Pillow's complaints on stderr
-
-
-# -- pictures ------------------------------------------------------------------------------------------------
 
 
 def open_picture(path: str | Path) -> Image.Image:
@@ -54,14 +57,9 @@ def open_picture(path: str | Path) -> Image.Image:
         count = re.search(r"\d+", str(error))
         pixels = f"{int(count[0]):,} pixels are" if count else "the pixels are"
         raise LgcaError(_too_large(path, pixels)) from error
-    except FileNotFoundError as error:
-        raise LgcaError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise LgcaError(f"{path}: a folder, not a picture") from error
-    except PermissionError as error:
-        raise LgcaError(f"{path}: no permission to read the file") from error
-    except Image.UnidentifiedImageError as error:
-        raise LgcaError(f"{path}: not a picture in a format that Pillow knows") from error
+    except tuple(_REFUSED) as error:
+        [said] = [said for kind, said in _REFUSED.items() if isinstance(error, kind)]
+        raise LgcaError(f"{path}: {said}") from error
     except Exception as error:  # on a damaged file decoders raise OSError, SyntaxError, struct.error, ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LgcaError(f"{path}: the file is damaged or cut short and cannot be read ({reason})") from error
@@ -73,14 +71,12 @@ def picture_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-# -- shared --------------------------------------------------------------------------------------------------
-
-
 def _too_large(path: Path, pixels: str) -> str:
     return f"{path}: {pixels} more than the limit of {MAX_PIXELS:,}; scale the picture down first"
 
 
 def check_rgb(image: Image.Image) -> None:
+    """Raises LgcaError for a picture that is not in RGB."""
     if image.mode != "RGB":
         raise LgcaError(f"the picture must be in RGB, got {image.mode}: open it with open_picture")
 

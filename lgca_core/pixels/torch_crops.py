@@ -89,6 +89,7 @@ def _cut_int32(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
 
 
 def check_picture(image: Tensor, boxes: Tensor, size: int) -> None:
+    """Raises LgcaError for an image of another shape or type, a box outside it, or a crop without pixels."""
     if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
         raise LgcaError(f"image must be a (3, H, W) uint8 tensor, got {tuple(image.shape)} {image.dtype}")
     check_boxes(boxes, image.shape[1], image.shape[2])
@@ -96,5 +97,6 @@ def check_picture(image: Tensor, boxes: Tensor, size: int) -> None:
 
 
 def check_size(size: int) -> None:
+    """Raises LgcaError for a crop without pixels."""
     if size < 1:
         raise LgcaError(f"crop size must be at least 1 pixel, got {size}")

@@ -1,7 +1,7 @@
 """Pillow's resize on a GPU in two Triton kernels, a pass each, and a third that makes an encoder's input of pixels.
 
-The integers are those of :func:`lgca_core.resample.crops_int32`, which writes every tap's product to memory and reads
-it again; here they stay in registers. The weights of a side stay on the GPU from one picture to the next.
+The integers are those of :func:`~lgca_core.pixels.torch_crops.crops_int32`, which writes every tap's product to memory
+and reads it again; here they stay in registers. The weights of a side stay on the GPU from one picture to the next.
 """
 
 import functools
