@@ -131,7 +131,7 @@ class LGCA:
         return 1 + sum(self.counts())
 
     def at_passes(self, budget: int) -> "LGCA":
-        """The same with the largest N whose passes do not exceed ``budget``. LgcaError where not even N = 1 fits."""
+        """A copy with the largest N whose passes do not exceed ``budget``. LgcaError where not even N = 1 fits."""
         for n in range(budget - 1, 0, -1):
             if (smaller := replace(self, n=n)).passes() <= budget:
                 return smaller
@@ -144,8 +144,8 @@ class LGCA:
     def plans(self, seed: int, texts: str | None = None) -> tuple[Plan, ...]:
         """The boxes asked for, see `box_plans`: the whole picture, step 0, and the expansions where there are any.
 
-        What only weighs the vectors decides no box and is left out: ``lam``, ``whole_image``, ``image_temperature``
-        and, unless saliency is ``"text"``, ``text_temperature`` and ``renormalise``. ``texts``, a hash of the prompts
+        Settings that only weigh the vectors decide no box and are left out: ``lam``, ``whole_image``,
+        ``image_temperature`` and, unless saliency is ``"text"``, ``text_temperature`` and ``renormalise``. ``texts``, a hash of the prompts
         behind the class matrix, is for ``saliency="text"`` only.
         """
         first = self.drawn(seed)

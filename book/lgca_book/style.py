@@ -44,7 +44,7 @@ NAMES = {
 LGCAS = ("lgca", "lgca-equal")
 
 NOT_AVAILABLE = "not available"
-"""What nobody published, or nobody ran."""
+"""Stands for a value that nobody published, or nobody ran."""
 
 PROFILES = {"embedded": "embedded world", "full": "real CLIP, real pictures"}
 
@@ -152,7 +152,7 @@ def badge(
     wanted: str | None = None,
     how: str = "",
 ) -> HTML:
-    """What a page was built with, under its title: the profile, and the records read or the pictures and encoder used.
+    """The badge under a page's title: the profile, and the records read or the pictures and encoder used.
 
     Args:
         sources: of a page that reads records, these; of one that computes, its manifest and its encoder.

@@ -31,7 +31,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Style:
-    """What varies between sets of scenes. Lengths are fractions of the picture's side."""
+    """Settings that vary between sets of scenes. Lengths are fractions of the picture's side."""
 
     bird: tuple[float, float] = (0.12, 0.24)
     """Half the length of the body, from and to."""
@@ -61,7 +61,7 @@ STYLES: dict[str, Style] = {
 
 @dataclass(frozen=True)
 class Scene:
-    """What to paint: the labelled bird, where it lives, and the seed of everything else."""
+    """A scene to paint: the labelled bird, where it lives, and the seed of everything else."""
 
     species: Species
     habitat: str

@@ -1,4 +1,4 @@
-"""What a training run of the embedded encoder is fixed by; apart from the training, so that a page can read it."""
+"""Settings that fix a training run of the embedded encoder; apart from the training, so that a page can read them."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def prompts(
     descriptions: Path | None,
     descriptors: Path | None,
 ) -> "ClassPrompts":
-    """What the methods read of the classes. LgcaError, before a model is loaded, where something is missing."""
+    """Prompts that the methods read. LgcaError, before a model is loaded, where some are missing."""
     from lgca_core.methods import find
     from lgca_core.prompts.class_prompts import prompts_of_dataset
     from lgca_core.prompts.files import read_descriptions, read_templates

@@ -28,7 +28,7 @@ def stdout() -> Console:
 
 
 def status(text: str) -> AbstractContextManager[Status | None]:
-    """What goes on, on stderr, where that is a terminal; nothing elsewhere."""
+    """Shows on stderr, where that is a terminal, that something is under way."""
     terminal = Console(stderr=True)
     return terminal.status(text) if terminal.is_terminal else nullcontext()
 

@@ -90,7 +90,7 @@ def table(
 
 @results_app.command(epilog="\b\nExample:\n  lgca results show runs/aviary-20260102T030405Z")
 def show(record: Annotated[Path, typer.Argument(metavar="RECORD", help="The folder of one record.")]) -> None:
-    """What one record says: what ran, on what, with what, how long; and its table."""
+    """Show one record: its code, pictures, encoder, cost, and the table of its methods."""
     from lgca_core.evaluation.record import RECORD, load
 
     if not (record / RECORD).exists():
@@ -193,7 +193,7 @@ def _tables(frame: "pd.DataFrame", *, markdown: bool) -> None:
 
 
 def _cells(row: Mapping[str, Any], *, with_record: bool) -> dict[str, str]:
-    """A row of :func:`lgca_core.published.compare` as it is shown."""
+    """A row of :func:`~lgca_core.evaluation.paper_values.compare_with_papers` as it is shown."""
 
     def number(value: float, form: str) -> str:
         return NOT_AVAILABLE if math.isnan(value) else format(value, form)
@@ -220,7 +220,7 @@ def _markdown(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def _parts(record: "Record") -> str:
-    """What other processes encoded for the evaluation before."""
+    """The parts that other processes encoded before the evaluation, in words."""
     if not record.parts:
         return "none"
     crops, texts = (sum(passes) for passes in zip(*((of.image_passes, of.text_passes) for of in record.parts)))
@@ -229,7 +229,7 @@ def _parts(record: "Record") -> str:
 
 
 def _facts(record: "Record") -> dict[str, str]:
-    """What a record says beside its accuracies, in words."""
+    """The fields of a record beside its accuracies, in words."""
 
     def memory(size: int) -> str:
         return f"{size / 2**30:.2f} GiB"

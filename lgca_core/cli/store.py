@@ -31,7 +31,7 @@ Pools = Annotated[
 
 @store_app.command()
 def ls() -> None:
-    """What is stored: a line a pool, which is a data set, an encoder and a plan of boxes."""
+    """List what is stored: a line a set of features, of a data set, an encoder and a plan of boxes."""
     from lgca_core.evaluation.store.store import Store
 
     store = Store()

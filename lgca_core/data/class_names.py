@@ -1,4 +1,4 @@
-"""What the classes of the published data sets are called: their ids, and the names that prompts read out."""
+"""Ids of the classes of the published data sets, and the names that prompts read out."""
 
 import csv
 from collections import Counter
@@ -54,7 +54,7 @@ def places_name(class_id: str) -> str:
 
 
 def places_distinct(class_id: str) -> str:
-    """The same, with what tells it apart in front where another class has that name: ``hockey arena``."""
+    """``/a/arena/hockey`` -> ``hockey arena`` where several are called ``arena``, else as :func:`places_name`."""
     name, *rest = class_id.split("/")[2:]
     return spaced(" ".join([*rest, name])) if places_name(class_id) in _shared() else places_name(class_id)
 

@@ -255,7 +255,7 @@ def read_places365(source: Source, path: Path) -> Copy:
 
 
 def compare_copy(source: Source, copy: Copy) -> tuple[list[tuple[str, str]], list[str]]:
-    """What a copy has beside what the table says; files are looked for, none is read.
+    """Compare a copy with the table; files are looked for, none is read.
 
     Returns:
         Rows of (what, finding), and in words what is off, the most telling first; nothing is off when empty.

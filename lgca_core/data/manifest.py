@@ -1,4 +1,4 @@
-"""What a data set is once it is opened: its pictures in a fixed order, with labels, hashes and class names."""
+"""A data set once it is opened: its pictures in a fixed order, with labels, hashes and class names."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ class Item:
 
     @property
     def identity(self) -> str:
-        """What keys the picture's boxes; the same picture gets the same boxes wherever it lies."""
+        """Key of the picture's boxes; the same picture gets the same boxes wherever it lies."""
         return self.sha256
 
 

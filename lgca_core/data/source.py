@@ -1,4 +1,4 @@
-"""What is known of a published data set before a copy of it is opened, and what a copy on disk says of itself.
+"""A published data set as its publisher describes it, and a copy of it as its own annotation does.
 
 A class has an id, which is what the data set itself calls it (a wnid, a folder, a line of a list), and a name, which
 is what the prompts call it. Ids come from the copy, in label order; names from rules and lists of `class_names`.

@@ -17,7 +17,7 @@ from lgca_core.errors import LgcaError
 
 @dataclass(frozen=True)
 class Facts:
-    """What can be said of a data set of the table before it is opened; ``size`` is what is to be downloaded."""
+    """Facts about a data set of the table before it is opened; ``size`` is that of the download."""
 
     split: str
     images: int

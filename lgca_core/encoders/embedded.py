@@ -9,7 +9,7 @@ from lgca_core.encoders.registry import register
 from lgca_core.errors import LgcaError
 
 NAME = "aviary"
-"""What ``--encoder`` calls it."""
+"""Its name in ``--encoder``."""
 
 MODEL_NAME = "aviary-ViT-8"
 CONFIG = Path(__file__).with_name("weights") / f"{MODEL_NAME}.json"

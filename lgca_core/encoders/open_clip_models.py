@@ -56,16 +56,15 @@ def load_architecture(name: str, source: str, label: str, options: Options) -> E
     precision = fast_precision(place) if options.precision == "auto" else options.precision
     if precision not in OPEN_CLIP_PRECISION:
         raise LgcaError(f"precision must be one of auto, {', '.join(OPEN_CLIP_PRECISION)}, got {precision!r}")
-    with quiet():
-        config = config_of(name)
-        file, preprocess = _weights(name, source)
-        sha256 = sha256_of(file)
-        state = read_state(file)
-        activation: Activation = "quick_gelu" if _quick(config) else "gelu"
-        check_activation(name, activation, file, sha256, state)
-        model, tokenizer = _build(name, precision, place)
-        size = _check_preprocess(label, preprocess, model)
-        load_strictly(model, state, name, file)
+    config = config_of(name)
+    file, preprocess = _weights(name, source)
+    sha256 = sha256_of(file)
+    state = read_state(file)
+    activation: Activation = "quick_gelu" if _quick(config) else "gelu"
+    check_activation(name, activation, file, sha256, state)
+    model, tokenizer = _build(name, precision, place)
+    size = _check_preprocess(label, preprocess, model)
+    load_strictly(model, state, name, file)
     dtype: torch.dtype = getattr(torch, precision)
     if place.type == "cuda" and dtype == torch.float32:
         torch.backends.cudnn.allow_tf32 = False
@@ -126,7 +125,7 @@ def _batch_size(device: torch.device, bytes_of_one: int | None) -> int:
 
 
 def label_of(name: str, source: str) -> str:
-    """What a record calls an encoder: ``NAME:TAG``, or ``NAME:`` and the name of a file without its folder."""
+    """Name of an encoder in a record: ``NAME:TAG``, or ``NAME:`` and the name of a file without its folder."""
     return f"{name}:{Path(source).name if _is_path(source) else source}"
 
 
@@ -197,7 +196,7 @@ def _preprocess(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _preprocess_of_file(name: str, file: Path) -> dict[str, Any]:
-    """What a bare checkpoint expects: by the configuration beside it, else as the model's own tags agree."""
+    """Preprocessing for a bare checkpoint: by the configuration beside it, else as the model's own tags agree."""
     import open_clip
 
     beside = config_beside(file).get("preprocess_cfg")
@@ -253,7 +252,7 @@ def _check_preprocess(label: str, preprocess: dict[str, Any], model: Any) -> int
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences what open_clip and its libraries log and warn about; what matters of it is checked here instead."""
+    """Silences logging and warnings of open_clip and its libraries; what matters of them is checked here instead."""
     disabled, root = logging.root.manager.disable, logging.getLogger()
     handler = logging.NullHandler()
     root.addHandler(handler)  # else the first logging.info() installs a handler on stderr for good

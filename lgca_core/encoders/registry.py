@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from lgca_core.encoder import Encoder
 from lgca_core.encoders.devices import Device, Options, Precision
-from lgca_core.encoders.open_clip_models import list_named, load_named
+from lgca_core.encoders.open_clip_models import list_named, load_named, quiet
 from lgca_core.errors import LgcaError
 
 Loader = Callable[[str | None, Options], Encoder]
@@ -55,12 +55,14 @@ def load_encoder(
     spec = DEFAULT if spec is None else spec
     options = Options(device, precision, batch_size, workers)
     name, colon, source = spec.partition(":")
-    if name in ORIGINS:
-        load, _ = ORIGINS[name]
-        return load(source if colon else None, options)
-    return load_named(spec, options, others=tuple(ORIGINS))
+    with quiet():  # from the first import of open_clip on
+        if name in ORIGINS:
+            load, _ = ORIGINS[name]
+            return load(source if colon else None, options)
+        return load_named(spec, options, others=tuple(ORIGINS))
 
 
 def list_encoders() -> list[dict[str, str]]:
-    """What ``--encoder`` can name, one row each: registered names, then open_clip's that this package takes."""
-    return [*(row for _, row in ORIGINS.values()), *list_named()]
+    """Encoders that ``--encoder`` can name, one row each: registered ones, then open_clip's that this package takes."""
+    with quiet():
+        return [*(row for _, row in ORIGINS.values()), *list_named()]

@@ -74,7 +74,7 @@ class Chunk:
             self._asked.append(((plan,), asked))
 
     def by_pool(self) -> dict[str, Encoded]:
-        """What was asked for, by the pool that it belongs to, each box once.
+        """The boxes that were asked for, by the feature set that each belongs to, each box once.
 
         A box that a plan draws ahead is of that plan; all others of a method are of its one plan that does not.
         """
@@ -123,7 +123,7 @@ def pool_of(plan: Plan) -> str:
 
 
 class _Sized(NamedTuple):
-    """What is left of a chunk: positions in the manifest, and sizes, of its pictures."""
+    """Positions in the manifest, and sizes, of a chunk's pictures, once the pictures are gone."""
 
     positions: Sequence[int]
     sizes: Sequence[Size]
@@ -200,7 +200,7 @@ class Reader:
         def whole(chunk: Chunk) -> tuple[Chunk, _Result, dict[str, Encoded]]:
             chunk.look_ahead(self._ahead)
             result = look(chunk)
-            # A pool may also be missing whose boxes other pools hold: it is there the next time.
+            # Write a set that has no file yet, even if nothing was encoded: other sets may hold its boxes.
             keep = len(stored) < len(self._pools) or (self._pools and chunk.views.encoded)
             return chunk, result, chunk.by_pool() if keep else {}
 
@@ -286,7 +286,7 @@ def sentence_vectors(
 ) -> Tensor:
     """Sentences -> unit vectors (n, D) float32; with a store they are looked up, and kept, like those of crops.
 
-    There a sentence is a picture of one pixel with one box, and these sentences are a pool, named after `dataset`.
+    Sentences are kept as 1 x 1 pictures with one box each, since the store knows only pictures; `dataset` names them.
     """
     if store is None:
         return encoder.encode_texts(sentences)

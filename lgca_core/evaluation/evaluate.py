@@ -89,7 +89,7 @@ def encode(
 
 
 class _Meter:
-    """What an encoder does from now on, and what that takes."""
+    """Counts an encoder's passes, the seconds and the memory from its making on."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder, self._began, self._utc = encoder, time.perf_counter(), utc_now()

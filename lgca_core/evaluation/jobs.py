@@ -110,6 +110,6 @@ def prepare_jobs(
 
 
 def _reads(method: str, seed: int) -> tuple[Kind, int]:
-    """What a method reads with a seed; only Waffle's prompts depend on it."""
+    """The prompts that a method reads, and their seed: 0 unless they depend on it, as only Waffle's do."""
     kind = find(method).prompts
     return kind, seed if kind == "waffle" else 0

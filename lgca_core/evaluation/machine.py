@@ -55,7 +55,7 @@ def processor() -> str:
 
 
 def money(seconds: float, price_per_hour: float | None) -> float:
-    """What so many seconds cost on a machine of a price an hour, in its currency; NaN where no price is given.
+    """Cost of so many seconds on a machine of a price an hour, in its currency; NaN where no price is given.
 
     Raises:
         LgcaError: a negative price.
@@ -74,7 +74,7 @@ def peak_memory() -> int:
 
 
 def peak_growth(job: Callable[[], _Result], device: torch.device | str = "cpu") -> tuple[_Result, float]:
-    """What a job returns, and by how many bytes memory was larger, at its largest, than before.
+    """Run a job: its result, and by how many bytes memory grew at its peak.
 
     On a GPU the tensors on it. On a CPU the resident memory of this process: what was freed is handed back to the
     system first, the system's record of the peak (``VmHWM``) is set back, and read again afterwards. Linux does that;

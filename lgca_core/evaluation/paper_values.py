@@ -1,4 +1,4 @@
-"""What the papers report, row by row with its source, and how our records compare with it.
+"""The papers' values, row by row with their sources, and how our records compare with them.
 
 The numbers lie beside this module, in :data:`TABLES`. LGCA's own table could not be consulted: its cells are absent
 and are shown as not available, never as a blank or a zero. Accuracies are top-1 in percent, differences in points.
@@ -301,7 +301,7 @@ def _place(cell: tuple[str, str, str]) -> tuple[Any, ...]:
 
 
 def _settings(method: str, dataset: str) -> dict[str, JsonValue]:
-    """What a run's configuration must say to be the published protocol (algorithms, section 2)."""
+    """Settings that a run's configuration must have to be the published protocol."""
     if method in ("wca", "lazsl-d"):  # which looks at the crops of WCA
         return {"n": 60, "alpha": 0.7 if dataset.startswith("places365") else 0.5, "beta": 0.9}
     if method == "wca-released":

@@ -67,7 +67,7 @@ def misfit(parts: Sequence[Part], manifest_sha256: str, encoder: EncoderInfo) ->
 
 
 def check_free_file(file: Path, *, force: bool = False) -> None:
-    """Whether what a part took may be written to `file`; called before a long run.
+    """Check that the cost of a part may be written to `file`; called before a long run.
 
     Raises:
         LgcaError: it is a folder, or, without `force`, there already; or its folder cannot be written.
@@ -80,7 +80,7 @@ def check_free_file(file: Path, *, force: bool = False) -> None:
 
 
 def save_part(part: Part, file: Path | str) -> None:
-    """Write what a part took as JSON, all or nothing; an earlier file is replaced.
+    """Write the cost of a part as JSON, all or nothing; an earlier file is replaced.
 
     Raises:
         LgcaError: the file cannot be written.
@@ -92,7 +92,7 @@ def save_part(part: Part, file: Path | str) -> None:
 
 
 def load_part(file: Path | str) -> Part:
-    """What a part took, as :func:`save_part` wrote it.
+    """Read the cost of a part, as :func:`save_part` wrote it.
 
     Raises:
         LgcaError: the file cannot be read, or is something else.

@@ -1,4 +1,4 @@
-"""What a figure was made with: the code, the libraries, the moment. Needs nothing that Python does not bring."""
+"""The code, the libraries and the moment that a figure was made with. Needs nothing that Python does not bring."""
 
 import platform
 import subprocess

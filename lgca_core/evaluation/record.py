@@ -56,7 +56,7 @@ class Run(Strict):
 
 
 class Record(Strict):
-    """What was run, on what, with what, how long.
+    """An evaluation: code, pictures, prompts, encoder, methods, cost and answers.
 
     ``commit`` and ``dirty`` describe the checkout that the code came from and are both None outside one;
     ``image_passes`` and ``text_passes`` are what the encoder actually did for the whole evaluation, where
@@ -124,7 +124,7 @@ class Record(Strict):
 
 
 def check_free(folder: Path | str, *, force: bool = False) -> Path:
-    """Whether a record may be written to `folder`; called before a long run and again by :func:`save`.
+    """Check that a record may be written to `folder`; called before a long run and again by :func:`save`.
 
     A folder that is absent or empty is free. With `force` one that holds a record and nothing else is free
     too: anything else might be somebody's files.

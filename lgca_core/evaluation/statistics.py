@@ -126,7 +126,7 @@ def correctness(predictions: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
 
 
 def compare_methods(hits: Mapping[str, ArrayLike], pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    """Pairs of methods on the same pictures, a row a pair: ``method`` less ``baseline``.
+    """Pairs of methods on the same pictures, a row a pair: ``method`` minus ``baseline``.
 
     Columns: ``method``; ``baseline``; ``difference`` of top-1 (means over seeds, -1..1) with its 95 % paired bootstrap
     interval ``difference_low`` to ``difference_high``; ``p``, McNemar's exact test; ``p_holm``, corrected over the rows

@@ -51,7 +51,7 @@ METHODS: dict[str, Method] = {
 """Every method by name."""
 
 TUNED: dict[str, type[WCA] | type[LGCA]] = {"wca": WCA, "lgca": LGCA}
-"""What `Method.settings_group` can be, and the class whose attributes a name can then set."""
+"""Values of `Method.settings_group`, and the class whose attributes a name can then set."""
 
 
 def find(method: str) -> Method:

@@ -1,4 +1,4 @@
-"""What a method is: the prompts it reads, and what it makes of them and of pictures.
+"""The parts of a method: texts in, a scorer of pictures out.
 
 Axes: B pictures, C classes, P_c prompts of class c (ragged), D embedding width.
 """
@@ -28,7 +28,7 @@ Scores = Callable[[Views, Sequence[str]], Tensor]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run sets for all its methods: the crops and temperatures of WCA, which its peers share, and LGCA's."""
+    """Settings of a run for all its methods: the crops and temperatures of WCA, which its peers share, and LGCA's."""
 
     wca: WCA = field(default_factory=WCA)
     lgca: LGCA = field(default_factory=LGCA)
@@ -70,7 +70,7 @@ class Texts:
 
     @cached_property
     def padded(self) -> tuple[Tensor, Tensor]:
-        """The same as one tensor, filled up with zeros, and how many of each class are prompts: (C, P, D), (C,)."""
+        """``vectors`` as one tensor, filled up with zeros, and how many prompts each class has: (C, P, D), (C,)."""
         return pad_sequence(list(self.vectors), batch_first=True), torch.tensor(self.counts, device=self.t.device)
 
     @cached_property

@@ -50,7 +50,7 @@ class BiFTA:
         return boxes[first_of_each((iou(boxes, boxes) > self.iou).numpy())]
 
     def sentences(self, texts: Texts) -> Texts:
-        """The same texts without the sentences that repeat others of their class."""
+        """Texts without the sentences that repeat others of their class."""
         prompts, t = [], []
         for of_class, t_c in zip(texts.prompts, texts.vectors, strict=True):
             alike = (t_c @ t_c.T).clamp(max=1) > self.cosine  # (P_c, P_c)

@@ -109,7 +109,7 @@ def _in_threads(work: Callable[[np.ndarray], None], which: np.ndarray, threads: 
 
 
 def cutter(device: torch.device) -> str:
-    """What cuts crops for an encoder: ``numba`` or ``pillow`` on a CPU, ``triton`` or ``torch`` on a GPU."""
+    """Name of the code that cuts crops: ``numba`` or ``pillow`` on a CPU, ``triton`` or ``torch`` on a GPU."""
     if device.type == "cuda":
         return "torch" if _triton(device) is None else "triton"
     return "pillow" if _numba() is None else "numba"
@@ -138,7 +138,7 @@ def crops_on_device(image: Tensor, boxes: Tensor, size: int) -> Tensor:
 
 
 def normalised(crops: Tensor, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype) -> Tensor:
-    """What an encoder takes: ``(pixel / 255 - mean) / std``, in open_clip's order, to the last bit.
+    """Crops as an encoder takes them: ``(pixel / 255 - mean) / std``, in open_clip's order, to the last bit.
 
     Crops (n, 3, S, S) uint8 -> the same shape in ``dtype``, on their device; ``mean`` and ``std`` of three channels.
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 
 Length = TypeVar("Length", int, np.ndarray)
 
-PRECISION_BITS = 22  # Pillow's fixed point: 32 bits, less 8 of the pixel, less 2 for sums beyond 0..255
+PRECISION_BITS = 22  # Pillow's fixed point: 32 bits minus 8 of the pixel minus 2 for sums beyond 0..255
 SUPPORT = 2.0  # half-width of the cubic at scale 1, in pixels
 VERTICAL_FIRST = int(PIL.__version__.split(".")[0]) >= 13  # see `vertical_first`
 
@@ -32,7 +32,7 @@ def sides_of(boxes: np.ndarray, size: int) -> list[tuple[int, int]]:
 
 
 def resize_passes(boxes: np.ndarray, size: int) -> tuple[Taps, np.ndarray, np.ndarray]:
-    """What boxes (n, 4) need, and which of it each takes across and down: (n,) and (n,)."""
+    """Passes that boxes (n, 4) need, and which of them each takes across and down: (n,) and (n,)."""
     sides = sides_of(boxes, size)
     number = {side: u for u, side in enumerate(dict.fromkeys(sides))}
     single = [taps_of(*side, size) for side in number]

@@ -14,12 +14,12 @@ from lgca_core.prompts.sentences import descriptors as descriptors_sentences
 from lgca_core.prompts.sentences import templates as templates_sentences
 
 Kind = Literal["plain", "templates", "descriptors", "waffle", "descriptions"]
-"""What a method can read of a class (algorithms, section 1)."""
+"""Kinds of prompts that a method can read of a class."""
 
 
 @dataclass(frozen=True)
 class ClassPrompts:
-    """What can be said of C classes, in label order. A name may stand for several classes.
+    """Prompts for C classes, in label order. A name may stand for several classes.
 
     Attributes:
         classes: their names.

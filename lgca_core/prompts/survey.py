@@ -1,4 +1,4 @@
-"""What a table of sentences is like: how many a class, repeated ones, those that are longer than CLIP reads."""
+"""A survey of a table of sentences: how many a class, which repeat, which are longer than CLIP reads."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ CONTEXT = 77
 
 @dataclass(frozen=True)
 class Survey:
-    """What the sentences of some classes are like (:func:`survey`): nothing here is an error.
+    """Properties of the sentences of some classes (:func:`survey`): nothing here is an error.
 
     ``counts`` are the least, median and most sentences a class; ``single`` are those of one word or less; ``repeated``
     those that a class has said before; ``shared`` maps a sentence to the classes, two or more, that it is said of;

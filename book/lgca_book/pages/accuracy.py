@@ -35,7 +35,7 @@ def accuracy(table: pd.DataFrame) -> Figure:
 def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
     """`results.summary` as a page shows it: percentages, intervals, the best value and those tied with it in bold.
 
-    Tied is `results.tied`: the 95 % paired interval of the best less the row holds zero.
+    Tied is `results.tied`: the 95 % paired interval of the best minus the row holds zero.
     """
     shown = pd.DataFrame(
         {
@@ -86,7 +86,7 @@ def trained_again(folder: Path | str, profile: str) -> dict[str, tuple[Record, p
 
 
 def training_seeds(tables: Mapping[str, pd.DataFrame]) -> Styler:
-    """Top-1 in percent by method (rows) and trained encoder (columns), and LGCA less WCA, of one summary each."""
+    """Top-1 in percent by method (rows) and trained encoder (columns), and LGCA minus WCA, of one summary each."""
     known = {label: table.set_index("method") for label, table in tables.items()}
     first = next(iter(known.values()))
     columns = {label: table["top1"] * 100 for label, table in known.items()}
@@ -94,7 +94,7 @@ def training_seeds(tables: Mapping[str, pd.DataFrame]) -> Styler:
     for method in LGCAS:
         if method in first.index:
             row = {label: gain(table.loc[method]) if method in table.index else None for label, table in known.items()}
-            frame.loc[f"{name(method)}, less WCA"] = row
+            frame.loc[f"{name(method)}, minus WCA"] = row
     frame.insert(0, "method", [name(method) for method in frame.index])
     caption = "Top-1 accuracy, %, by training seed of the embedded encoder; differences in points, with 95 % intervals"
     return simple_table(frame, caption).format(na_rep=NOT_AVAILABLE)
@@ -115,4 +115,4 @@ def training_verdict(tables: Mapping[str, pd.DataFrame]) -> str:
     if not known:
         return ""
     gains = " and ".join(gain(row) for row in known)
-    return f"With the same encoder trained from other seeds, {name('lgca-equal')} less WCA is {gains} points."
+    return f"With the same encoder trained from other seeds, {name('lgca-equal')} minus WCA is {gains} points."

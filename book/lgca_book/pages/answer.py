@@ -1,4 +1,4 @@
-"""What the introduction shows: LGCA less WCA wherever both were measured, and what this edition was built from."""
+"""The introduction's figure and facts: LGCA minus WCA wherever both were measured, and this edition's sources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def gains(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """LGCA less WCA of each set of predictions: columns of `results.compare_each`, ``cost``, and ``pictures``.
+    """LGCA minus WCA of each set of predictions: columns of `results.compare_each`, ``cost``, and ``pictures``.
 
     The last has WCA's accuracy in brackets: at chance there is nothing to compare.
 

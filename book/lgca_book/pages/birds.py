@@ -55,13 +55,13 @@ def by_size_table(compared: pd.DataFrame) -> Styler:
 
 
 def size_verdict(compared: pd.DataFrame, method: str) -> str:
-    """What `ground_truth.compare_by_size` says of one method, third by third: a sentence or two of Markdown."""
+    """`true_birds.compare_by_size` of one method, third by third, in a sentence or two of Markdown."""
     rows = compared[compared["method"] == method]
     told = "; ".join(f"{row['size']} {gain(row)}" for _, row in rows.iterrows())
     sure = rows.loc[differences.holds(rows), "size"].tolist()
     held = "in none of the thirds" if not sure else f"in the {' and the '.join(sure)}"
     return (
-        f"**{name(method)} less {name(rows['baseline'].iloc[0])}**, in points: {told}. "
+        f"**{name(method)} minus {name(rows['baseline'].iloc[0])}**, in points: {told}. "
         f"After Holm's correction there is a difference {held}."
     )
 
@@ -81,7 +81,7 @@ def by_step(frame: pd.DataFrame, measure: str) -> Figure:
 
 
 def localisation(beyond: pd.DataFrame, pictures: int) -> str:
-    """What `ground_truth.beyond_chance` says, in sentences of Markdown, whichever way it came out."""
+    """`true_birds.beyond_chance` in sentences of Markdown, whichever way it came out."""
     first, last = beyond.iloc[0], beyond.iloc[-1]
     best = beyond.loc[beyond["iou"].idxmax()]
 

@@ -27,7 +27,7 @@ def scores_by_step(scores: pd.DataFrame) -> Figure:
 
 
 def margins_by_step(chains: pd.DataFrame) -> Figure:
-    """What expansion does to crops: share whose best class is the true one, and their mean margin, by step.
+    """Effect of expansion on crops: share whose best class is the true one, and their mean margin, by step.
 
     `chains` is `lineage.lineages`' frame; intervals are 95 % bootstraps over pictures' means.
     """

@@ -57,7 +57,7 @@ def with_trained(frame: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFrame:
 
 
 def tolerance(of: paper_values.Tolerance = paper_values.TOLERANCE) -> str:
-    """What `within` means, in a sentence."""
+    """The meaning of `within`, in a sentence."""
     return (
         f"*Within* means within a tolerance that was fixed before any full run: {of.points:g} points; for a method "
         f"that draws at random, {of.stds:g} published standard deviations on top, or {of.unpublished:g} points where "
@@ -103,7 +103,7 @@ def _table(rows: pd.DataFrame, datasets: Sequence[str], caption: str) -> str:
 
 
 def _cell(rows: pd.DataFrame, sources: Mapping[str, str]) -> str:
-    """What is known of one method on one data set: the papers' value, and ours of each record."""
+    """Values of one method on one data set: the papers', and ours of each record."""
     paper = NOT_AVAILABLE
     for row in rows[rows["paper"].notna()].head(1).itertuples():
         spread = "" if pd.isna(row.paper_std) else f" ± {row.paper_std:.2f}"

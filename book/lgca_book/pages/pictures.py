@@ -114,7 +114,7 @@ def heaviest_lineage(picture: Image.Image, trace: Trace) -> Figure:
 
 
 def verdicts(vectors: Mapping[str, Tensor], matrix: Tensor, classes: Sequence[str], label: int) -> Styler:
-    """What each method says of one picture: its best class, by how much, and the true class's rank."""
+    """Answers of each method to one picture: its best class, by how much, and the true class's rank."""
     rows = []
     for method, vector in vectors.items():
         scores = vector @ matrix.T

@@ -100,7 +100,7 @@ def gains_table(gains: pd.DataFrame, caption: str) -> Styler:
     shown = pd.DataFrame(
         {
             "data set": gains["dataset"],
-            "compared": [f"{name(row.method)}, less {name(row.baseline)}" for row in gains.itertuples()],
+            "compared": [f"{name(row.method)}, minus {name(row.baseline)}" for row in gains.itertuples()],
             "difference, points": [gain(row) for _, row in gains.iterrows()],
             "p": gains["p"].map(p_value),
             "p (Holm)": gains["p_holm"].map(p_value),
@@ -112,7 +112,7 @@ def gains_table(gains: pd.DataFrame, caption: str) -> Styler:
 def verdict(gains: pd.DataFrame) -> str:
     """What the rows of `results.compare_each` show, a list in Markdown a method, whichever way it came out."""
     return "\n\n".join(
-        f"**{name(method)}, less {name(baseline)}**, in points:\n\n{outcomes(rows, 'dataset')}"
+        f"**{name(method)}, minus {name(baseline)}**, in points:\n\n{outcomes(rows, 'dataset')}"
         for (method, baseline), rows in gains.groupby(["method", "baseline"], sort=False)
     )
 

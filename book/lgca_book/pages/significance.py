@@ -171,7 +171,7 @@ def chosen_told(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
             ends = (-row["difference"], -high, -low) if less else (row["difference"], low, high)
             verdict = "different" if row["p_holm"] < LEVELS[0] else "not told apart"
             lines.append(
-                f"- {label(method)} less {label(baseline)} on `{row['record']}`: {signed(ends[0])} points "
+                f"- {label(method)} minus {label(baseline)} on `{row['record']}`: {signed(ends[0])} points "
                 f"({signed(ends[1])} to {signed(ends[2])}), {p_words(row['p'])}, after Holm "
                 f"{p_value(row['p_holm'])}: {verdict}."
             )
@@ -327,7 +327,7 @@ def training_table(table: pd.DataFrame) -> Styler:
     """`significance.spread_of_training` in points."""
     shown = pd.DataFrame(
         {
-            "difference of": [f"{name(a)} less {name(b)}" for a, b in zip(table["method"], table["baseline"])],
+            "difference of": [f"{name(a)} minus {name(b)}" for a, b in zip(table["method"], table["baseline"])],
             "mean, points": table["difference"].map(signed),
             "± over trainings": [f"{100 * std:.1f}" for std in table["over_trainings"]],
             "95 % interval of that ±": [f"{100 * a:.1f} to {100 * b:.1f}" for a, b in zip(table["low"], table["high"])],
@@ -344,7 +344,7 @@ def training_told(table: pd.DataFrame) -> str:
     trainings = table["trainings"].iloc[0]
     beyond = table[table["over_trainings"] > table["over_pictures"]]
     sure = table[table["same_sign"]]
-    pairs = "; ".join(f"{name(row['method'])} less {name(row['baseline'])}" for row in sure.to_dict("records"))
+    pairs = "; ".join(f"{name(row['method'])} minus {name(row['baseline'])}" for row in sure.to_dict("records"))
     widest = (table["high"] / table["over_trainings"]).max()
     surer = ", so a test on one encoder's answers is surer of itself than it should be of *encoders like it*"
     surer = surer if len(beyond) else ""

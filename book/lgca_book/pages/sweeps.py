@@ -157,7 +157,7 @@ def changes_table(compared: pd.DataFrame, caption: str) -> Styler:
 def points_table(compared: pd.DataFrame, caption: str) -> Styler:
     """`sweeps.compare` of any points, and where their first crops come from."""
     pairs = zip(compared["method"], compared["baseline"])
-    names = {"comparison": [f"{label(method)}, less {label(baseline)}" for method, baseline in pairs]}
+    names = {"comparison": [f"{label(method)}, minus {label(baseline)}" for method, baseline in pairs]}
     return simple_table(pd.DataFrame(names | _crops_and_difference(compared)), caption)
 
 
@@ -249,7 +249,7 @@ def settings_verdict(compared: pd.DataFrame, reference: pd.Series) -> str:
     higher, lower = int((compared["difference"] > 0).sum()), int((compared["difference"] < 0).sum())
     differ = compared[differences.holds(compared)]
     said = [
-        f"The base point less {short(reference['baseline'])} is {gain(reference)} points.",
+        f"The base point minus {short(reference['baseline'])} is {gain(reference)} points.",
         f"Of {len(compared)} settings beside it, {higher} have a higher top-1 on these pictures and {lower} a lower.",
     ]
     if differ.empty:
@@ -282,7 +282,7 @@ def ranges_verdict(compared: pd.DataFrame) -> str:
     if differ.empty:
         return f"After Holm's correction none of these {len(compared)} comparisons shows a difference."
     told = "; ".join(
-        f"{short(row['method'])} from {_range(row['smallest'], row['largest'])} less {short(row['baseline'])} from "
+        f"{short(row['method'])} from {_range(row['smallest'], row['largest'])} minus {short(row['baseline'])} from "
         f"{_range(row['smallest_baseline'], row['largest_baseline'])}, {gain(row)} points"
         for _, row in differ.iterrows()
     )

@@ -1,1 +1,1 @@
-"""What the pages compute: frames and records in, frames out. Nothing here draws."""
+"""Computations of the pages: frames and records in, frames out. Nothing here draws."""

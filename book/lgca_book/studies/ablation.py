@@ -1,4 +1,4 @@
-"""What each part of a method is worth: it is taken away, or added, and the same pictures are classified.
+"""The worth of each part of a method: it is taken away, or added, and the same pictures are classified.
 
 A record of an ablation holds the full methods and their variants, each under its own name with its settings
 (``wca:image_temperature=0``). Two readings of it: :func:`parts`, component by component, for WCA and for LGCA at equal
@@ -71,7 +71,7 @@ def parts(record: Record, predictions: pd.DataFrame, full: Sequence[str] = FULL)
     Columns: ``full``, the method that is changed; ``component`` and ``change``, empty for the row of the full method
     itself; ``method``, what was run; ``crops``, that it draws first, ``NA`` without any; ``passes`` an image;
     ``seeds``; ``top1``; ``tied``, whether it is the best of its full method's rows or tied with it; and
-    ``difference`` to the full method and what follows as :func:`~lgca_core.results.compare` has it, ``p_holm``
+    ``difference`` to the full method and what follows as `compare_methods` has it, ``p_holm``
     over all rows.
 
     Args:
@@ -107,7 +107,7 @@ SETTINGS = {
     "lam": "How are the steps combined?",
     "whole_image": "Is the whole picture scored too?",
 }
-"""What we had to choose of LGCA -> the question that it answers."""
+"""A choice that we made of LGCA -> the question that it answers."""
 
 
 def choices(records: Sequence[tuple[Record, pd.DataFrame]], full: str = "lgca-equal") -> pd.DataFrame:

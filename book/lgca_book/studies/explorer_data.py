@@ -1,4 +1,4 @@
-"""What the interactive explorer shows: pictures that a rule picks from a record, and all that LGCA and WCA saw of them
+"""Data of the interactive explorer: pictures that a rule picks from a record, and all that LGCA and WCA saw of them
 (floor 4).
 
 The numbers are those of the record: class vectors and crops are rounded as they were there, and a picture whose answer
@@ -39,7 +39,7 @@ LONGEST_SIDE = 448  # pixels of a picture on the page
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one vector says: ``scores`` (R,) of the classes shown, in cosine units; ``best`` and ``second`` of all
+    """Answer of one vector: ``scores`` (R,) of the classes shown, in cosine units; ``best`` and ``second`` of all
     classes, and ``margin``, by how much the best is ahead."""
 
     scores: list[float]
@@ -112,7 +112,7 @@ class Exploration:
     pictures: list[Picture]
 
     def data(self) -> dict[str, Any]:
-        """The same in dicts, lists, strings and numbers."""
+        """All fields in dicts, lists, strings and numbers."""
         return asdict(self)
 
     def json(self) -> str:

@@ -40,11 +40,11 @@ def architecture(encoder: str) -> dict[str, Any]:
 
 
 PLAIN: dict[str, Any] = {"attentional_pool": False, "pool_type": "tok", "output_tokens": False, "mlp_ratio": 4.0}
-"""What :func:`vit_flops` takes for granted of an image tower: open_clip's defaults."""
+"""Settings of an image tower that :func:`vit_flops` takes for granted: open_clip's defaults."""
 
 
 def vit_flops(config: Mapping[str, Any]) -> int:
-    """The same of a plain ViT by a closed formula, from its `architecture`.
+    """FLOPs of one pass of a plain ViT by a closed formula, from its `architecture`.
 
     Of an input of side S and patches of side p there are L = 1 + (S / p)^2 tokens of width W. Patches cost
     ``6 (L - 1) p^2 W``; each of K blocks but the last ``24 L W^2 + 4 L^2 W`` (queries, keys, values and the way out

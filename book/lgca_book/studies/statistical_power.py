@@ -1,4 +1,4 @@
-"""What so many pictures, and so few draws, can show: power of the paired test, interval of a deviation.
+"""Power of McNemar's test, and the interval of a standard deviation from few draws.
 
 Two methods differ on a share ``discordance`` of the pictures: there exactly one of them is right. If the one is right
 on a share x of all pictures where the other is not, and the other on a share y, then discordance = x + y and the

@@ -37,7 +37,7 @@ def settings_of(run: Run) -> WCA | LGCA:
 
 
 def points(record: Record, predictions: pd.DataFrame, bases: Sequence[str]) -> pd.DataFrame:
-    """What a record holds of some methods: a row a point and setting that it changes.
+    """Points of some methods of a record: a row a point and setting that it changes.
 
     A base point is a row of every setting that another point of it changes, and of none (``setting`` empty) where
     nothing does; so the rows of a base and a setting are a curve.

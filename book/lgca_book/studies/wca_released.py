@@ -1,4 +1,4 @@
-"""WCA as written and as released: what each difference changes (floor 4; algorithms, section 2).
+"""WCA as written and as released: what each difference changes.
 
 The differences are the crops' range, the second normalisation, the seeds that draw from one pool, and, on Places365,
 names that several classes share. Axes: B pictures, N crops of a picture, C classes, D embedding width.
@@ -35,7 +35,7 @@ from lgca_core.wca import WCA, cosine, encode_with_whole, weigh
 
 
 def changes(predictions: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    """What takes ``method`` from ``baseline``, a row a pair: the columns of `results.compare`, and
+    """Changes from ``baseline`` to ``method``, a row a pair: the columns of `compare_methods`, and
 
     ``pictures``; ``seeds``, how many both have; ``changed``, how many predictions differ at equal seeds, their mean.
 
@@ -61,7 +61,7 @@ def changes(predictions: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.D
 
 
 def reseeded(predictions: pd.DataFrame, method: str) -> pd.Series:
-    """What another seed alone changes: a row as of :func:`changes` without p values, the second seed against the first.
+    """Changes by another seed alone: a row as of :func:`changes` without p values, the second seed against the first.
 
     ``changed`` is the mean over all pairs of seeds, ``seeds`` how many there are.
 
@@ -138,7 +138,7 @@ def vectors_of(items: Sequence[Item], encoder: Encoder, wca: WCA, *, seed: int =
 
 
 def renormalisation(vectors: Tensor, matrix: Tensor, labels: Sequence[int]) -> pd.DataFrame:
-    """What scaling to unit length changes: of each picture its vector, of each class its vector, or both.
+    """Changes by scaling to unit length: of each picture's vector, of each class's vector, or of both.
 
     Columns: ``scaled``; ``pictures``; ``changed``, predictions that differ from those of the vectors as they are, and
     ``difference``, of their accuracy, -1..1; ``shortest`` and ``longest`` of the lengths that are scaled away (NaN for
@@ -202,7 +202,7 @@ class PoolVariance:
 
     @property
     def hidden_share(self) -> float:
-        """What part of its variance a draw does not show, 0..1."""
+        """Share of its variance that a draw does not show, 0..1."""
         return self.hidden / (self.hidden + self.shown)
 
     @property
@@ -217,12 +217,12 @@ class PoolVariance:
 
     @property
     def shared(self) -> float:
-        """What part of a draw's crops another draw from the same pool is expected to have too, 0..1."""
+        """Share of a draw's crops that another draw from the same pool is expected to have too, 0..1."""
         return 1 - (1 - 1 / self.pool) ** self.n
 
 
 def overlap(items: Sequence[Item], wca: WCA, seeds: int) -> float:
-    """What part of a draw's crops another seed has too, mean over pairs of seeds and over pictures: 0..1.
+    """Share of a draw's crops that another seed has too, mean over pairs of seeds and over pictures: 0..1.
 
     Boxes are compared, in whole pixels.
     """

@@ -20,7 +20,7 @@ Report = Callable[[str], None]
 
 
 class Label(BaseModel):
-    """What pool.json holds; only the first three decide the folder's name."""
+    """The content of pool.json; only the first three fields decide the folder's name."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -133,7 +133,7 @@ class FeatureSet:
 
 
 def read_label(folder: Path) -> Label | None:
-    """What pool.json says; None where it is missing, or not that of this folder."""
+    """Read pool.json; None where it is missing, or not that of this folder."""
     try:
         label = Label.model_validate_json((folder / LABEL).read_bytes())
         return label if label.sha256 == folder.name else None

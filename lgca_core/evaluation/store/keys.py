@@ -1,4 +1,4 @@
-"""What decides a feature, as the key under which the store keeps it."""
+"""Keys of stored features: everything that decides a feature's bits."""
 
 import ast
 import hashlib
@@ -32,7 +32,7 @@ DECIDING = (
 def pool_key(
     identities: Sequence[str], encoder: Encoder, plan: Mapping[str, JsonValue], resize: str
 ) -> dict[str, JsonValue]:
-    """What decides the features of a pool, down to the rounding of the device.
+    """The key of a feature set: all that decides its features, down to the rounding of the device.
 
     Args:
         identities: sha256 of the pictures, in the manifest's order. What their classes are called decides no feature.
@@ -50,7 +50,7 @@ def pool_key(
 
 
 def sentences_key(encoder: Encoder, identities: Sequence[str]) -> dict[str, JsonValue]:
-    """The same for sentences, whose identities are the sha256 of each."""
+    """The key of a set of sentences, whose identities are the sha256 of each."""
     return {"sentences": _digest(identities), "encoder": _encoder_key(encoder), "plan": {"draw": "sentences"}}
 
 

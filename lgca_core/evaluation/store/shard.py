@@ -55,7 +55,7 @@ class Shard:
 
     @classmethod
     def of(cls, identities: Sequence[str], sizes: Sequence[Size], encoded: Encoded) -> "Shard":
-        """What :class:`~lgca_core.views.Views` hand out, made a shard."""
+        """Make a shard of the boxes and features that :class:`~lgca_core.views.Views` give."""
         return cls(tuple(identities), torch.tensor(sizes, dtype=torch.int32).reshape(-1, 2), *encoded)
 
     @property
@@ -72,7 +72,7 @@ class Shard:
         return Shard(identities, self.sizes[chosen], self.counts[chosen], self.boxes[rows], self.features[rows])
 
     def union(self, other: "Shard") -> "Shard":
-        """What either holds of the same pictures; a box that both hold keeps the features of this one."""
+        """The boxes of both shards, of the same pictures; a box in both keeps the features of this one."""
         if self.identities != other.identities:
             raise ValueError("the two shards are of different pictures")
         sizes = torch.where(self.sizes > 0, self.sizes, other.sizes)

@@ -275,9 +275,9 @@ def test_methods_and_shifts_are_crossed_with_their_own_ties():
         {"day": statistics.correctness(day[1]), "night": statistics.correctness(night[1])}, [("lgca", "wca")]
     )
     said = shifts.verdict(gains)
-    assert said.startswith("**LGCA, equal crops, less WCA**")
+    assert said.startswith("**LGCA, equal crops, minus WCA**")
     assert "**Higher:** day, +50.0" in said and "**Not told from zero:** night, 0.0" in said
-    assert shifts.gains_table(gains, "c").to_html().count("LGCA, equal crops, less WCA") == 2
+    assert shifts.gains_table(gains, "c").to_html().count("LGCA, equal crops, minus WCA") == 2
 
 
 def test_a_shift_where_every_method_guesses_is_said_to_tell_nothing():

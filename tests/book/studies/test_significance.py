@@ -165,7 +165,7 @@ def test_sentences_follow_the_tests(hits):
     [line] = page.chosen_told(table, [("b", "a")]).split("\n")
     best = table.iloc[0]
     assert (
-        f"b less a on `first`: −{100 * best['difference']:.1f} points (−{100 * best['difference_high']:.1f} to" in line
+        f"b minus a on `first`: −{100 * best['difference']:.1f} points (−{100 * best['difference_high']:.1f} to" in line
     )
     for p, told in ((0.0001, "p < 0.001, after Holm < 0.001"), (0.02, "p = 0.020, after Holm 0.020")):
         assert f" {told}: different." in page.chosen_told(table.assign(p=p, p_holm=p), [("b", "a")])
@@ -195,9 +195,9 @@ def test_every_figure_of_the_page_draws(hits):
     spread = significance.spread_of_training(differences)
     drawn = [
         page.resolution(significance.resolution({"small": 600}, {"a and b": 0.2}, 10)),
-        page.gaps(significance.published_gaps(0.12), "WCA less CuPL"),
+        page.gaps(significance.published_gaps(0.12), "WCA minus CuPL"),
         page.trainings(differences),
     ]
     assert all(ax.get_xlabel() for figure in drawn for ax in figure.axes)
-    assert "a less b" in page.training_table(spread).to_html()
-    assert "The sign is the same in all 3 for: a less b." in page.training_told(spread)
+    assert "a minus b" in page.training_table(spread).to_html()
+    assert "The sign is the same in all 3 for: a minus b." in page.training_told(spread)
