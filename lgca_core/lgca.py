@@ -145,8 +145,8 @@ class LGCA:
         """The boxes asked for, see `box_plans`: the whole picture, step 0, and the expansions where there are any.
 
         Settings that only weigh the vectors decide no box and are left out: ``lam``, ``whole_image``,
-        ``image_temperature`` and, unless saliency is ``"text"``, ``text_temperature`` and ``renormalise``. ``texts``, a hash of the prompts
-        behind the class matrix, is for ``saliency="text"`` only.
+        ``image_temperature`` and, unless saliency is ``"text"``, ``text_temperature`` and ``renormalise``.
+        ``texts``, a hash of the prompts behind the class matrix, is for ``saliency="text"`` only.
         """
         first = self.drawn(seed)
         if self.steps == 0:

@@ -1,4 +1,4 @@
-"""The language of the aviary: names, training captions, class descriptions and long captions.
+"""The language of the aviary: names, training captions and class descriptions.
 
 A caption carries *claims*: attribute -> value of the labelled bird, a habitat, a distractor. Two captions can then be
 compared for truth, so that a pair which is true of each other is never trained on as a negative. Names hold only
@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from lgca_core.aviary.painter import OBJECTS, Painting
+from lgca_core.aviary.painter import OBJECTS
 from lgca_core.aviary.species import ATTRIBUTES, COLOURS, VALUES, Species, held_out
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
@@ -211,11 +211,12 @@ def class_names(split: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _a(noun: str) -> str:
+def an(noun: str) -> str:
+    """A noun with its indefinite article."""
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-class _Speaker:
+class Speaker:
     """Turns attributes into words, sometimes by a synonym."""
 
     def __init__(self, rng: np.random.Generator, plain: float = 0.75) -> None:
@@ -234,18 +235,18 @@ class _Speaker:
         """A noun phrase about one part and what it claims."""
         s, say, chance = species, self.say, self.rng.random
         if part == "body":
-            return self.pick([f"{_a(say(s.body))} {say('body')}", f"{say(s.body)} {say('body')}"]), {"body": s.body}
+            return self.pick([f"{an(say(s.body))} {say('body')}", f"{say(s.body)} {say('body')}"]), {"body": s.body}
         if part == "belly":
-            return f"{_a(say(s.belly))} {say('belly')}", {"belly": s.belly}
+            return f"{an(say(s.belly))} {say('belly')}", {"belly": s.belly}
         if part == "cap":
             if s.crest == "crested" and chance() < 0.5:
-                return self.pick([f"{_a(say(s.cap))} {say('crest')}", f"{_a(say(s.cap))} crested {say('cap')}"]), {
+                return self.pick([f"{an(say(s.cap))} {say('crest')}", f"{an(say(s.cap))} crested {say('cap')}"]), {
                     "cap": s.cap,
                     "crest": s.crest,
                 }
             if s.crest == "none" and chance() < 0.15:
-                return f"{_a(say(s.cap))} {say('cap')} and no crest", {"cap": s.cap, "crest": s.crest}
-            return f"{_a(say(s.cap))} {say('cap')}", {"cap": s.cap}
+                return f"{an(say(s.cap))} {say('cap')} and no crest", {"cap": s.cap, "crest": s.crest}
+            return f"{an(say(s.cap))} {say('cap')}", {"cap": s.cap}
         if part == "wing":
             roll = chance()
             if roll < 0.3:
@@ -259,10 +260,10 @@ class _Speaker:
         if part == "beak":
             roll = chance()
             if roll < 0.25:
-                return f"{_a(say(s.beak_colour))} {say('beak')}", {"beak_colour": s.beak_colour}
+                return f"{an(say(s.beak_colour))} {say('beak')}", {"beak_colour": s.beak_colour}
             if roll < 0.5:
-                return f"{_a(say(s.beak))} {say('beak')}", {"beak": s.beak}
-            return f"{_a(say(s.beak))} {say(s.beak_colour)} {say('beak')}", {
+                return f"{an(say(s.beak))} {say('beak')}", {"beak": s.beak}
+            return f"{an(say(s.beak))} {say(s.beak_colour)} {say('beak')}", {
                 "beak": s.beak,
                 "beak_colour": s.beak_colour,
             }
@@ -271,10 +272,10 @@ class _Speaker:
         if part == "tail":
             roll = chance()
             if roll < 0.25:
-                return f"{_a(say(s.tail_colour))} {say('tail')}", {"tail_colour": s.tail_colour}
+                return f"{an(say(s.tail_colour))} {say('tail')}", {"tail_colour": s.tail_colour}
             if roll < 0.5:
-                return f"{_a(say(s.tail))} {say('tail')}", {"tail": s.tail}
-            return f"{_a(say(s.tail))} {say(s.tail_colour)} {say('tail')}", {
+                return f"{an(say(s.tail))} {say('tail')}", {"tail": s.tail}
+            return f"{an(say(s.tail))} {say(s.tail_colour)} {say('tail')}", {
                 "tail": s.tail,
                 "tail_colour": s.tail_colour,
             }
@@ -282,9 +283,9 @@ class _Speaker:
             return self.pick(["a plain eye", "no ring around the eye", "a dark eye"]), {"ring": s.ring}
         return self.pick(
             [
-                f"{_a(s.ring)} {say('ring')} around the eye",
-                f"{_a(s.ring)} eye-ring",
-                f"{_a(s.ring)} eye",
+                f"{an(s.ring)} {say('ring')} around the eye",
+                f"{an(s.ring)} eye-ring",
+                f"{an(s.ring)} eye",
                 f"{s.ring} eyes",
             ]
         ), {"ring": s.ring}
@@ -319,7 +320,7 @@ class _Speaker:
             claims["family"] = species.family
         else:
             words.append(self.say("bird"))
-        return _a(" ".join(words)), claims
+        return an(" ".join(words)), claims
 
 
 def caption(
@@ -335,11 +336,11 @@ def caption(
     `whole` says that enough of the bird shows for its family to be named. A view without a bird is captioned by
     its habitat or by a distractor in it.
     """
-    speak = _Speaker(rng)
+    speak = Speaker(rng)
     if not visible:
         if things and rng.random() < 0.6:
             kind, colour = things[int(rng.integers(len(things)))]
-            return Caption(speak.pick(TEMPLATES).format(f"{_a(speak.say(colour))} {kind}"), thing=(kind, colour))
+            return Caption(speak.pick(TEMPLATES).format(f"{an(speak.say(colour))} {kind}"), thing=(kind, colour))
         place = speak.pick(HABITAT_PHRASES[habitat])
         return Caption(
             speak.pick(["a photo {}.", "a place {}.", "no bird, only a view {}.", "a scene {}."]).format(place),
@@ -415,50 +416,6 @@ def describe(name: str, species: Species) -> list[str]:
 def descriptions(split: str = "test") -> dict[str, list[str]]:
     """Class name -> its sentences, for a held-out split."""
     return {name: describe(name, species) for name, species in zip(class_names(split), held_out(split))}
-
-
-@dataclass(frozen=True)
-class Span:
-    """A sentence's place in a long caption, characters [start, end), and the region it speaks of.
-
-    `about` is a part of the bird, "habitat", or a distractor's kind; `box` is (top, left, height, width) in the
-    painting, None for the habitat.
-    """
-
-    start: int
-    end: int
-    about: str
-    box: tuple[int, int, int, int] | None
-
-
-def long_caption(
-    species: Species, habitat: str, painting: Painting, rng: np.random.Generator
-) -> tuple[str, tuple[Span, ...]]:
-    """A caption of several sentences (the place, each visible part, a distractor) and the spans of each."""
-    speak = _Speaker(rng)
-    sentences: list[tuple[str, str, tuple[int, int, int, int] | None]] = []
-    place = speak.pick(HABITAT_PHRASES[habitat])
-    sentences.append((f"{_a(species.body).capitalize()} {species.family} is seen {place}.", "habitat", None))
-    for part in ("cap", "eye", "beak", "belly", "wing", "tail", "legs"):
-        box = painting.box(part)
-        if box is not None:
-            phrase, _ = speak.part(species, part)
-            sentences.append(
-                (
-                    speak.pick(["It has {}.", "The bird shows {}.", "One can see {}."]).format(phrase),
-                    part,
-                    box,
-                )
-            )
-    if painting.objects:
-        kind, colour, box = painting.objects[int(rng.integers(len(painting.objects)))]
-        sentences.append((f"Nearby there is {_a(colour)} {kind}.", kind, box))
-    text, spans = "", []
-    for sentence, about, box in sentences:
-        start = len(text) + bool(text)
-        text = f"{text} {sentence}".strip()
-        spans.append(Span(start, start + len(sentence), about, box))
-    return text, tuple(spans)
 
 
 def claim_codes(claims: Mapping[str, str]) -> np.ndarray:

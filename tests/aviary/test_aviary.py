@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from open_clip.model import build_model_from_openai_state_dict
 
-from lgca_core.aviary import language, splits
+from lgca_core.aviary import language, long_captions, splits
 from lgca_core.aviary.painter import HABITATS, PARTS, STYLES, Scene, paint
 from lgca_core.aviary.species import ATTRIBUTES, VALUES, Species, distance, draw_training_species, held_out
 from lgca_core.encoders.embedded import WEIGHTS
@@ -135,7 +135,7 @@ def test_descriptions_add_what_the_name_leaves_out_in_phrasings_training_never_u
 def test_a_long_caption_says_where_each_of_its_sentences_looks():
     painting = paint(scene(4, species := "test"))
     bird = scene(4, species).species
-    text, spans = language.long_caption(bird, "lake", painting, np.random.default_rng(0))
+    text, spans = long_captions.long_caption(bird, "lake", painting, np.random.default_rng(0))
     assert " ".join(text[s.start : s.end] for s in spans) == text
     assert all(text[s.end - 1] == "." for s in spans)
     for span in spans:

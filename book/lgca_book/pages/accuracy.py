@@ -100,7 +100,7 @@ def training_seeds(tables: Mapping[str, pd.DataFrame]) -> Styler:
     return simple_table(frame, caption).format(na_rep=NOT_AVAILABLE)
 
 
-def precisions_told(records: Mapping[str, tuple[Record, pd.DataFrame]]) -> str:
+def sentence_about_precisions(records: Mapping[str, tuple[Record, pd.DataFrame]]) -> str:
     """In which precision each training was evaluated; "" where it is one for all."""
     by = {label: record.encoder.precision for label, (record, _) in records.items()}
     if len(set(by.values())) < 2:

@@ -24,7 +24,7 @@ USUAL = (375, 224)
 """Shorter side of a picture and size of an encoder, in pixels, as they often are in the papers."""
 
 
-def reseeded_told(row: pd.Series) -> str:
+def sentence_about_reseeding(row: pd.Series) -> str:
     """A sentence on `released.reseeded`."""
     return (
         f"Between two of WCA's {row['seeds']:.0f} seeds {_changed(row)} differ in the mean. The second seed against "
@@ -32,7 +32,7 @@ def reseeded_told(row: pd.Series) -> str:
     )
 
 
-def told(row: pd.Series, what: str, again: pd.Series) -> str:
+def sentence_about_change(row: pd.Series, what: str, again: pd.Series) -> str:
     """A sentence on a row of `released.changes`, whichever way it came out, beside `again`, of another seed alone."""
     low, high = row["difference_low"], row["difference_high"]
     verdict = "costs accuracy" if high < 0 else "gains accuracy" if low > 0 else "no difference that shows"
@@ -86,7 +86,7 @@ def deviations_table(table: pd.DataFrame) -> Styler:
     return simple_table(shown, "How far accuracy moves with the seed")
 
 
-def deviations_told(table: pd.DataFrame) -> str:
+def sentence_about_deviations(table: pd.DataFrame) -> str:
     """What `released.deviations` says of the first method, of independent crops, and of the others, out of a pool."""
     first, *others = table.to_dict("records")
     apart = [row for row in others if row["low"] > first["high"] or row["high"] < first["low"]]
@@ -105,7 +105,7 @@ def deviations_told(table: pd.DataFrame) -> str:
     )
 
 
-def shared_told(law: PoolVariance, pooled: float, independent: float) -> str:
+def sentence_about_shared_crops(law: PoolVariance, pooled: float, independent: float) -> str:
     """What part of their crops two draws share (`released.overlap`), counted and by formula."""
     return (
         f"Two draws of {law.n} out of a pool of {law.pool} have {pooled:.0%} of their crops in common, counted over "
@@ -114,7 +114,7 @@ def shared_told(law: PoolVariance, pooled: float, independent: float) -> str:
     )
 
 
-def pool_told(measured: pd.DataFrame, law: PoolVariance) -> str:
+def sentence_about_pool(measured: pd.DataFrame, law: PoolVariance) -> str:
     """What `released.pool_variances` found, beside the formula's."""
     shown, hidden = (relative(measured, column) for column in ("shown", "hidden"))
     share = hidden[0] / (shown[0] + hidden[0])
@@ -132,7 +132,7 @@ def _ratio(of: tuple[float, float, float], formula: float) -> str:
     return f"{ratio:.2f} (interval {low:.2f} to {high:.2f}; the formula says {formula:.2f})"
 
 
-def names_told(shared: SharedNames, source: Source, published: pd.DataFrame) -> str:
+def sentence_about_names(shared: SharedNames, source: Source, published: pd.DataFrame) -> str:
     """What names that classes share cost, from the list of classes and the published accuracies."""
     classes = len(shared.classes)
     behind = classes - shared.names
@@ -237,7 +237,7 @@ def paths_table(table: pd.DataFrame) -> Styler:
     return simple_table(shown, "Each way to cut and resize, against the first", compact=True)
 
 
-def paths_told(table: pd.DataFrame, n: int) -> str:
+def sentence_about_resize_paths(table: pd.DataFrame, n: int) -> str:
     """What the resize paths do to predictions, in a sentence; the first is the reference."""
     others = table.iloc[1:]
     pictures = table["pictures"].iloc[0]
@@ -258,7 +258,7 @@ def paths_told(table: pd.DataFrame, n: int) -> str:
     return " ".join(said)
 
 
-def scale_told(wca: WCA, side: int, size: int) -> str:
+def sentence_about_scale(wca: WCA, side: int, size: int) -> str:
     """How much crops shrink here, and in a picture as large as those of the papers' data sets often are."""
     here, usual = ([share * short / into for share in (wca.alpha, wca.beta)] for short, into in ((side, size), USUAL))
     return (
@@ -273,7 +273,7 @@ def _small(value: float) -> str:
     return "0" if value < 5e-7 else minus(f"{value:.1e}".replace("e-0", "e-"))
 
 
-def differences_told(table: pd.DataFrame) -> str:
+def sentence_about_differences(table: pd.DataFrame) -> str:
     """Which rows of `released.all_differences` show a difference of accuracy, in a sentence."""
     measured = table[table["difference_low"].notna() & (table["changed"] > 0)]
     clear = measured[(measured["difference_low"] > 0) | (measured["difference_high"] < 0)]

@@ -80,7 +80,7 @@ def chances(records: Mapping[str, tuple[Record, pd.DataFrame]]) -> dict[str, flo
     return {label: 1 / len(record.dataset.classes) for label, (record, _) in records.items()}
 
 
-def told_from_chance(tables: Mapping[str, pd.DataFrame], chance: Mapping[str, float]) -> str:
+def sentence_about_chance(tables: Mapping[str, pd.DataFrame], chance: Mapping[str, float]) -> str:
     """The best accuracy on each data set against guessing and against the first one, in Markdown."""
     plain, *_ = tables
     said = []

@@ -147,7 +147,7 @@ def every_pair(table: pd.DataFrame) -> HTML:
     return HTML(f'<details class="every-pair"><summary>All {len(table)} comparisons</summary>{inside}</details>')
 
 
-def all_told(table: pd.DataFrame) -> str:
+def sentence_about_all(table: pd.DataFrame) -> str:
     """What the correction leaves of all comparisons, in a sentence."""
     once = table[~table["repeated"]]
     before, after = (int((once[p] < LEVELS[0]).sum()) for p in ("p", "p_holm"))
@@ -159,7 +159,7 @@ def all_told(table: pd.DataFrame) -> str:
     )
 
 
-def chosen_told(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
+def sentences_about_chosen(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
     """The comparisons that this book is about, a line of Markdown each, record by record."""
     lines = []
     for method, baseline in pairs:
@@ -206,7 +206,7 @@ def _both(pair: str) -> str:
     return " and ".join(label(method) for method in pair.split(" and "))
 
 
-def resolution_told(table: pd.DataFrame, dataset: str) -> str:
+def sentences_about_resolution(table: pd.DataFrame, dataset: str) -> str:
     """What the pictures of one data set resolve, and what the largest of the others do, in sentences."""
 
     def rows(of: str) -> str:
@@ -268,7 +268,7 @@ def _most(discordance: float) -> str:
     return "any" if discordance == 1 else f"{discordance:.0%}" if discordance >= 0.1 else f"{discordance:.1%}"
 
 
-def gaps_told(table: pd.DataFrame, discordance: float) -> str:
+def sentence_about_gaps(table: pd.DataFrame, discordance: float) -> str:
     """Which published gaps exceed what their pictures can resolve, in sentences."""
     below = table[table["verdict"] == "below"]
     listed = ", ".join(f"{row['dataset']} with {row['backbone']}" for row in below.to_dict("records"))
@@ -284,7 +284,7 @@ def gaps_told(table: pd.DataFrame, discordance: float) -> str:
     )
 
 
-def std_told(table: pd.DataFrame) -> str:
+def sentence_about_deviation(table: pd.DataFrame) -> str:
     """The published ± beside what another draw of pictures would do, in sentences."""
     known = table[table["std"].notna()]
     std, sampling, ratio = 100 * known["std"], 100 * known["sampling"], known["sampling"] / known["std"]
@@ -339,7 +339,7 @@ def training_table(table: pd.DataFrame) -> Styler:
     return simple_table(shown, "How far a difference moves with the training of the encoder, beside its other errors")
 
 
-def training_told(table: pd.DataFrame) -> str:
+def sentences_about_training(table: pd.DataFrame) -> str:
     """What the trainings say of every pair, in sentences."""
     trainings = table["trainings"].iloc[0]
     beyond = table[table["over_trainings"] > table["over_pictures"]]

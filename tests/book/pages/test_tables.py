@@ -284,7 +284,7 @@ def test_a_shift_where_every_method_guesses_is_said_to_tell_nothing():
     tables = {"day": pd.DataFrame({"method": ["wca", "lgca"], "top1": [0.5, 0.6], "low": [0.45, 0.55]})}
     tables["night"] = pd.DataFrame({"method": ["wca", "lgca"], "top1": [0.03, 0.04], "low": [0.01, 0.02]})
     tables["dusk"] = tables["night"].assign(low=[0.01, 0.03])
-    day, night, dusk = shifts.told_from_chance(tables, dict.fromkeys(tables, 0.025)).splitlines()
+    day, night, dusk = shifts.sentence_about_chance(tables, dict.fromkeys(tables, 0.025)).splitlines()
     assert "60.0&nbsp;% (LGCA, equal crops); guessing gives 2.5" in day and "points from" not in day
     assert "−56.0 points from day's best" in night and "cannot tell methods apart" in night
     assert "cannot tell" not in dusk

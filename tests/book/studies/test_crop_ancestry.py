@@ -153,8 +153,8 @@ def test_trainings_evaluated_in_different_precisions_say_so():
     def made_in(precision: str) -> tuple:
         return SimpleNamespace(encoder=SimpleNamespace(precision=precision)), None
 
-    assert accuracy.precisions_told({"seed 1": made_in("float32"), "seed 2": made_in("float32")}) == ""
-    told = accuracy.precisions_told({"seed 1": made_in("bfloat16"), "seed 2": made_in("float32")})
+    assert accuracy.sentence_about_precisions({"seed 1": made_in("float32"), "seed 2": made_in("float32")}) == ""
+    told = accuracy.sentence_about_precisions({"seed 1": made_in("bfloat16"), "seed 2": made_in("float32")})
     assert "seed 1 in bfloat16, seed 2 in float32" in told
 
 

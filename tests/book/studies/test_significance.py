@@ -158,17 +158,17 @@ def test_a_matrix_of_many_methods_is_numbered_and_explained():
 def test_sentences_follow_the_tests(hits):
     records = {"first": record(**hits), "second": record(a=hits["a"], b=hits["b"])}
     table = significance.all_pairs(records)
-    said = page.all_told(table)
+    said = page.sentence_about_all(table)
     once = table[~table["repeated"]]
     assert "3 comparisons (1 more stand in two records" in said
     assert f"**{(once['p_holm'] < 0.05).sum()} remain" in said and f"{(once['p'] < 0.05).sum()} do" in said
-    [line] = page.chosen_told(table, [("b", "a")]).split("\n")
+    [line] = page.sentences_about_chosen(table, [("b", "a")]).split("\n")
     best = table.iloc[0]
     assert (
         f"b minus a on `first`: −{100 * best['difference']:.1f} points (−{100 * best['difference_high']:.1f} to" in line
     )
     for p, told in ((0.0001, "p < 0.001, after Holm < 0.001"), (0.02, "p = 0.020, after Holm 0.020")):
-        assert f" {told}: different." in page.chosen_told(table.assign(p=p, p_holm=p), [("b", "a")])
+        assert f" {told}: different." in page.sentences_about_chosen(table.assign(p=p, p_holm=p), [("b", "a")])
     assert line.endswith(": different." if best["p_holm"] < 0.05 else ": not told apart.")
     assert page.every_pair(table).data.count("<tr>") == 5
     assert "first" in page.by_record(table).to_html()
@@ -177,13 +177,13 @@ def test_sentences_follow_the_tests(hits):
 def test_gaps_in_words_and_limits():
     table = significance.published_gaps(0.12)
     below = table[table["verdict"] == "below"]
-    said = page.gaps_told(table, 0.12)
+    said = page.sentence_about_gaps(table, 0.12)
     assert f"**{len(table) - len(below)} of {len(table)} published gaps exceed it.**" in said
     assert "OxfordPets with ViT-L/14" in said and "CUB with" not in said
     assert "never found" in page.gaps_table(table.assign(most=math.nan)).to_html()
-    assert "times as large" in page.std_told(table)
+    assert "times as large" in page.sentence_about_deviation(table)
     limits = significance.resolution({"small": 600, "large": 50_000}, {"wca and cupl": 0.1}, 100)
-    told = page.resolution_told(limits, "small")
+    told = page.sentences_about_resolution(limits, "small")
     assert (
         f"{100 * limits['detectable'][0]:.1f} points" in told and "between WCA and CuPL" in told and "`large`" in told
     )
@@ -200,4 +200,4 @@ def test_every_figure_of_the_page_draws(hits):
     ]
     assert all(ax.get_xlabel() for figure in drawn for ax in figure.axes)
     assert "a minus b" in page.training_table(spread).to_html()
-    assert "The sign is the same in all 3 for: a minus b." in page.training_told(spread)
+    assert "The sign is the same in all 3 for: a minus b." in page.sentences_about_training(spread)

@@ -238,7 +238,7 @@ def row(**changed):
     [(0.001, 0.03, "gains accuracy"), (-0.03, -0.001, "costs accuracy"), (-0.01, 0.02, "no difference that shows")],
 )
 def test_a_sentence_follows_the_interval(low, high, verdict):
-    said = page.told(row(difference_low=low, difference_high=high, p=0.0001), "It", row(changed=20.0))
+    said = page.sentence_about_change(row(difference_low=low, difference_high=high, p=0.0001), "It", row(changed=20.0))
     assert f"**{verdict}** (p < 0.001, uncorrected)" in said
     assert "60 of 600 predictions (10.0%) (mean over 5 seeds), 3.0 times as many" in said
 
@@ -250,14 +250,14 @@ def test_the_last_table_says_what_moved():
     assert table["p_holm"].tolist() == pytest.approx([0.2, math.nan, math.nan, 0.02], nan_ok=True)
     html = page.differences_table(table).to_html()
     assert "−5.8 at worst" in html and html.count("not available") == 1 and "60 of 600 (10.0%)" in html
-    assert "None of them moves accuracy" in page.differences_told(table)
+    assert "None of them moves accuracy" in page.sentence_about_differences(table)
     clear = wca_released.differences([("a", "x", row()), ("d", "w", row(difference_low=0.002))])
-    assert "**Accuracy moves, by its interval, with d**" in page.differences_told(clear)
+    assert "**Accuracy moves, by its interval, with d**" in page.sentence_about_differences(clear)
 
 
 def test_variances_of_the_pool_stand_beside_the_formula_s():
     measured = pd.DataFrame({"independent": [1.0, 1.0], "shown": [0.5, 0.5], "hidden": [0.25, 0.25]})
-    said = page.pool_told(measured, wca_released.PoolVariance(12, 24))
+    said = page.sentence_about_pool(measured, wca_released.PoolVariance(12, 24))
     assert "show 0.50 (interval 0.50 to 0.50; the formula says 0.96)" in said
     assert "lies 0.25 (interval 0.25 to 0.25; the formula says 0.50): 33% of the whole, by the formula 34%" in said
 
@@ -300,15 +300,15 @@ def test_deviations_are_told_apart_only_where_their_intervals_do_not_meet():
     table = wca_released.deviations(hits, ["wca", "other"])
     assert table["std"][0] == pytest.approx(np.std([0.75, 0.5, 1], ddof=1))
     assert table["by_picture"][0] == pytest.approx(math.sqrt(2 / 3) / 4)  # two pictures flip once in three
-    assert "the intervals overlap" in page.deviations_told(table)
-    assert "does not meet it" in page.deviations_told(table.assign(low=[0.1, 0.5], high=[0.2, 0.6]))
+    assert "the intervals overlap" in page.sentence_about_deviations(table)
+    assert "does not meet it" in page.sentence_about_deviations(table.assign(low=[0.1, 0.5], high=[0.2, 0.6]))
     with pytest.raises(LgcaError, match="no two seeds"):
         wca_released.deviations(hits.query("seed == 0"), ["wca"])
 
 
 def test_the_names_of_places365_in_words():
     source = SOURCES["places365"]
-    said = page.names_told(wca_released.SharedNames(source.classes), source, paper_values.table())
+    said = page.sentence_about_names(wca_released.SharedNames(source.classes), source, paper_values.table())
     assert "**344 names for 365 classes**: 40 classes share 19 names" in said
     assert "all 2,100 of the 21 classes" in said and "above 94.25 %" in said
 
