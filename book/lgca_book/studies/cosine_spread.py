@@ -13,9 +13,8 @@ import torch
 
 from lgca_core.data.manifest import Manifest, every_nth
 from lgca_core.encoder import Encoder
-from lgca_core.pixels.pictures import open_picture
 from lgca_core.prompts.sentences import plain
-from lgca_core.views import Views
+from lgca_core.read_ahead import views_of_files
 from lgca_core.wca import WCA, cosine, encode_with_whole
 
 
@@ -46,9 +45,8 @@ def cosine_spread(
         of_sentences.append(vectors[1:] @ vectors[0])  # (P,)
     of_crops: list[torch.Tensor] = []
     items = every_nth(manifest, every)
-    for start in range(0, len(items), chunk):
-        part = items[start : start + chunk]
-        views = Views(encoder, [open_picture(item.path) for item in part])
+    for places, views in views_of_files(encoder, [item.path for item in items], chunk=chunk):
+        part = [items[place] for place in places]
         squares = [wca.boxes(h, w, 0, item.identity) for (h, w), item in zip(views.sizes, part)]
         k0, k = encode_with_whole(views, squares)  # (B, D), (B, N, D)
         of_crops.extend(cosine(k, k0))  # B x (N,)

@@ -16,8 +16,7 @@ from torch import Tensor
 from lgca_core.data.manifest import Item, Manifest
 from lgca_core.encoder import Encoder
 from lgca_core.lgca import LGCA, Trace
-from lgca_core.pixels.pictures import open_picture
-from lgca_core.views import Views
+from lgca_core.read_ahead import views_of_files
 
 
 def ancestors(trace: Trace, picture: int) -> Tensor:
@@ -80,9 +79,8 @@ def lineages(
         items: pictures of `manifest`. matrix: class matrix (C, D). seed: of the boxes.
     """
     rows: list[dict[str, object]] = []
-    for start in range(0, len(items), chunk):
-        part = items[start : start + chunk]
-        views = Views(encoder, [open_picture(item.path) for item in part])
+    for places, views in views_of_files(encoder, [item.path for item in items], chunk=chunk):
+        part = [items[place] for place in places]
         trace = lgca.trace(views, [item.identity for item in part], seed, class_matrix=matrix)
         for b, item in enumerate(part):
             chains = ancestors(trace, b)
@@ -97,7 +95,7 @@ def lineages(
                     top, left, height, width = step.boxes[b, index].tolist()
                     rows.append(
                         {
-                            "picture": start + b,
+                            "picture": places[b],
                             "lineage": lineage,
                             "step": t,
                             "top": top,

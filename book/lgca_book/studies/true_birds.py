@@ -19,8 +19,7 @@ from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation import statistics
 from lgca_core.lgca import LGCA
-from lgca_core.pixels.pictures import open_picture
-from lgca_core.views import Views
+from lgca_core.read_ahead import views_of_files
 
 BOX = ["top", "left", "height", "width"]
 THIRDS = ("smallest third", "middle third", "largest third")
@@ -126,9 +125,8 @@ def salient_boxes(
     known = truth.set_index("path")[BOX]
     items = [item for item in every_nth(manifest, every) if manifest.key(item) in known.index]
     rows: list[dict[str, object]] = []
-    for start in range(0, len(items), chunk):
-        part = items[start : start + chunk]
-        views = Views(encoder, [open_picture(item.path) for item in part])
+    for places, views in views_of_files(encoder, [item.path for item in items], chunk=chunk):
+        part = [items[place] for place in places]
         trace = lgca.trace(views, [item.identity for item in part], seed)
         for b, item in enumerate(part):
             bird = torch.tensor(known.loc[manifest.key(item)].to_numpy())  # (4,)

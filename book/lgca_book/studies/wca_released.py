@@ -27,8 +27,8 @@ from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation import statistics
 from lgca_core.pixels.pictures import open_picture
+from lgca_core.read_ahead import views_of_files
 from lgca_core.seeding import generator
-from lgca_core.views import Views
 from lgca_core.wca import WCA, cosine, encode_with_whole, weigh
 
 # ---- from records --------------------------------------------------------------------------------------------
@@ -130,9 +130,8 @@ def _answers(predictions: pd.DataFrame, method: str) -> pd.DataFrame:
 def vectors_of(items: Sequence[Item], encoder: Encoder, wca: WCA, *, seed: int = 0, chunk: int = 16) -> Tensor:
     """WCA's image vectors, (B, D), of the given pictures; a few in memory at a time."""
     parts = []
-    for start in range(0, len(items), chunk):
-        part = items[start : start + chunk]
-        views = Views(encoder, [open_picture(item.path) for item in part])
+    for places, views in views_of_files(encoder, [item.path for item in items], chunk=chunk):
+        part = [items[place] for place in places]
         parts.append(wca.vectors(views, [item.identity for item in part], seed))
     return torch.cat(parts)
 
@@ -261,9 +260,8 @@ def pool_variances(
     chosen = torch.from_numpy(generator(0, "draws").integers(m, size=(draws, wca.n)))  # as released: of all pictures
     apart = torch.arange(pools * m // wca.n * wca.n).reshape(-1, wca.n)
     rows = []
-    for start in range(0, len(items), chunk):
-        part = items[start : start + chunk]
-        views = Views(encoder, [open_picture(item.path) for item in part])
+    for places, views in views_of_files(encoder, [item.path for item in items], chunk=chunk):
+        part = [items[place] for place in places]
         boxes = [
             draw_squares(h, w, pools * m, wca.alpha, wca.beta, seed=0, identity=item.identity)
             for (h, w), item in zip(views.sizes, part)
@@ -277,7 +275,7 @@ def pool_variances(
             between = of_pools.mean(axis=1).var(ddof=1)
             rows.append(
                 {
-                    "picture": start + b,
+                    "picture": places[b],
                     "independent": margins(apart).var(ddof=1),
                     "shown": within,
                     "hidden": between - within / draws,
