@@ -154,7 +154,7 @@ def evaluate(
         parts: what :func:`encode` took before, for the record to keep.
 
     Returns:
-        The record, and the predictions in long form (columns as ``results.COLUMNS``).
+        The record, and the predictions in long form (columns as ``record.COLUMNS``).
 
     Raises:
         LgcaError: an unknown method, missing prompts, a picture that cannot be read, no picture left, parts of

@@ -1,4 +1,4 @@
-"""The prompts of a data set's classes, whichever way they were come by."""
+"""All prompts for the classes, from any source: made, given by the user, of a data set's own, or published."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,9 @@ from typing import Literal
 from lgca_core.data.manifest import Manifest
 from lgca_core.data.table import DATASETS, split_spec
 from lgca_core.errors import LgcaError
+from lgca_core.prompts import sentences as prompt
 from lgca_core.prompts.published import entries_of, load_prompts
-from lgca_core.prompts.sentences import GENERIC_TEMPLATES, plain, waffle
-from lgca_core.prompts.sentences import descriptors as descriptors_sentences
-from lgca_core.prompts.sentences import templates as templates_sentences
+from lgca_core.prompts.sentences import GENERIC_TEMPLATES
 
 Kind = Literal["plain", "templates", "descriptors", "waffle", "descriptions"]
 """Kinds of prompts that a method can read of a class."""
@@ -62,15 +61,15 @@ class ClassPrompts:
             LgcaError: there are none of this kind.
         """
         if kind == "plain":
-            return plain(self.classes)
+            return prompt.plain(self.classes)
         if kind == "templates":
-            return templates_sentences(self.classes, self.templates)
+            return prompt.templates(self.classes, self.templates)
         if kind == "waffle":
-            return waffle(self.classes, seed=seed)
+            return prompt.waffle(self.classes, seed=seed)
         if kind == "descriptors":
             if self.descriptors is None:
                 raise LgcaError(f"the method {method!r} needs short descriptors of every class: give --descriptors")
-            return [descriptors_sentences([name], {name: entries})[0] for name, entries in self.descriptors]
+            return [prompt.descriptors([name], {name: entries})[0] for name, entries in self.descriptors]
         if self.descriptions is None:
             raise LgcaError(f"the method {method!r} needs descriptions of every class: give --descriptions")
         return [list(sentences) for sentences in self.descriptions]
@@ -87,11 +86,11 @@ def prompts_of_dataset(
 ) -> ClassPrompts:
     """The prompts of a data set's classes: those given, else those that belong to it.
 
-    `name` is what `datasets.open_dataset` was asked for; None for a folder of the user's, whatever it is called.
+    `name` is what `data.open_dataset` was asked for; None for a folder of the user's, whatever it is called.
     Published prompt files are fetched only where one of `kinds` wants them.
 
     Raises:
-        LgcaError: as :func:`prompt_files.load`, or a class has no entries.
+        LgcaError: as :func:`~lgca_core.prompts.published.load_prompts`, or a class has no entries.
     """
     given = ClassPrompts.by_name(
         manifest.classes,

@@ -22,7 +22,6 @@ from lgca_core.evaluation import evaluate
 from lgca_core.evaluation.jobs import prepare_jobs
 from lgca_core.lgca import LGCA
 from lgca_core.methods import METHODS, Method, Settings, Texts, bifta, check_methods, find, guided_cropping, lazsl
-from lgca_core.methods.base import Method as Method_base
 from lgca_core.methods.bifta import BiFTA
 from lgca_core.methods.guided_cropping import GuidedCropping
 from lgca_core.methods.lazsl import LaZSL, sinkhorn
@@ -650,7 +649,7 @@ def test_the_readme_s_method_works_as_printed(root, monkeypatch):
     centre = ModuleType("centre")
     exec(file, vars(centre))
     monkeypatch.setattr(methods, "centre", centre, raising=False)  # as a file of the package is
-    table = {"Method": Method_base}
+    table = {"Method": Method}
     exec(imports, table)
     for name, method in eval(f"{{{line}}}", table).items():
         monkeypatch.setitem(METHODS, name, method)

@@ -17,7 +17,7 @@ from lgca_core.evaluation.record import Record, load_found
 
 
 def accuracy(table: pd.DataFrame) -> Figure:
-    """Top-1 of `results.summary` with its 95 % interval, a dot a method, encoder passes beside the name."""
+    """Top-1 of `statistics.summary` with its 95 % interval, a dot a method, encoder passes beside the name."""
     figure, ax = subplots(figsize=(7, 0.42 * len(table) + 1.1), layout="constrained")
     order = table.iloc[::-1].reset_index(drop=True)
     baseline = order["difference"].isna()
@@ -33,9 +33,9 @@ def accuracy(table: pd.DataFrame) -> Figure:
 
 
 def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
-    """`results.summary` as a page shows it: percentages, intervals, the best value and those tied with it in bold.
+    """`statistics.summary` as a page shows it: percentages, intervals, the best value and those tied with it in bold.
 
-    Tied is `results.tied`: the 95 % paired interval of the best minus the row holds zero.
+    Tied is `statistics.tied_with_best`: the 95 % paired interval of the best minus the row holds zero.
     """
     shown = pd.DataFrame(
         {
@@ -54,7 +54,7 @@ def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
 
 
 def verdict(table: pd.DataFrame, dataset: str, baseline: str = "wca") -> str:
-    """What `results.summary` says of LGCA against the baseline on a data set, in sentences of HTML, whichever way it
+    """What `statistics.summary` says of LGCA against the baseline on a data set, in sentences of HTML, whichever way it
     came out."""
     rows = table.set_index("method")
     said = []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def gains(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """LGCA minus WCA of each set of predictions: columns of `results.compare_each`, ``cost``, and ``pictures``.
+    """LGCA minus WCA of each set of predictions: columns of `statistics.compare_each`, ``cost``, and ``pictures``.
 
     The last has WCA's accuracy in brackets: at chance there is nothing to compare.
 

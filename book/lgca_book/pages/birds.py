@@ -20,7 +20,7 @@ MEASURES = {
 
 
 def by_size(frame: pd.DataFrame) -> Figure:
-    """`ground_truth.accuracy_by_size`: a group a third, a mark a method, with 95 % intervals."""
+    """`true_birds.accuracy_by_size`: a group a third, a mark a method, with 95 % intervals."""
     figure, ax = subplots(figsize=(5.8, 4.1), layout="constrained")
     methods, sizes = list(dict.fromkeys(frame["method"])), list(dict.fromkeys(frame["size"]))
     for k, (method, mark) in enumerate(zip(methods, "vPos^D*X" * len(methods))):
@@ -41,7 +41,7 @@ def _shares(row: pd.Series) -> str:
 
 
 def by_size_table(compared: pd.DataFrame) -> Styler:
-    """`ground_truth.compare_by_size`, a row a third and pair."""
+    """`true_birds.compare_by_size`, a row a third and pair."""
     shown = pd.DataFrame(
         {
             "birds": compared["size"],
@@ -67,7 +67,7 @@ def size_verdict(compared: pd.DataFrame, method: str) -> str:
 
 
 def by_step(frame: pd.DataFrame, measure: str) -> Figure:
-    """One measure of `ground_truth.by_step` against the step, a curve a kind of box, with 95 % intervals."""
+    """One measure of `true_birds.by_step` against the step, a curve a kind of box, with 95 % intervals."""
     figure, ax = subplots(figsize=NARROW, layout="constrained")
     scale = 1 if measure == "iou" else 100
     rows = frame[frame["measure"] == measure]

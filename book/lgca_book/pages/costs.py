@@ -53,7 +53,7 @@ def growth(frames: Sequence[pd.DataFrame], ylabel: str = "milliseconds a picture
 
 
 def exponents(table: pd.DataFrame) -> Styler:
-    """`complexity.exponents` as a page shows it."""
+    """`fits.exponents` as a page shows it."""
     told = pd.DataFrame(
         {
             "time of": table["what"],

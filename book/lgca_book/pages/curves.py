@@ -12,7 +12,7 @@ from lgca_book.style import subplots
 
 
 def scores_by_step(scores: pd.DataFrame) -> Figure:
-    """`lineage.scores_of` of one picture: a line a class, the true one thicker."""
+    """`crop_ancestry.scores_of` of one picture: a line a class, the true one thicker."""
     figure, ax = subplots(figsize=(7, 3.8), layout="constrained")
     for (label, own), colour in zip(scores.groupby("class", sort=False), sns.color_palette()):
         true = bool(own["true"].iloc[0])
@@ -29,7 +29,7 @@ def scores_by_step(scores: pd.DataFrame) -> Figure:
 def margins_by_step(chains: pd.DataFrame) -> Figure:
     """Effect of expansion on crops: share whose best class is the true one, and their mean margin, by step.
 
-    `chains` is `lineage.lineages`' frame; intervals are 95 % bootstraps over pictures' means.
+    `chains` is `crop_ancestry.lineages`' frame; intervals are 95 % bootstraps over pictures' means.
     """
     by_picture = (
         chains.assign(right=100.0 * chains["right"])

@@ -15,7 +15,7 @@ LEVEL = 0.05
 
 
 def holds(frame: pd.DataFrame) -> pd.Series:
-    """Which rows of `results.compare` differ by both measures: the corrected test, and an interval without zero."""
+    """Rows of `compare_methods` that differ by both measures: the corrected test, and an interval without zero."""
     return _by_test(frame) & _by_interval(frame)
 
 
@@ -28,7 +28,7 @@ def _by_interval(frame: pd.DataFrame) -> pd.Series:
 
 
 def outcomes(frame: pd.DataFrame, label: str) -> str:
-    """What the rows of `results.compare` show, whichever way it came out: a list in Markdown, a line a kind of outcome.
+    """Rows of `compare_methods` in words, whichever way they came out: a list in Markdown, a line a kind of outcome.
 
     Args:
         label: column that names a row in running text.
@@ -54,7 +54,7 @@ def forest(frame: pd.DataFrame, group: str, label: str, xlabel: str, titles: boo
     Filled where the difference :func:`holds`, hollow where it does not.
 
     Args:
-        frame: `results.compare`'s columns and those named by `group` and `label`.
+        frame: `statistics.compare_methods`'s columns and those named by `group` and `label`.
         group: column of panels' titles, in order of appearance. label: column of rows' labels.
     """
     groups = list(dict.fromkeys(frame[group]))

@@ -22,7 +22,7 @@ SHIFTED = ("imagenet-v2", "imagenet-r", "imagenet-sketch", "imagenet-a")
 
 
 def beside(folder: Path | str, datasets: Sequence[str]) -> pd.DataFrame:
-    """`published.compare` of these data sets and the records of them under `folder`.
+    """`paper_values.compare_with_papers` of these data sets and the records of them under `folder`.
 
     Without the folder nothing of ours is available.
     """

@@ -132,7 +132,7 @@ def verdicts(vectors: Mapping[str, Tensor], matrix: Tensor, classes: Sequence[st
 
 
 def lineage(picture: Image.Image, chain: pd.DataFrame, truth: str, columns: int = 3) -> Figure:
-    """One box of `lineage.lineages` through its expansions: where it lies, and each crop with its verdict."""
+    """One box of `crop_ancestry.lineages` through its expansions: where it lies, and each crop with its verdict."""
     boxes = torch.tensor(chain[["top", "left", "height", "width"]].to_numpy())
     rows = -(-(len(chain) + 1) // columns)
     figure, axes = subplots(rows, columns, figsize=(2.2 * columns, 2.9 * rows), squeeze=False, layout="constrained")

@@ -25,7 +25,7 @@ USUAL = (375, 224)
 
 
 def sentence_about_reseeding(row: pd.Series) -> str:
-    """A sentence on `released.reseeded`."""
+    """A sentence on `wca_released.reseeded`."""
     return (
         f"Between two of WCA's {row['seeds']:.0f} seeds {_changed(row)} differ in the mean. The second seed against "
         f"the first: {gain(row)} points of accuracy."
@@ -33,7 +33,7 @@ def sentence_about_reseeding(row: pd.Series) -> str:
 
 
 def sentence_about_change(row: pd.Series, what: str, again: pd.Series) -> str:
-    """A sentence on a row of `released.changes`, whichever way it came out, beside `again`, of another seed alone."""
+    """A row of `wca_released.changes` in a sentence, whichever way it came out, beside `again`, of another seed."""
     low, high = row["difference_low"], row["difference_high"]
     verdict = "costs accuracy" if high < 0 else "gains accuracy" if low > 0 else "no difference that shows"
     seeds = "one seed" if row["seeds"] == 1 else f"mean over {row['seeds']:.0f} seeds"
@@ -49,7 +49,7 @@ def _changed(row: pd.Series) -> str:
 
 
 def deviations(table: pd.DataFrame) -> Figure:
-    """`released.deviations`: the deviation over seeds with its interval, and what the pictures' own flips give."""
+    """`wca_released.deviations`: the deviation over seeds with its interval, and what the pictures' own flips give."""
     figure, ax = subplots(figsize=(5, 0.6 * len(table) + 1.7), layout="constrained")
     colour, other = sns.color_palette()[:2]
     order = table.iloc[::-1].reset_index(drop=True)
@@ -72,7 +72,7 @@ def _lines(method: str) -> str:
 
 
 def deviations_table(table: pd.DataFrame) -> Styler:
-    """`released.deviations` in points."""
+    """`wca_released.deviations` in points."""
     shown = pd.DataFrame(
         {
             "method": table["method"].map(name),
@@ -87,7 +87,7 @@ def deviations_table(table: pd.DataFrame) -> Styler:
 
 
 def sentence_about_deviations(table: pd.DataFrame) -> str:
-    """What `released.deviations` says of the first method, of independent crops, and of the others, out of a pool."""
+    """`wca_released.deviations` in sentences: the first method, of independent crops, and the others, out of a pool."""
     first, *others = table.to_dict("records")
     apart = [row for row in others if row["low"] > first["high"] or row["high"] < first["low"]]
     verdict = (
@@ -106,7 +106,7 @@ def sentence_about_deviations(table: pd.DataFrame) -> str:
 
 
 def sentence_about_shared_crops(law: PoolVariance, pooled: float, independent: float) -> str:
-    """What part of their crops two draws share (`released.overlap`), counted and by formula."""
+    """What part of their crops two draws share (`wca_released.overlap`), counted and by formula."""
     return (
         f"Two draws of {law.n} out of a pool of {law.pool} have {pooled:.0%} of their crops in common, counted over "
         f"the seeds ({law.shared:.0%} expected, and {law.distinct:.0f} different crops in a draw); two independent "
@@ -115,7 +115,7 @@ def sentence_about_shared_crops(law: PoolVariance, pooled: float, independent: f
 
 
 def sentence_about_pool(measured: pd.DataFrame, law: PoolVariance) -> str:
-    """What `released.pool_variances` found, beside the formula's."""
+    """What `wca_released.pool_variances` found, beside the formula's."""
     shown, hidden = (relative(measured, column) for column in ("shown", "hidden"))
     share = hidden[0] / (shown[0] + hidden[0])
     return (
@@ -274,7 +274,7 @@ def _small(value: float) -> str:
 
 
 def sentence_about_differences(table: pd.DataFrame) -> str:
-    """Which rows of `released.all_differences` show a difference of accuracy, in a sentence."""
+    """Which rows of `wca_released.all_differences` show a difference of accuracy, in a sentence."""
     measured = table[table["difference_low"].notna() & (table["changed"] > 0)]
     clear = measured[(measured["difference_low"] > 0) | (measured["difference_high"] < 0)]
     widest = 100 * (measured["difference_high"] - measured["difference_low"]).max() / 2
@@ -291,7 +291,7 @@ def sentence_about_differences(table: pd.DataFrame) -> str:
 
 
 def differences_table(table: pd.DataFrame) -> Styler:
-    """`released.all_differences` as a page shows it."""
+    """`wca_released.all_differences` as a page shows it."""
     shown = pd.DataFrame(
         {
             "what differs": table["what differs"],
@@ -317,6 +317,6 @@ def _points(row: pd.Series) -> str:
 
 
 def differences_plot(table: pd.DataFrame) -> Figure:
-    """The rows of `released.all_differences` that have an interval, around zero."""
+    """The rows of `wca_released.all_differences` that have an interval, around zero."""
     drawn = table[table["difference_low"].notna()].assign(group="")
     return forest(drawn, "group", "what differs", "difference of accuracy, points (95 % interval)", titles=False)

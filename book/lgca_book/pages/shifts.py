@@ -23,7 +23,7 @@ from lgca_core.pixels.pictures import open_picture
 
 
 def tidy(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """`results.summary` of each data set, one below the other, with ``dataset`` first."""
+    """`statistics.summary` of each data set, one below the other, with ``dataset`` first."""
     return pd.concat([table.assign(dataset=label) for label, table in tables.items()], ignore_index=True)[
         ["dataset", *next(iter(tables.values())).columns]
     ]
@@ -96,7 +96,7 @@ def sentence_about_chance(tables: Mapping[str, pd.DataFrame], chance: Mapping[st
 
 
 def gains_table(gains: pd.DataFrame, caption: str) -> Styler:
-    """`results.compare_each` as a page shows it."""
+    """`statistics.compare_each` as a page shows it."""
     shown = pd.DataFrame(
         {
             "data set": gains["dataset"],
@@ -110,7 +110,7 @@ def gains_table(gains: pd.DataFrame, caption: str) -> Styler:
 
 
 def verdict(gains: pd.DataFrame) -> str:
-    """What the rows of `results.compare_each` show, a list in Markdown a method, whichever way it came out."""
+    """What the rows of `statistics.compare_each` show, a list in Markdown a method, whichever way it came out."""
     return "\n\n".join(
         f"**{name(method)}, minus {name(baseline)}**, in points:\n\n{outcomes(rows, 'dataset')}"
         for (method, baseline), rows in gains.groupby(["method", "baseline"], sort=False)

@@ -373,7 +373,7 @@ def growth_rows(record: Record) -> pd.DataFrame:
 
 
 def fitted(record: Record) -> pd.DataFrame:
-    """The powers of a growth record, as `complexity.exponents` has them."""
+    """The powers of a growth record, as `fits.exponents` has them."""
     return pd.DataFrame(record["fitted"])
 
 

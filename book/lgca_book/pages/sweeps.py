@@ -128,7 +128,7 @@ def ranges(frame: pd.DataFrame) -> Figure:
 
 
 def matched_table(compared: pd.DataFrame, caption: str) -> Styler:
-    """`sweeps.compare` of two methods with the crops and passes of both."""
+    """`sweeps.compare_points` of two methods with the crops and passes of both."""
     first, second = (short(compared[role].iloc[0]) for role in ("method", "baseline"))
     pair = f"{first} / {second}"
     shown = pd.DataFrame(
@@ -143,19 +143,19 @@ def matched_table(compared: pd.DataFrame, caption: str) -> Styler:
 
 
 def _pairs(compared: pd.DataFrame, column: str, form: str) -> list[str]:
-    """A column of both methods of `sweeps.compare`, in one."""
+    """A column of both methods of `sweeps.compare_points`, in one."""
     both = zip(compared[column], compared[f"{column}_baseline"])
     return [f"{form.format(first)} / {form.format(second)}" for first, second in both]
 
 
 def changes_table(compared: pd.DataFrame, caption: str) -> Styler:
-    """`sweeps.compare` with a base point, each change linked to its row in the table of choices of `paper.md`."""
+    """`compare_points` with a base point, each change linked to its row in the table of choices of `paper.md`."""
     links = {"setting": compared["method"].map(_choice)}
     return simple_table(pd.DataFrame(links | _crops_and_difference(compared)), caption)
 
 
 def points_table(compared: pd.DataFrame, caption: str) -> Styler:
-    """`sweeps.compare` of any points, and where their first crops come from."""
+    """`sweeps.compare_points` of any points, and where their first crops come from."""
     pairs = zip(compared["method"], compared["baseline"])
     names = {"comparison": [f"{label(method)}, minus {label(baseline)}" for method, baseline in pairs]}
     return simple_table(pd.DataFrame(names | _crops_and_difference(compared)), caption)
@@ -203,7 +203,7 @@ def overtaking(frame: pd.DataFrame, compared: pd.DataFrame) -> str:
     """Where, in encoder passes, one method overtakes the other, if it does: sentences of Markdown.
 
     Args:
-        frame: `sweeps.points` of both. compared: `sweeps.compare` of them at the same passes, ascending.
+        frame: `sweeps.points` of both. compared: `sweeps.compare_points` of them at the same passes, ascending.
     """
     if compared.empty:
         return "No two points of this record take as many passes, so nothing can be said of who overtakes whom."
@@ -243,8 +243,8 @@ def settings_verdict(compared: pd.DataFrame, reference: pd.Series) -> str:
     """What came of changing one setting at a time, and how the base point stands: sentences of Markdown.
 
     Args:
-        compared: `sweeps.compare` with the base point. reference: a row of `results.compare`, the base point against
-            a reference.
+        compared: `sweeps.compare_points` with the base point.
+        reference: a row of `statistics.compare_methods`, the base point against a reference.
     """
     higher, lower = int((compared["difference"] > 0).sum()), int((compared["difference"] < 0).sum())
     differ = compared[differences.holds(compared)]
@@ -262,7 +262,7 @@ def settings_verdict(compared: pd.DataFrame, reference: pd.Series) -> str:
 
 
 def spread_verdict(summary: pd.DataFrame, method: str, seeds: int) -> str:
-    """How much of a difference can be the draw of the crops: a sentence, from `results.summary` over several seeds."""
+    """A sentence on how much of a difference can be the draw of the crops, from `summary` over several seeds."""
     row = summary.set_index("method").loc[method]
     said = (
         f"This record has {seeds} draw{'s' if seeds > 1 else ''} of crops, and its intervals cover the choice of "

@@ -1,5 +1,4 @@
-"""Data of the interactive explorer: pictures that a rule picks from a record, and all that LGCA and WCA saw of them
-(floor 4).
+"""Data of the interactive explorer: pictures that a rule picks from a record, and all that LGCA and WCA saw of them.
 
 The numbers are those of the record: class vectors and crops are rounded as they were there, and a picture whose answer
 comes out differently is an error. Axes: T + 1 steps, n_t boxes at step t, C classes, R classes shown.
@@ -153,7 +152,7 @@ def explore(
     """Pictures that :func:`choose` picks from a record, traced.
 
     Args:
-        record, predictions: as `results.load` gives them, of `manifest` and `encoder`.
+        record, predictions: as `record.load` gives them, of `manifest` and `encoder`.
         sentences: descriptions of each class, C x P_c.
         methods: WCA's and LGCA's names in the record, whose settings they bring along.
         n, steps: other numbers of boxes and expansions than the record's; None for its own.

@@ -18,10 +18,10 @@ Records = Mapping[str, tuple[Record, pd.DataFrame]]
 
 
 def all_pairs(records: Records) -> pd.DataFrame:
-    """Every pair of methods of every record, a row each: the columns of `results.compare`, and
+    """Every pair of methods of every record, a row each: the columns of `statistics.compare_methods`, and
 
     ``record``, its key; ``pictures``; ``discordance``, share of pictures that exactly one of the two gets right (one
-    answer a picture, `results.decided`); ``repeated``, whether an earlier record holds the same comparison of the same
+    answer a picture, `majority_answer`); ``repeated``, whether an earlier record holds the same comparison of the same
     answers. ``p_holm`` is corrected over all rows but the repeated, which have that of the first.
 
     A pair stands the way round in which its difference is not negative.

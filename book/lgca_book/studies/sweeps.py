@@ -17,7 +17,7 @@ from lgca_core.lgca import LGCA
 from lgca_core.wca import WCA
 
 CROPS = ("crops", "smallest", "largest")
-"""Columns that :func:`points` adds to those of `results.summary`: how many first crops, and the range of their sides
+"""Columns that :func:`points` adds to those of `statistics.summary`: how many first crops, and the range of their sides
 as shares of the picture's shorter side."""
 
 
@@ -43,7 +43,7 @@ def points(record: Record, predictions: pd.DataFrame, bases: Sequence[str]) -> p
     nothing does; so the rows of a base and a setting are a curve.
 
     Columns: ``base``; ``setting``, ``value`` (as the config has it; a range is "0.1-0.3"); ``default``, whether this is
-    the base point; ``changed``, how many settings the point changes; :data:`CROPS`; and those of `results.summary`
+    the base point; ``changed``, how many settings the point changes; :data:`CROPS`; and those of `statistics.summary`
     without a baseline: ``method`` (with its settings), ``top1``, ``low``, ``high``, ``passes`` and so on.
 
     Raises:
@@ -127,7 +127,7 @@ def to_base(frame: pd.DataFrame, base: str) -> list[tuple[str, str]]:
 
 
 def compare_points(frame: pd.DataFrame, predictions: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """`results.compare` of points, with :data:`CROPS`, ``top1`` and ``passes`` of both (``crops_baseline`` and so on).
+    """`compare_methods` of points, with :data:`CROPS`, ``top1`` and ``passes`` of both (``crops_baseline`` and so on).
 
     Raises:
         LgcaError: a pair names a method that is not in the record.

@@ -82,14 +82,14 @@ def accuracy_by_size(predictions: pd.DataFrame, truth: pd.DataFrame) -> pd.DataF
 
 
 def compare_by_size(predictions: pd.DataFrame, truth: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """`results.compare_each` third of :func:`thirds`, in the column ``size``: p values are corrected over all rows."""
+    """`compare_each` third of :func:`thirds`, in the column ``size``: p values are corrected over all rows."""
     return statistics.compare_each({size: hits for size, _, hits in _by_size(predictions, truth)}, pairs, "size")
 
 
 def _by_size(
     predictions: pd.DataFrame, truth: pd.DataFrame
 ) -> Iterator[tuple[str, pd.Series, dict[str, NDArray[np.bool_]]]]:
-    """(third, shares of its birds, `results.correctness` of its pictures), small birds first."""
+    """(third, shares of its birds, `statistics.correctness` of its pictures), small birds first."""
     third = thirds(truth)
     share = truth.set_index("path")["share"]
     for size in THIRDS:

@@ -40,7 +40,7 @@ def changes(predictions: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.D
     ``pictures``; ``seeds``, how many both have; ``changed``, how many predictions differ at equal seeds, their mean.
 
     Args:
-        predictions: of one data set, columns as `results.COLUMNS`.
+        predictions: of one data set, columns as `record.COLUMNS`.
         pairs: (method, baseline).
 
     Raises:
@@ -144,7 +144,7 @@ def renormalisation(vectors: Tensor, matrix: Tensor, labels: Sequence[int]) -> p
     both).
 
     Args:
-        vectors: (B, D), not of unit length. matrix: (C, D), `classifier.class_matrix` without renormalise.
+        vectors: (B, D), not of unit length. matrix: (C, D), `class_vectors.class_matrix` without renormalise.
         labels: B true classes.
     """
     plain = logits(vectors, matrix).argmax(dim=1)  # (B,)

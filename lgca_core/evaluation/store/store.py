@@ -20,7 +20,7 @@ PICTURES_A_SHARD = 256
 
 
 def default_root() -> Path:
-    """``$LGCA_STORE``, else ``store`` in the user's cache, see :func:`datasets.home`."""
+    """``$LGCA_STORE``, else ``store`` in the user's cache, see :func:`~lgca_core.files.home`."""
     chosen = os.environ.get("LGCA_STORE")
     return Path(chosen).expanduser() if chosen else home() / "store"
 
