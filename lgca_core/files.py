@@ -5,7 +5,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -23,17 +24,35 @@ def home() -> Path:
     return platformdirs.user_cache_path("lgca")
 
 
+def hash_of(file: Path | str, algorithm: str = "sha256", progress: Callable[[int], None] | None = None) -> str:
+    """Hash of a file's content, in hexadecimal. Raises OSError where the file cannot be read.
+
+    Args:
+        algorithm: one of hashlib's, or ``git-blob``, by which git names a file's content.
+        progress: called with the number of bytes read so far.
+    """
+    with Path(file).open("rb") as stream:
+        if algorithm == "git-blob":
+            digest = hashlib.sha1(b"blob %d\0" % os.fstat(stream.fileno()).st_size, usedforsecurity=False)
+        else:
+            digest = hashlib.new(algorithm, usedforsecurity=False)
+        while piece := stream.read(CHUNK):
+            digest.update(piece)
+            if progress:
+                progress(stream.tell())
+    return digest.hexdigest()
+
+
 def sha256_of(file: Path | str) -> str:
-    """sha256 of what a file holds, in hexadecimal. Raises LgcaError where it cannot be read."""
+    """sha256 of a file's content, in hexadecimal. Raises LgcaError where the file cannot be read."""
     try:
-        with Path(file).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hash_of(file)
     except OSError as error:
         raise LgcaError(f"{file}: the file cannot be read ({error.strerror})") from error
 
 
 def check_parent(target: Path, what: str) -> None:
-    """Whether `target` can be made: LgcaError, naming `what` was to go there, where its folder cannot be written."""
+    """Check that `target` can be made. Raises LgcaError, which names `what` was to go there, if it cannot."""
     parent = next(p for p in target.absolute().parents if p.exists())
     if not parent.is_dir():
         raise LgcaError(f"{parent} is a file, so {what} cannot go to {target}: choose another folder")
@@ -41,16 +60,24 @@ def check_parent(target: Path, what: str) -> None:
         raise LgcaError(f"{parent} cannot be written, so {what} cannot go to {target}: choose another folder")
 
 
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file all or nothing: beside its place, then renamed into it; an earlier one is replaced.
+@contextmanager
+def draft_of(file: Path) -> Iterator[Path]:
+    """A path beside a file to write its content to, which replaces the file once the block has ended without an error.
 
-    Raises OSError where that fails, and leaves no draft.
+    Nothing else lies in the draft's folder. Raises OSError where that folder cannot be made or the file not replaced;
+    leaves no draft.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
         draft = Path(folder) / file.name
-        draft.write_bytes(data)
+        yield draft
         draft.replace(file)
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Write a file all or nothing; an earlier one is replaced. Raises OSError where that fails."""
+    with draft_of(file) as draft:
+        draft.write_bytes(data)
 
 
 def make_folder(
@@ -64,12 +91,12 @@ def make_folder(
 
     Args:
         fill: called with an empty folder; what it raises passes through.
-        taken: what to do where a folder that is not empty stands in the place when this one is ready: ``keep`` that
-            one (another process made the same), ``refuse``, or ``replace`` it.
-        mend: what helps where the place cannot be written, for the sentence that says so.
+        taken: what to do where a folder that is not empty stands in the place when the new one is ready: ``keep`` the
+            old one (another process made the same), ``refuse``, or ``replace`` it.
+        mend: what helps where the place cannot be written, for the message.
 
     Raises:
-        LgcaError: it cannot be written, or is taken and ``taken="refuse"``.
+        LgcaError: the folder cannot be written, or its place is taken and ``taken="refuse"``.
     """
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -99,11 +126,11 @@ def make_folder(
 
 
 def remove_drafts(root: Path) -> None:
-    """Remove what a :func:`make_folder` that was killed left. Only for a caller who knows that no other makes it."""
+    """Remove the drafts that killed calls of :func:`make_folder` left. No other process may be making the folder."""
     for left in root.parent.glob(f"{glob.escape(_drafts(root))}*"):
         shutil.rmtree(left, ignore_errors=True)
 
 
 def _drafts(root: Path) -> str:
-    """How the names of a folder's drafts begin; those of no other folder do, though one name may begin another."""
+    """Beginning of the names of a folder's drafts, and of no other folder's, even where one name begins another."""
     return f".{root.name}.draft-"

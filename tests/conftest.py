@@ -29,6 +29,18 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
+@pytest.fixture
+def server(monkeypatch):
+    """Files on the loopback, and downloads that do not pause between attempts."""
+    from lgca_core.data import downloads
+    from support.loopback import serving
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(downloads, "PAUSE", 0.0)
+    with serving() as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
 def chromium():
     from playwright.sync_api import sync_playwright

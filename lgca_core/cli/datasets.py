@@ -22,7 +22,7 @@ from lgca_core.cli.output import listing, stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
-    from lgca_core.data import downloads as fetching
+    from lgca_core.data import downloads
     from lgca_core.data.table import Entry
 
 datasets_app = typer.Typer(help="What --dataset takes: list, fetch and check data sets.", invoke_without_command=True)
@@ -136,8 +136,8 @@ def show(
 
 
 @contextmanager
-def _progress() -> "Iterator[fetching.Progress]":
-    """On stderr, a bar for each thing that is done; without a terminal, a line as each begins."""
+def _progress() -> "Iterator[downloads.Progress]":
+    """Show progress on stderr: a bar for each file and stage; without a terminal, a line as each begins."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:

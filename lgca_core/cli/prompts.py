@@ -33,12 +33,11 @@ def overview(context: typer.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from lgca_core.prompts.published import FOLDERS, load_prompts
-    from lgca_core.prompts.published import state_of as state_published
+    from lgca_core.prompts.published import FOLDERS, load_prompts, state_of
 
     rows = []
     for key in FOLDERS:
-        state = state_published(key)
+        state = state_of(key)
         counts = dict.fromkeys(("classes", *KINDS), "-")
         if state == "cached":
             made = load_prompts(key)
@@ -99,7 +98,7 @@ def check(
     from lgca_core.prompts.files import read_descriptions
     from lgca_core.prompts.names import nearest
     from lgca_core.prompts.published import ALIASES, FOLDERS, name_of
-    from lgca_core.prompts.survey import survey as survey_survey
+    from lgca_core.prompts.survey import survey
 
     if classes is not None and images is not None:
         raise LgcaError("give --classes or --images, not both")
@@ -114,10 +113,10 @@ def check(
         if name in FOLDERS or name in ALIASES:
             _check_published(name_of(name), names)
         elif name.endswith(".json") or Path(name).exists():
-            survey = survey_survey(read_descriptions(name, names))
-            least, _, most = survey.counts
-            print(f"{name}: {survey.classes} classes, {survey.sentences} sentences, {least} to {most} a class")
-            for line in _oddities(survey):
+            found = survey(read_descriptions(name, names))
+            least, _, most = found.counts
+            print(f"{name}: {found.classes} classes, {found.sentences} sentences, {least} to {most} a class")
+            for line in _oddities(found):
                 print(line)
         else:
             known = ", ".join(FOLDERS)
@@ -128,35 +127,34 @@ def check(
 
 
 def _check_published(key: str, names: Sequence[str] | None) -> None:
-    """Report on the published prompts of a data set as evaluations read them, or of the classes named."""
+    """Report on the published prompts of a data set as evaluations read them, or of the named classes."""
     from lgca_core.prompts import sentences
     from lgca_core.prompts.names import wordify
     from lgca_core.prompts.published import load_prompts
-    from lgca_core.prompts.survey import survey as survey_survey
-    from lgca_core.prompts.survey import tokens as tokens_survey
+    from lgca_core.prompts.survey import survey, tokens
 
     for note in _fetch(key, []):
         print(f"{key}: {note}")
     made = load_prompts(key)
     classes, tables = _read(key, made, names)
-    told = list(tables["descriptions"])
-    longest = max(told, key=lambda name: tokens_survey(wordify(name)))
+    distinct = list(tables["descriptions"])
+    longest = max(distinct, key=lambda name: tokens(wordify(name)))
     with status(f"{key}: counting tokens"):
         surveys = {
-            "templates": survey_survey(
-                dict.fromkeys(told, made.templates),
-                lambda name, told: sentences.templates([name], told)[0] if name == longest else [],  # the worst of each
+            "templates": survey(
+                dict.fromkeys(distinct, made.templates),
+                lambda name, texts: sentences.templates([name], texts)[0] if name == longest else [],  # worst of each
             ),
-            "descriptors": survey_survey(
-                tables["descriptors"], lambda name, told: sentences.descriptors([name], {name: told})[0]
+            "descriptors": survey(
+                tables["descriptors"], lambda name, texts: sentences.descriptors([name], {name: texts})[0]
             ),
-            "descriptions": survey_survey(tables["descriptions"]),
+            "descriptions": survey(tables["descriptions"]),
         }
     stdout().print(_table(key, classes, surveys))
-    if len(told) < classes:
+    if len(distinct) < classes:
         print(
-            f"{len(told)} distinct names stand for {classes} classes: those that share a name share its prompts and "
-            "cannot be told apart."
+            f"{len(distinct)} distinct names stand for {classes} classes: those that share a name share its prompts "
+            "and cannot be told apart."
         )
     for kind in ("descriptors", "descriptions"):
         for line in _oddities(surveys[kind]):
@@ -166,19 +164,18 @@ def _check_published(key: str, names: Sequence[str] | None) -> None:
 def _read(
     key: str, made: "PromptSet", names: Sequence[str] | None
 ) -> tuple[int, dict[str, Mapping[str, Sequence[str]]]]:
-    """How many classes a data set has, and kind -> name to be read out -> entries, as an evaluation reads them.
+    """Number of classes of a data set, and kind -> name to be read out -> entries, as an evaluation reads them.
 
-    `names` are looked up instead where they are given; a data set that is not in the table has its classes by the file.
+    `names` are looked up instead where they are given; a data set that is not in the table has the file's classes.
 
     Raises:
-        LgcaError: a class has none.
+        LgcaError: a class has no entries.
     """
     from lgca_core.data.sources import SOURCES
     from lgca_core.prompts.names import match
-    from lgca_core.prompts.published import entries_of
-    from lgca_core.prompts.published import files_of as files_published
+    from lgca_core.prompts.published import entries_of, files_of
 
-    files, source = files_published(key), SOURCES.get(key)
+    files, source = files_of(key), SOURCES.get(key)
     published: dict[Literal["descriptions", "descriptors"], Mapping[str, Sequence[str]]] = {
         "descriptors": made.descriptors,
         "descriptions": made.descriptions,
@@ -194,7 +191,7 @@ def _read(
 
 
 def _table(key: str, classes: int, surveys: "Mapping[str, Survey]") -> Table:
-    """What the prompts of a data set are like, a column a kind."""
+    """Table of the numbers of a data set's prompts, a column a kind."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(key)
     for kind in KINDS:
@@ -204,14 +201,14 @@ def _table(key: str, classes: int, surveys: "Mapping[str, Survey]") -> Table:
         table.add_row(heading, *(str(cell) for cell in cells))
 
     found = [surveys[kind] for kind in KINDS]
-    told = found[1:]  # templates are the same for every class
+    by_class = found[1:]  # templates are the same for every class
     add("classes", (classes for _ in found))
     add("distinct names", (survey.classes for survey in found))
     add("prompts in all", (survey.sentences for survey in found))
     add("a name: least, median, most", (" ".join(f"{n:g}" for n in survey.counts) for survey in found))
-    add("single words", ("", *(len(survey.single) for survey in told)))
+    add("single words", ("", *(len(survey.single) for survey in by_class)))
     add("repeated within a class", (len(survey.repeated) for survey in found))
-    add("said of several classes", ("", *(len(survey.shared) for survey in told)))
+    add("said of several classes", ("", *(len(survey.shared) for survey in by_class)))
     add("more than CLIP's 77 tokens", (len(survey.cut) for survey in found))
     add("tokens of the longest", (survey.longest[2] for survey in found))
     add("read by", _readers().values())
@@ -226,7 +223,7 @@ def _readers() -> dict[str, str]:
 
 
 def _oddities(survey: "Survey") -> Iterator[str]:
-    """A line about each thing that a user may want to look at, with an example."""
+    """Lines about oddities that a user may want to look at, each with an example."""
     from lgca_core.prompts.survey import CONTEXT
 
     if survey.single:
@@ -252,8 +249,8 @@ def _short(text: str) -> str:
 
 
 def _fetch(key: str, fetched: list[str]) -> list[str]:
-    """Fetch what the cache lacks, showing each file on a terminal; `fetched` receives the paths."""
-    from lgca_core.prompts.published import fetch_prompts as fetch_published
+    """Fetch the files that the cache lacks, showing each on a terminal; `fetched` receives the paths."""
+    from lgca_core.prompts.published import fetch_prompts
 
     with status(f"{key}: looking at the cache") as shown:
 
@@ -262,7 +259,7 @@ def _fetch(key: str, fetched: list[str]) -> list[str]:
             if shown is not None:
                 shown.update(f"fetching {path}")
 
-        return fetch_published(key, progress=show)
+        return fetch_prompts(key, progress=show)
 
 
 def _print_source() -> None:

@@ -1,4 +1,4 @@
-"""A published data set as it lies on disk: where that is, how it is opened, and what helps where it is damaged."""
+"""Published data sets on disk: their places, how they are opened, and how a damaged one is mended."""
 
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from lgca_core.files import home
 
 
 def open_published(name: str, source: Source, copy: Path | None, on_error: OnError) -> Manifest:
-    """The manifest of a published data set: of the user's `copy`, else of the one that was fetched."""
+    """Manifest of a published data set: of the user's `copy`, else of the fetched one."""
     if not copy and not holds_something(place_of(source)):
         raise LgcaError(f"{name} is not there: {how_to_get(name, source)}; a copy elsewhere is {name}:/path/to/copy")
     found = read_copy(name, source, copy)
@@ -30,12 +30,12 @@ def open_published(name: str, source: Source, copy: Path | None, on_error: OnErr
 
 
 def place_of(source: Source) -> Path:
-    """Where a published data set lies once it is fetched."""
+    """Folder of a published data set once it is fetched."""
     return home() / "datasets" / source.folder
 
 
 def read_copy(name: str, source: Source, copy: Path | None) -> Copy:
-    """The user's own `copy` as its annotation has it, else the one that was fetched."""
+    """Read the annotation of the user's own `copy`, else of the fetched data set."""
     try:
         return source.read(source, copy or place_of(source))
     except LgcaError as error:
@@ -45,22 +45,22 @@ def read_copy(name: str, source: Source, copy: Path | None) -> Copy:
 
 
 def what_helps(name: str, source: Source, copy: Path | None) -> str:
-    """What helps where a copy is damaged."""
+    """Instruction to mend a damaged copy, for the end of a message."""
     return "unpack its archives again" if copy else f"remove {place_of(source)} and run lgca datasets fetch {name}"
 
 
 def downloads_of(source: Source) -> Path:
-    """Where a user may put archives; what is downloaded lies below it, in :func:`fetched_of`."""
+    """Folder where a user may put archives. Downloaded ones lie below it, in :func:`fetched_of`."""
     return home() / "downloads" / source.folder
 
 
 def fetched_of(source: Source) -> Path:
-    """Where archives are downloaded to."""
+    """Folder that archives are downloaded to."""
     return downloads_of(source) / "fetched"
 
 
 def how_to_get(name: str, source: Source) -> str:
-    """How to get it."""
+    """Instruction to get a data set, for the end of a message."""
     if all(archive.urls for archive in source.archives):
         return f"get it by lgca datasets fetch {name}"
     names = " and ".join(archive.name for archive in source.archives)
@@ -71,7 +71,7 @@ def how_to_get(name: str, source: Source) -> str:
 
 
 def entry(name: str, source: Source) -> Entry:
-    """A published data set as the table has it."""
+    """Row of the table of data sets for a published one."""
     return Entry(source.title, partial(open_published, name, source), partial(_facts, source), source=source)
 
 

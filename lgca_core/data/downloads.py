@@ -3,26 +3,27 @@
 A download grows in ``NAME.part`` beside its target and gets its name only once size and checksum are right.
 """
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from lgca_core.errors import LgcaError
+from lgca_core.files import CHUNK, hash_of
 
 Progress = Callable[[str, int, int | None], None]
 """Called with (what is done to which file, bytes done, bytes in all or None)."""
 
-CHUNK = 1 << 20  # bytes
+SCHEMES = ("https", "http", "file")
 ATTEMPTS = 5  # in a row that bring nothing
 PAUSE = 2.0  # seconds before the next attempt
 TIMEOUT = 60.0  # seconds without a byte
 LATER = (408, 429)  # of a server that is slow or asked too often: worth another attempt, as 5xx are
+LIMIT = 1 << 30  # bytes of a file of which no size is published, not even a rounded one
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class Archive:
         name: its file name.
         urls: where it is served, tried in this order; none where each user must ask its publisher.
         size: in bytes, or None where no source gives it to the byte.
-        checksum: ``sha256:...`` or ``md5:...``; None where none is published: then counts and sizes are verified.
+        checksum: ``sha256:...``, ``md5:...`` or ``git-blob:...``; None where none is published: then counts and sizes
+            are verified.
         source: where the address, the size and the checksum are taken from.
         about: in bytes, as its page rounds it, where the size is None; 0 where it says nothing.
-        unpacked: the bytes of what it holds, where a source gives them; else it is taken to hold at least its own size.
+        unpacked: the bytes of its content, where a source gives them; else it is taken to hold at least its own size.
         into: folder that it is unpacked into, under the data set's.
     """
 
@@ -54,23 +56,25 @@ class Archive:
         """Its size as far as it is known."""
         return self.about if self.size is None else self.size
 
+    @property
+    def limit(self) -> int:
+        """Bytes that the file cannot exceed, so that no server fills the disk."""
+        return (2 * self.about or LIMIT) if self.size is None else self.size
 
-class _NotServed(LgcaError):
-    """An address that does not serve the archive; another may."""
+
+class NotServed(LgcaError):
+    """No address serves the file as it was published. The message says why, not what helps: the caller knows."""
 
 
 def download(archive: Archive, folder: Path, *, progress: Progress | None = None) -> Path:
-    """The verified file ``folder/name``, downloaded unless it is there; an earlier attempt is continued.
+    """Download a file to ``folder/name`` and verify it; an earlier attempt is continued.
 
     Raises:
-        LgcaError: no address serves it, or the connection breaks off again and again (what came is kept, and every
-            address is named with its reason); the disk is full; what came is not the published file (it is removed).
+        NotServed: every address refuses, breaks off again and again (the bytes received are kept, see
+            :func:`received`) or serves another file (which is removed). Each is named with its reason.
+        LgcaError: the folder cannot be written, or the disk is full.
     """
-    target = folder / archive.name
-    if target.exists():
-        verify(archive, target, progress=progress)
-        return target
-    part = folder / f"{archive.name}.part"
+    target, part = folder / archive.name, folder / f"{archive.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -79,57 +83,58 @@ def download(archive: Archive, folder: Path, *, progress: Progress | None = None
     for url in archive.urls:
         try:
             _receive(archive, url, part, progress)
-            break
-        except _NotServed as error:
-            reasons.append(str(error))
-    else:
-        kept = f"{_size(part):,} bytes are kept in {folder}: " if _size(part) else ""
-        raise LgcaError(
-            f"{'; '.join(reasons)}; {kept}run the same command again later, or get {archive.name} by other means and "
-            "write :FOLDER behind the data set's name, where FOLDER is the one that it lies in"
-        )
-    try:
-        verify(archive, part, progress=progress)
-    except LgcaError as error:
-        for file in (part, _tag(part)):
-            file.unlink(missing_ok=True)
-        raise LgcaError(f"{error}: what came was removed, so run the same command again") from error
-    part.rename(target)
-    _tag(part).unlink(missing_ok=True)
-    return target
+        except NotServed as error:
+            reasons.append(f"{url}: {error}")
+            continue
+        fault = fault_of(archive, part, progress=progress)
+        if not fault:
+            part.rename(target)
+            _tag(part).unlink(missing_ok=True)
+            return target
+        _remove(part)
+        reasons.append(f"{url} serves another file than the one that was published ({fault})")
+    raise NotServed("; ".join(reasons))
 
 
-def verify(archive: Archive, path: Path, *, progress: Progress | None = None) -> None:
-    """Whether a file is the published one, by size and checksum.
-
-    Raises:
-        LgcaError: it is another, or cannot be read.
-    """
+def fault_of(archive: Archive, path: Path, *, progress: Progress | None = None) -> str:
+    """Difference of a file from the published one, by size and checksum; empty where there is none."""
     try:
         size = path.stat().st_size
         if archive.size not in (None, size):
-            raise LgcaError(f"{path} has {size:,} bytes, but the published {archive.name} has {archive.size:,}")
+            return f"it has {size:,} bytes, not {archive.size:,}"
         if archive.checksum is None:
-            return
+            return ""
         algorithm, _, published = archive.checksum.partition(":")
-        digest = hashlib.new(algorithm, usedforsecurity=False)
-        with path.open("rb") as stream:
-            while piece := stream.read(CHUNK):
-                digest.update(piece)
-                if progress:
-                    progress(f"verifying {archive.name}", stream.tell(), size)
+        found = hash_of(path, algorithm, lambda done: progress and progress(f"verifying {archive.name}", done, size))
     except OSError as error:
-        raise LgcaError(f"{path} cannot be read ({error.strerror})") from error
-    if digest.hexdigest() != published:
-        raise LgcaError(f"{path} has the {algorithm} {digest.hexdigest()}, not the published {published}")
+        return f"it cannot be read: {error.strerror}"
+    return "" if found == published else f"its {algorithm} is {found}, not {published}"
+
+
+def received(archive: Archive, folder: Path) -> int:
+    """Bytes that an earlier :func:`download`, which did not end, has left for the next one."""
+    return _size(folder / f"{archive.name}.part")
+
+
+def check_space(folder: Path, name: str, needed: int) -> None:
+    """Raise LgcaError where the disk of `folder` has not the bytes that `name` needs."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise LgcaError(
+            f"{folder} has room for {free:,} bytes, but {name} needs {needed:,}: make room, or set LGCA_HOME to "
+            "another folder"
+        )
 
 
 def _receive(archive: Archive, url: str, part: Path, progress: Progress | None) -> None:
-    """Fills `part` from `url`, connecting again wherever the connection breaks off.
+    """Fill `part` from `url`, connecting again wherever the connection breaks off.
 
     Raises:
-        _NotServed: it refuses, or attempt after attempt brings nothing that was not there before.
+        NotServed: the server refuses, or attempt after attempt brings nothing that was not there before.
     """
+    scheme = url.partition(":")[0].lower()
+    if scheme not in SCHEMES:
+        raise NotServed("the address does not begin with https://, http:// or file://")
     in_vain, most = 0, _size(part)
     while True:
         try:
@@ -139,18 +144,28 @@ def _receive(archive: Archive, url: str, part: Path, progress: Progress | None) 
         except HTTPError as error:
             reason = f"the server answers {error.code} {error.reason}"
             if error.code < 500 and error.code not in LATER:
-                raise _NotServed(f"{url}: {reason}") from error
-        except (URLError, HTTPException, OSError) as error:
-            reason = str(getattr(error, "reason", None) or error) or type(error).__name__
+                raise NotServed(reason) from error
+        except (ValueError, InvalidURL) as error:
+            raise NotServed(_reason(error)) from error
+        except (HTTPException, OSError) as error:
+            reason = _reason(error)
+            if scheme == "file":
+                raise NotServed(reason) from error
         in_vain = 0 if _size(part) > most else in_vain + 1
         most = max(most, _size(part))
         if in_vain == ATTEMPTS:
-            raise _NotServed(f"{url}: {reason}")
+            raise NotServed(reason)
         time.sleep(PAUSE)
 
 
+def _reason(error: Exception) -> str:
+    cause = error.reason if isinstance(error, URLError) else error
+    text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
+    return " ".join(text.split())
+
+
 def _transfer(archive: Archive, url: str, part: Path, progress: Progress | None) -> bool:
-    """One connection; whether the file is whole after it."""
+    """Receive over one connection; returns whether the file is whole after it."""
     have = _size(part)
     if have and have == archive.size:
         return True
@@ -177,51 +192,42 @@ def _transfer(archive: Archive, url: str, part: Path, progress: Progress | None)
             return False
         have = have if goes_on else 0
         length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        if total and archive.size not in (None, total):
-            raise _NotServed(f"{url} serves {total:,} bytes, but the published {archive.name} has {archive.size:,}")
+        total = have + int(length) if length else archive.size
+        if total is not None and archive.size not in (None, total):
+            raise NotServed(f"it serves {total:,} bytes, but the published {archive.name} has {archive.size:,}")
+        if total is not None and total > archive.limit:
+            raise NotServed(f"it serves {total:,} bytes, but {archive.name} has {archive.limit:,} at most")
         check_space(part.parent, archive.name, (total or have) - have)
-        return _write(response, part, tag, have, total, archive.name, progress)
+        return _write(response, part, have, total, archive, progress)
 
 
 def _write(
-    response: HTTPResponse, part: Path, tag: Path, have: int, total: int | None, name: str, progress: Progress | None
+    response: HTTPResponse, part: Path, have: int, total: int | None, archive: Archive, progress: Progress | None
 ) -> bool:
     strong = response.headers.get("ETag", "")
     validator = response.headers.get("Last-Modified", "") if strong.startswith("W/") or not strong else strong
     try:
         if validator:
-            tag.write_text(validator)
+            _tag(part).write_text(validator)
         else:
-            tag.unlink(missing_ok=True)
-        stream = part.open("ab" if have else "wb")
+            _tag(part).unlink(missing_ok=True)
+        if not have:
+            part.write_bytes(b"")
     except OSError as error:
         raise _unwritable(part, error) from error
-    with stream:
-        while piece := response.read(CHUNK):
-            try:
+    while piece := response.read(CHUNK):
+        have += len(piece)
+        if have > archive.limit:
+            _remove(part)
+            raise NotServed(f"it goes on past {archive.limit:,} bytes, the most that {archive.name} can have")
+        try:
+            with part.open("ab") as stream:  # closed each time: a full disk may show only then
                 stream.write(piece)
-            except OSError as error:
-                raise _unwritable(part, error) from error
-            have += len(piece)
-            if progress:
-                progress(f"downloading {name}", have, total)
+        except OSError as error:
+            raise _unwritable(part, error) from error
+        if progress:
+            progress(f"downloading {archive.name}", have, total)
     return total is None or have == total
-
-
-def remaining(archive: Archive, folder: Path) -> int:
-    """Bytes that :func:`download` would still have to fetch, as far as they are known."""
-    return max(0, archive.bytes - _size(folder / f"{archive.name}.part"))
-
-
-def check_space(folder: Path, name: str, needed: int) -> None:
-    """Raises LgcaError where the disk of `folder` has not the bytes that `name` needs."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise LgcaError(
-            f"{folder} has room for {free:,} bytes, but {name} needs {needed:,}: make room, or set LGCA_HOME to "
-            "another folder"
-        )
 
 
 def _unwritable(part: Path, error: OSError) -> LgcaError:
@@ -236,5 +242,10 @@ def _size(part: Path) -> int:
 
 
 def _tag(part: Path) -> Path:
-    """Holds the server's name for the version that `part` is the beginning of."""
+    """File beside `part` with the server's name for the version that `part` is the beginning of."""
     return part.with_name(f"{part.name}.version")
+
+
+def _remove(part: Path) -> None:
+    for file in (part, _tag(part)):
+        file.unlink(missing_ok=True)

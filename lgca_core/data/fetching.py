@@ -1,11 +1,11 @@
-"""Get a published data set: download, verify and unpack it whole or not at all; compare one with the table."""
+"""Published data sets: download, verify and unpack one whole or not at all; compare a copy with the table."""
 
 import shutil
 from pathlib import Path
 
 from lgca_core.data.archives import unpack
 from lgca_core.data.copies import downloads_of, fetched_of, how_to_get, place_of, read_copy, what_helps
-from lgca_core.data.downloads import Progress, check_space, download, remaining, verify
+from lgca_core.data.downloads import Archive, NotServed, Progress, check_space, download, fault_of, received
 from lgca_core.data.layouts import compare_copy
 from lgca_core.data.source import Source
 from lgca_core.data.table import DATASETS, holds_something, near_names, split_spec
@@ -14,7 +14,7 @@ from lgca_core.files import home, make_folder, remove_drafts
 
 
 def published(spec: str) -> tuple[str, Source, Path | None]:
-    """Name, source and path of ``NAME`` or ``NAME:/path``; LgcaError for what is no published data set."""
+    """Name, source and path of ``NAME`` or ``NAME:/path``. Raises LgcaError where NAME is no published data set."""
     name, copy = split_spec(spec)
     if name not in DATASETS:
         close = near_names(name)
@@ -26,18 +26,18 @@ def published(spec: str) -> tuple[str, Source, Path | None]:
 
 
 def fetch(spec: str, *, progress: Progress | None = None) -> tuple[Path, bool]:
-    """Downloads, verifies and unpacks a published data set; what is there already is compared and left alone.
+    """Download, verify and unpack a published data set; one that is there already is compared and left alone.
 
     ``NAME:/path`` takes the archives that lie in that folder, and downloads the others. Archives that the user brought
-    stay where they are; what was downloaded is removed once it is unpacked.
+    stay where they are; downloaded ones are removed once they are unpacked.
 
     Returns:
-        The folder that it lies in, and whether it was there already.
+        The data set's folder, and whether the data set was there already.
 
     Raises:
         LgcaError: no published data set; one that is there and is not whole; one that each user must download; no
             room; a download that fails (it goes on the next time); an archive that is not the published one, or is
-            refused; another process at it.
+            refused; another process that fetches the same.
     """
     from filelock import FileLock, Timeout
 
@@ -76,7 +76,7 @@ def fetch(spec: str, *, progress: Progress | None = None) -> tuple[Path, bool]:
 
 
 def _there(name: str, source: Source) -> bool:
-    """Whether it is in its place. LgcaError where it is and is not whole."""
+    """Whether a data set is in its place. Raises LgcaError where it is there but not whole."""
     place = place_of(source)
     if not holds_something(place):
         return False
@@ -86,7 +86,7 @@ def _there(name: str, source: Source) -> bool:
 
 
 def _fault(source: Source, place: Path) -> str:
-    """What keeps a copy from being the whole data set; empty where nothing does."""
+    """First difference of a copy from the whole data set; empty where there is none."""
     try:
         _, faults = compare_copy(source, source.read(source, place))
     except LgcaError as error:
@@ -95,7 +95,7 @@ def _fault(source: Source, place: Path) -> str:
 
 
 def _check_brought(name: str, source: Source, brought: Path) -> None:
-    """Raises LgcaError where a folder holds none of the archives."""
+    """Check that a folder holds one of the archives at least. Raises LgcaError where it does not."""
     if any((brought / archive.name).is_file() for archive in source.archives):
         return
     try:
@@ -108,7 +108,8 @@ def _check_brought(name: str, source: Source, brought: Path) -> None:
 
 def _archives(name: str, source: Source, brought: Path | None, progress: Progress | None) -> list[Path]:
     """The verified archives of a data set, wherever they lie; those that lie nowhere are downloaded."""
-    folders = [folder for folder in (brought, downloads_of(source), fetched_of(source)) if folder]
+    into = fetched_of(source)
+    folders = [folder for folder in (brought, downloads_of(source), into) if folder]
     held = {
         archive: next((folder for folder in folders if (folder / archive.name).is_file()), None)
         for archive in source.archives
@@ -118,29 +119,40 @@ def _archives(name: str, source: Source, brought: Path | None, progress: Progres
         if not archive.urls:
             raise LgcaError(f"{archive.name} of {name} is not there: {how_to_get(name, source)}")
     needed = sum(archive.unpacked or archive.bytes for archive in source.archives)
-    check_space(downloads_of(source), name, needed + sum(remaining(archive, fetched_of(source)) for archive in lacking))
+    needed += sum(max(0, archive.bytes - received(archive, into)) for archive in lacking)
+    check_space(downloads_of(source), name, needed)
     found = []
     for archive, folder in held.items():
+        found.append((folder or into) / archive.name)
         if folder is None:
-            found.append(download(archive, fetched_of(source), progress=progress))
-            continue
-        try:
-            verify(archive, folder / archive.name, progress=progress)
-        except LgcaError as error:
+            _download(archive, into, progress)
+        elif fault := fault_of(archive, found[-1], progress=progress):
             again = (
                 f"lgca datasets fetch {name} downloads it" if archive.urls else f"download it from {source.homepage}"
             )
-            raise LgcaError(f"{error}: remove it, and {again}") from error
-        found.append(folder / archive.name)
+            raise LgcaError(f"{found[-1]} is not the published archive ({fault}): remove it, and {again}")
     return found
 
 
+def _download(archive: Archive, folder: Path, progress: Progress | None) -> None:
+    """Download an archive. Raises LgcaError, which says how else to get it."""
+    try:
+        download(archive, folder, progress=progress)
+    except NotServed as error:
+        count = received(archive, folder)
+        kept = f"; {count:,} bytes are kept in {folder}" if count else ""
+        raise LgcaError(
+            f"{error}{kept}: run the same command again later, or get {archive.name} by other means and write :FOLDER "
+            "behind the data set's name, where FOLDER is the folder with the file"
+        ) from error
+
+
 def check(spec: str) -> tuple[Path, list[tuple[str, str]], list[str], str]:
-    """Compares a copy with the table, by its own annotation: counts, classes, and whether the pictures are there.
+    """Compare a copy with the table, by its own annotation: counts, classes, and whether the pictures are there.
 
     Returns:
-        Where it lies, rows of (what, finding), what is off in words, and what helps; the copy is whole when nothing
-        is off.
+        The copy's folder, rows of (what, finding), faults in words (none where the copy is whole), and how to mend
+        them.
 
     Raises:
         LgcaError: no published data set, or none there; a copy that is not laid out as the original.

@@ -12,7 +12,7 @@ from typing import Any
 
 from lgca_core.data.manifest import Item, Manifest, OnError, Skipped
 from lgca_core.errors import LgcaError
-from lgca_core.files import home, sha256_of, write_whole
+from lgca_core.files import hash_of, home, write_whole
 
 _EMPTY = hashlib.sha256(b"").hexdigest()
 
@@ -66,7 +66,7 @@ def folder(
 def items_of(
     root: Path, found: Sequence[tuple[int, Path]], on_error: OnError, remember: bool, mend: str
 ) -> tuple[tuple[Item, ...], tuple[Skipped, ...]]:
-    """(label, file) below `root` -> items with their hashes, and what could not be read."""
+    """(label, file) below `root` -> items with their hashes, and the files that could not be read."""
     files = [file for _, file in found]
     hashes = _remembered(root, files) if remember else _hashes(files)
     items, skipped = [], []
@@ -95,7 +95,7 @@ def _refuse(error: OSError) -> None:
 
 
 def file_hash(path: Path | str) -> str:
-    """sha256 of one file: the identity of a picture outside a data set; LgcaError if it cannot be read or is empty."""
+    """sha256 of a file: the identity of a picture outside a data set. Raises LgcaError if unreadable or empty."""
     sha256, fault = _hash(Path(path))
     if fault:
         raise LgcaError(f"{path}: {fault}")
@@ -105,9 +105,9 @@ def file_hash(path: Path | str) -> str:
 def _hash(file: Path) -> tuple[str, str]:
     """(sha256, "") or ("", what is wrong)."""
     try:
-        sha256 = sha256_of(file)
-    except LgcaError as error:
-        return "", str(error).removeprefix(f"{file}: ")
+        sha256 = hash_of(file)
+    except OSError as error:
+        return "", f"the file cannot be read ({error.strerror})"
     return ("", "the file is empty") if sha256 == _EMPTY else (sha256, "")
 
 
@@ -117,7 +117,7 @@ def _hashes(files: Sequence[Path]) -> list[tuple[str, str]]:
 
 
 RECENT = 2.0
-"""Seconds. A file as young as this may change again without its time showing it, so its hash is not kept."""
+"""Seconds. A younger file may change again without another time of change, so its hash is not kept."""
 
 
 def _remembered(root: Path, files: Sequence[Path]) -> list[tuple[str, str]]:
@@ -149,7 +149,7 @@ def _remembered(root: Path, files: Sequence[Path]) -> list[tuple[str, str]]:
 
 
 def _read_rows(kept_in: Path) -> dict[str, list[Any]]:
-    """Path -> [size, mtime in ns, sha256]; none where the file is absent or damaged, which costs only time."""
+    """Path -> [size, mtime in ns, sha256]; empty where the file is absent or damaged, which costs only time."""
     try:
         rows = json.loads(kept_in.read_bytes())
         return {key: [size, time_ns, str(sha256)] for key, (size, time_ns, sha256) in rows.items()}
@@ -158,6 +158,6 @@ def _read_rows(kept_in: Path) -> dict[str, list[Any]]:
 
 
 def _write_rows(kept_in: Path, rows: dict[str, list[Any]]) -> None:
-    """Left unwritten where they cannot be, which costs only time."""
+    """Write the rows, if possible: without them the next run only takes longer."""
     with suppress(OSError):
         write_whole(kept_in, json.dumps(rows).encode())

@@ -4,47 +4,39 @@
 ``$LGCA_PROMPTS_URL`` where that is set (a mirror, or a ``file://`` folder that is a copy of the repository), and lies
 from then on in ``home()/prompts/<commit>/<path>``. Each reading verifies it.
 
-What the files are like: ``clip-e.json`` is a list of templates with ``{}`` for the name; ``clip-d.json`` (descriptors)
-and ``cupl.json`` (sentences) are keyed by class name, in no order to rely on, and spell some names otherwise than the
-class list beside them and the data sets' own folders do. So everything is looked up by name, never by position, with
-:func:`entries_of`. Duplicates and odd sentences (``1.``) are kept: published numbers rest on
-them.
+``clip-e.json`` is a list of templates with ``{}`` for the name; ``clip-d.json`` (descriptors) and ``cupl.json``
+(sentences) are keyed by class name, in no order to rely on, and spell some names otherwise than the class list beside
+them and the data sets' own folders do. So everything is looked up by name, never by position, with :func:`entries_of`.
+Duplicates and odd sentences (``1.``) are kept: published numbers rest on them.
 """
 
 import csv
-import hashlib
-import http.client
 import os
 import re
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Literal
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
+from lgca_core.data.downloads import Archive, NotServed, download, fault_of
 from lgca_core.data.source import Source
 from lgca_core.data.sources import SOURCES
 from lgca_core.errors import LgcaError
-from lgca_core.files import home
+from lgca_core.files import draft_of, home
 from lgca_core.prompts.files import read_descriptions, read_templates
 from lgca_core.prompts.names import nearest
 
 LICENCE = "MIT"
-"""Terms of the repository that the files come from (its ``LICENSE.md``: Copyright 2024 Jinhao Li)."""
+"""Terms of the repository with the files (its ``LICENSE.md``: Copyright 2024 Jinhao Li)."""
 
 FileKind = Literal["templates", "descriptors", "descriptions"]
 State = Literal["cached", "partly cached", "damaged", "not cached"]
 
-TIMEOUT = 30  # seconds without an answer
-MOST = 64 << 20  # bytes of a file whose size is not known
-
 
 @dataclass(frozen=True)
 class PromptFile:
-    """One published file: ``blob`` is git's hash of it; ``size`` (bytes) and ``sha256`` are None where not known."""
+    """One published file: ``blob`` is its hash by git; ``size`` (bytes) and ``sha256`` are None where not known."""
 
     repository: str
     commit: str
@@ -55,7 +47,7 @@ class PromptFile:
 
     @property
     def address(self) -> str:
-        """Where it is fetched from."""
+        """URL of the file."""
         base = (
             os.environ.get("LGCA_PROMPTS_URL") or f"https://raw.githubusercontent.com/{self.repository}/{self.commit}"
         )
@@ -63,17 +55,14 @@ class PromptFile:
 
     @property
     def place(self) -> Path:
-        """Where it lies once fetched."""
+        """Path of the file once it is fetched."""
         return home() / "prompts" / self.commit / self.path
 
-    def fault(self, content: bytes) -> str:
-        """What tells `content` from the published file, or nothing."""
-        if self.size is not None and len(content) != self.size:
-            return f"it has {len(content):,} bytes instead of {self.size:,}"
-        if self.sha256 is not None:
-            return "" if hashlib.sha256(content).hexdigest() == self.sha256 else "its sha256 is another"
-        named = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-        return "" if named == self.blob else "its git blob id is another"
+    @property
+    def archive(self) -> Archive:
+        """The file as the downloader takes it."""
+        checksum = f"sha256:{self.sha256}" if self.sha256 else f"git-blob:{self.blob}"
+        return Archive(self.place.name, (self.address,), self.size, checksum, self.repository)
 
 
 def _read_files() -> dict[str, PromptFile]:
@@ -92,7 +81,7 @@ def _read_files() -> dict[str, PromptFile]:
 
 
 FILES: dict[str, PromptFile] = _read_files()
-"""Every published file by its path in the repository, those that no method here reads included."""
+"""Every published file by its path in the repository, including files that no method here reads."""
 
 
 FOLDERS: dict[str, str] = {
@@ -113,7 +102,7 @@ ALIASES: dict[str, str] = {
 class PromptSet:
     """Prompts as published, under the names and in the order of the files.
 
-    :func:`entries_of` finds those of a data set's classes among them.
+    :func:`entries_of` finds the prompts of a data set's classes among them.
 
     Attributes:
         templates: for CLIP-E, with ``{}`` for the name.
@@ -129,7 +118,7 @@ class PromptSet:
 
 
 def load_prompts(key: str, *, progress: Callable[[str], None] = lambda path: None) -> PromptSet:
-    """The published prompts of a data set, fetched if need be.
+    """Read the published prompts of a data set, fetched if need be.
 
     Args:
         key: one of :data:`FOLDERS`.
@@ -156,7 +145,7 @@ def files_of(key: str) -> dict[FileKind, PromptFile]:
 
 
 def name_of(key: str) -> str:
-    """The data set that a key, its name or its folder's in the repository, stands for; LgcaError where none."""
+    """Name of the data set with a key: its own, or its folder's in the repository. Raises LgcaError where none has."""
     name = ALIASES.get(key, key)
     if name not in FOLDERS:
         hint = nearest(key, (*FOLDERS, *ALIASES))
@@ -165,7 +154,7 @@ def name_of(key: str) -> str:
 
 
 def state_of(key: str) -> State:
-    """Whether the files of a data set lie in the cache, verified; fetches nothing."""
+    """Whether the files of a data set lie in the cache and are sound; fetches nothing."""
     held = [_held(file) for file in files_of(key).values()]
     if any(held):
         return "damaged"
@@ -174,7 +163,7 @@ def state_of(key: str) -> State:
 
 
 def fetch_prompts(key: str, *, progress: Callable[[str], None] = lambda path: None) -> list[str]:
-    """Fetch what the cache lacks of a data set, and what is damaged there.
+    """Fetch the prompt files of a data set that the cache lacks, or holds damaged.
 
     Args:
         progress: called with the path of each file before it is fetched.
@@ -183,7 +172,7 @@ def fetch_prompts(key: str, *, progress: Callable[[str], None] = lambda path: No
         A sentence about each file that was damaged.
 
     Raises:
-        LgcaError: no such key; a file cannot be fetched, is not what was published, or cannot be kept.
+        LgcaError: no such key; a file cannot be fetched, is not the published one, or cannot be kept.
     """
     notes = []
     for file in files_of(key).values():
@@ -191,63 +180,25 @@ def fetch_prompts(key: str, *, progress: Callable[[str], None] = lambda path: No
         if fault == "":
             continue
         progress(file.path)
-        damaged = "" if fault is None else f"{file.place} was damaged ({fault})"
-        _keep(file, _get(file, f"{damaged} and " if damaged else ""))
-        if damaged:
-            notes.append(f"{damaged} and has been fetched again.")
+        subject = f"{file.place} was damaged ({fault}) and" if fault else file.path
+        try:
+            with draft_of(file.place) as draft:
+                download(file.archive, draft.parent)
+        except NotServed as error:
+            raise LgcaError(
+                f"{subject} could not be fetched ({error}): try again, or set LGCA_PROMPTS_URL to a mirror, or to the "
+                "file:// folder of a copy of the repository"
+            ) from error
+        except OSError as error:
+            raise LgcaError(f"cannot write {file.place} ({error.strerror}): set LGCA_HOME to another folder") from error
+        if fault:
+            notes.append(f"{subject} has been fetched again.")
     return notes
 
 
 def _held(file: PromptFile) -> str | None:
-    """What is wrong with the file in the cache, nothing if it is sound, None if it is not there."""
-    try:
-        return file.fault(file.place.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return f"it cannot be read: {error.strerror}"
-
-
-def _get(file: PromptFile, before: str) -> bytes:
-    """The published file, verified; `before` begins the sentence that says why not."""
-    mend = "set LGCA_PROMPTS_URL to a mirror, or to the file:// folder of a copy of the repository"
-    scheme = file.address.partition(":")[0]
-    if scheme not in ("https", "http", "file"):
-        raise LgcaError(f"LGCA_PROMPTS_URL must begin with https://, http:// or file://, unlike {file.address}")
-    try:
-        with urlopen(file.address, timeout=TIMEOUT) as answer:
-            content: bytes = answer.read(MOST if file.size is None else file.size + 1)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise LgcaError(
-            f"{before}{file.address} could not be fetched ({_reason(error)}): try again with a network, or {mend}"
-        ) from error
-    if fault := file.fault(content):
-        raise LgcaError(f"{before}{file.address} is not the file that was published ({fault}): try again, or {mend}")
-    return content
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, HTTPError):
-        return f"HTTP {error.code} {error.reason}"
-    cause = error.reason if isinstance(error, URLError) else error
-    text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
-    return " ".join(text.split())
-
-
-def _keep(file: PromptFile, content: bytes) -> None:
-    """Write into the cache: beside the place, then renamed into it, so that nobody reads half a file."""
-    draft = file.place.with_name(f".{file.place.name}-{uuid.uuid4().hex}")
-    try:
-        file.place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.write_bytes(content)
-            draft.replace(file.place)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise LgcaError(
-            f"cannot write {file.place} ({error.strerror}): set LGCA_HOME to a folder that can be written"
-        ) from error
+    """Fault of the file in the cache: empty where it is sound, None where there is no file."""
+    return fault_of(file.archive, file.place) if os.path.exists(file.place) else None
 
 
 def entries_of(
@@ -256,11 +207,11 @@ def entries_of(
     table: Mapping[str, Sequence[str]],
     kind: Literal["descriptions", "descriptors"],
 ) -> list[tuple[str, list[str]]]:
-    """What a published prompt file has for each class: by name, never by position.
+    """Entries of a published prompt file for each class: by name, never by position.
 
-    Four classes of ImageNet have other names in the published descriptors than everywhere else: they are found
-    under those, and those are read out. Classes with distinct names where the file knows a shared one find the
-    shared entries; in sentences the shared name is then read out as the distinct one.
+    Four classes of ImageNet have other names in the published descriptors than everywhere else: they are looked up and
+    read out under these. Classes with distinct names of which the file has a shared one find the shared entries; in
+    sentences the distinct name then stands in the shared name's place.
 
     Args:
         table: name -> entries, as published.

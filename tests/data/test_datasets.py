@@ -3,7 +3,6 @@
 import hashlib
 import os
 import sys
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,9 +14,6 @@ from lgca_core import files
 from lgca_core.data import folders, table
 from lgca_core.errors import LgcaError
 from support import miniatures
-from support.shared import SHARED
-
-PHOTOS = SHARED / "photos" / "images"
 
 
 def paint(path: Path, colour: str = "red") -> Path:
@@ -118,15 +114,6 @@ def test_nothing_readable_at_all(tmp_path):
     (tmp_path / "x" / "cat" / "a.jpg").touch()
     with pytest.raises(LgcaError, match="no picture that can be read"):
         folders.folder(tmp_path / "x", on_error="skip")
-
-
-def test_photographs():
-    if not PHOTOS.is_dir():
-        pytest.skip("the shared photographs are not beside this checkout")
-    made = folders.folder(PHOTOS)
-    assert len(made.items) == 96
-    assert len(made.classes) == 12
-    assert Counter(item.label for item in made.items) == dict.fromkeys(range(12), 8)
 
 
 # ---- hashes kept -------------------------------------------------------------------------------------------

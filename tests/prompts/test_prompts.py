@@ -10,11 +10,8 @@ from hypothesis import strategies as st
 
 from lgca_core.errors import LgcaError
 from lgca_core.prompts import files, survey
-from lgca_core.prompts.names import fold, match, wordify
+from lgca_core.prompts.names import fold, match
 from lgca_core.prompts.sentences import GENERIC_TEMPLATES, WORDS, descriptors, digest, plain, templates, waffle, which
-from support.shared import PROMPTS
-
-SETS = ("cub", "dtd", "eurosat", "food101", "oxford_pet", "place365")
 
 
 def write(folder: Path, content) -> Path:
@@ -276,31 +273,3 @@ def test_unreadable_description_files(tmp_path):
     (tmp_path / "empty.json").write_text("{}")
     with pytest.raises(LgcaError, match="describes no class"):
         files.read_descriptions(tmp_path / "empty.json")
-
-
-# ---- the prompts that the WCA authors published ------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dataset", SETS)
-def test_published_prompts_parse(dataset):
-    folder = PROMPTS / dataset
-    if not folder.is_dir():
-        pytest.skip(
-            f"the published prompts are not at {folder}: set LGCA_TEST_PROMPTS to the folder that holds {dataset}"
-        )
-    listed = folder / "classes.json"
-    cupl = json.loads((folder / "cupl.json").read_text())
-    classes = json.loads(listed.read_text()) if listed.exists() else sorted(cupl)
-    found = files.read_descriptions(folder / "cupl.json", classes)
-    assert list(found) == list(dict.fromkeys(classes))
-    for name, sentences in found.items():
-        key = name if name in cupl else wordify(name)
-        assert sentences == [sentence.strip() for sentence in cupl[key] if sentence.strip()]
-    ragged = {len(sentences) for sentences in found.values()}
-    assert min(ragged) >= 10
-    names = files.read_templates(folder / "clip-e.json")
-    assert len(templates(classes, names)) == len(classes)
-    table = files.read_descriptions(folder / "clip-d.json", classes)
-    made = descriptors(classes, table)
-    assert len(made) == len(classes)
-    assert all(re.match(r".+, which (is|has|often|typically|may|can)", p) for c in made for p in c)

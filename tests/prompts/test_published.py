@@ -2,10 +2,8 @@
 
 import csv
 import hashlib
-import http.server
 import json
 import re
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -13,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lgca_core.data import copies, sources, table
+from lgca_core.data import copies, downloads, sources, table
 from lgca_core.data.manifest import Manifest
 from lgca_core.errors import LgcaError
 from lgca_core.methods import METHODS
@@ -50,51 +48,9 @@ def pin(path: str, content: bytes) -> PromptFile:
     return PromptFile("x/y", COMMIT, path, len(content) if known else None, blob, sha256 if known else None)
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves what `files` holds, and remembers what it was asked for."""
-
-    def __init__(self, files: dict[str, bytes]):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files = dict(files)
-        self.asked: list[str] = []
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self):
-        path = self.path.removeprefix("/")
-        self.server.asked.append(path)
-        content = self.server.files.get(path)
-        if content is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *arguments):
-        pass
-
-
-def serving(files: dict[str, bytes]):
-    server = Server(files)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
 @pytest.fixture
-def home(home, monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv("LGCA_PROMPTS_URL", raising=False)
-    return home
-
-
-@pytest.fixture
-def server(home, monkeypatch):
-    """A small published repository on loopback, which the table describes."""
+def repository(server, home, monkeypatch):
+    """A small published repository on the loopback, which the table describes."""
     monkeypatch.setattr(published_module, "FILES", {path: pin(path, content) for path, content in BYTES.items()})
     monkeypatch.setattr(published_module, "FOLDERS", {"birds": "birds", "places": "places", "unlisted": "birds"})
     monkeypatch.setattr(published_module, "ALIASES", {"bird": "birds"})
@@ -103,10 +59,9 @@ def server(home, monkeypatch):
             sources.SOURCES["dtd"], title=key, ids=lambda ids=ids: ids, name=lambda name: name.replace("red_", "Red-")
         )
         monkeypatch.setitem(sources.SOURCES, key, row)
-    with serving(BYTES) as server:
-        monkeypatch.setenv("LGCA_PROMPTS_URL", server.url)
-        yield server
-        server.shutdown()
+    server.files = dict(BYTES)
+    monkeypatch.setenv("LGCA_PROMPTS_URL", server.address)
+    return server
 
 
 def kept(home: Path) -> dict[str, bytes]:
@@ -121,42 +76,43 @@ lgca = partial(command_line.lgca, "prompts")
 # ---- the cache ---------------------------------------------------------------------------------------------
 
 
-def test_fetched_once_and_kept(server, home):
+def test_fetched_once_and_kept(repository, home):
     shown = []
     first = load_prompts("birds", progress=shown.append)
-    assert sorted(server.asked) == sorted(shown) == sorted(BIRDS)
+    assert sorted(repository.asked) == sorted(shown) == sorted(BIRDS)
     assert kept(home) == {path: BYTES[path] for path in BIRDS}
     assert load_prompts("birds") == first
     assert load_prompts("unlisted").templates == first.templates
-    assert len(server.asked) == len(BIRDS)
+    assert len(repository.asked) == len(BIRDS)
     assert (first.templates[1], first.descriptors) == ("one {}.", BIRDS["prompts/birds/clip-d.json"])
     assert list(first.descriptions.items()) == list(BIRDS["prompts/birds/cupl.json"].items())
 
 
-def test_state_says_what_is_there(server, home):
+def test_state_says_what_is_there(repository, home):
     assert published_module.state_of("birds") == "not cached"
-    del server.files["prompts/birds/cupl.json"]
+    del repository.files["prompts/birds/cupl.json"]
     with pytest.raises(LgcaError):
         load_prompts("birds")
     assert published_module.state_of("birds") == "partly cached"
-    server.files = dict(BYTES)
+    repository.files = dict(BYTES)
     load_prompts("birds")
     assert published_module.state_of("birds") == "cached"
     (home / "prompts" / COMMIT / "prompts/birds/clip-d.json").write_bytes(b"{}")
     assert published_module.state_of("birds") == "damaged"
 
 
-def test_a_folder_serves_as_a_mirror(server, tmp_path, monkeypatch):
+def test_a_folder_serves_as_a_mirror(repository, tmp_path, monkeypatch):
     folder = tmp_path / "a copy, 100%"
     for path, content in BYTES.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     monkeypatch.setenv("LGCA_PROMPTS_URL", folder.as_uri() + "/")
     assert load_prompts("birds").descriptors["ostrich"] == ["long legs"]
-    assert server.asked == []
+    assert repository.asked == []
 
 
-def test_the_address_is_pinned(home):
+def test_the_address_is_pinned(monkeypatch):
+    monkeypatch.delenv("LGCA_PROMPTS_URL", raising=False)
     addresses = [file.address for file in published_module.files_of("cub").values()]
     commit = "dfb4e6ff601de96b200e918fe9c24815f408d972"
     assert addresses[-1] == f"https://raw.githubusercontent.com/tmlr-group/WCA/{commit}/prompts/cub/cupl.json"
@@ -164,116 +120,91 @@ def test_the_address_is_pinned(home):
 
 @pytest.mark.parametrize("path", ["prompts/birds/clip-d.json", "prompts/birds/cupl.json"])
 @pytest.mark.parametrize("spoil", [lambda text: text[:-3], lambda text: text.replace(b"l", b"m", 1), lambda text: b""])
-def test_damage_is_noticed_named_and_mended(server, home, path, spoil):
+def test_damage_is_noticed_named_and_mended(repository, home, path, spoil):
     sound = load_prompts("birds")
     place = home / "prompts" / COMMIT / path
     place.write_bytes(spoil(BYTES[path]))
-    server.asked.clear()
+    repository.seen.clear()
     made = load_prompts("birds")
-    assert server.asked == [path]
+    assert repository.asked == [path]
     assert kept(home)[path] == BYTES[path]
     assert (made.descriptors, made.descriptions) == (sound.descriptors, sound.descriptions)
-    assert re.fullmatch(
-        rf"{re.escape(str(place))} was damaged \(it.* (bytes instead of|is another).*\) and has been fetched again\.",
-        *made.mended,
-    )
+    [note] = made.mended
+    assert note.startswith(f"{place} was damaged (")
     assert load_prompts("birds") == sound
 
 
-def test_damage_without_a_network_is_one_sentence(server, home):
+def test_a_file_that_cannot_be_fetched_is_one_sentence(repository, home):
     load_prompts("birds")
     place = home / "prompts" / COMMIT / "prompts/birds/cupl.json"
     place.write_bytes(b"{}")
-    server.files.clear()
-    with pytest.raises(LgcaError) as caught:
+    repository.files.clear()
+    with pytest.raises(LgcaError, match=rf"{repository.address}/prompts/birds/cupl\.json.*LGCA_PROMPTS_URL") as caught:
         load_prompts("birds")
-    assert re.fullmatch(
-        rf"{re.escape(str(place))} was damaged \(its git blob id is another\) and {server.url}/prompts/birds/cupl.json "
-        r"could not be fetched \(HTTP 404 Not Found\): try again with a network, or set LGCA_PROMPTS_URL to a mirror.*",
-        str(caught.value),
-    )
-    assert place.read_bytes() == b"{}"  # what may still be of use to somebody is not deleted
+    assert str(caught.value).startswith(f"{place} was damaged (")
+    assert "\n" not in str(caught.value)
+    assert place.read_bytes() == b"{}"  # it may still be of use to somebody
 
 
-@pytest.mark.parametrize(
-    ("path", "content", "fault"),
-    [
-        ("prompts/birds/clip-d.json", b"{}", r"it has 2 bytes instead of \d+"),
-        ("prompts/birds/clip-d.json", BYTES["prompts/birds/clip-d.json"] + b"\n", r"it has \d+ bytes instead of \d+"),
-        ("prompts/birds/clip-d.json", BYTES["prompts/birds/clip-d.json"].replace(b"a", b"b"), "its sha256 is another"),
-        ("prompts/birds/cupl.json", BYTES["prompts/birds/cupl.json"] + b"\n", "its git blob id is another"),
-    ],
-)
-def test_another_file_is_refused(server, home, path, content, fault):
-    server.files[path] = content
-    with pytest.raises(LgcaError, match=rf"{server.url}/{path} is not the file that was published \({fault}\)"):
+@pytest.mark.parametrize("path", ["prompts/birds/clip-d.json", "prompts/birds/cupl.json"])
+@pytest.mark.parametrize("spoil", [lambda text: b"{}", lambda text: text + b"\n", lambda text: text[::-1]])
+def test_another_file_is_refused(repository, home, path, spoil):
+    repository.files[path] = spoil(BYTES[path])
+    with pytest.raises(LgcaError, match=rf"{repository.address}/{path}\b.*LGCA_PROMPTS_URL"):
         load_prompts("birds")
     assert path not in kept(home)
     assert all(kept(home)[path] == BYTES[path] for path in kept(home))
 
 
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("http://127.0.0.1:9/x", r"http://127\.0\.0\.1:9/x/prompts/birds/clip-e\.json could not be .*refused.*network"),
-        ("file:///nowhere/at/all", r"file:///nowhere/at/all/prompts.*could not be fetched \(No such file"),
-        ("/some/folder", r"must begin with https://, http:// or file://, unlike /some/folder/"),
-        ("ftp://127.0.0.1/", r"must begin with https://, http:// or file://, unlike ftp:"),
-        ("http://[", r"could not be fetched"),
-    ],
-)
-def test_no_network_is_one_sentence(server, home, monkeypatch, url, message):
-    monkeypatch.setenv("LGCA_PROMPTS_URL", url)
-    with pytest.raises(LgcaError, match=message) as caught:
-        load_prompts("birds")
-    assert "LGCA_PROMPTS_URL" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not home.exists()
-
-
-def test_a_cache_that_cannot_be_written(server, home):
-    home.write_text("a file is in the way")
-    with pytest.raises(LgcaError, match=r"cannot write .*clip-e\.json \(Not a directory\): set LGCA_HOME"):
-        load_prompts("birds")
-
-
-def test_nothing_half_written_is_left(server, home, monkeypatch):
-    def full(self, content):
-        with self.open("wb") as stream:
-            stream.write(content[:5])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(LgcaError, match="No space left"):
+def test_an_address_of_another_kind_is_refused(repository, home, monkeypatch):
+    monkeypatch.setenv("LGCA_PROMPTS_URL", "/some/folder")
+    with pytest.raises(LgcaError, match=r"/some/folder/prompts.* file://.*LGCA_PROMPTS_URL"):
         load_prompts("birds")
     assert kept(home) == {}
 
 
-def test_many_at_once(server, home):
+def test_a_mirror_without_end_does_not_fill_the_disk(repository, home, monkeypatch):
+    monkeypatch.setattr(downloads, "LIMIT", 1000)
+    repository.files["prompts/birds/cupl.json"] = bytes(1001)
+    repository.lengths = False
+    with pytest.raises(LgcaError, match=r"cupl\.json.* 1,000 bytes.*LGCA_PROMPTS_URL"):
+        load_prompts("birds")
+    assert "prompts/birds/cupl.json" not in kept(home)
+
+
+def test_a_cache_that_cannot_be_written(repository, home):
+    home.write_text("a file is in the way")
+    with pytest.raises(LgcaError, match=r"clip-e\.json.*LGCA_HOME"):
+        load_prompts("birds")
+
+
+def test_nothing_half_written_is_left(repository, home):
+    repository.cut = [5] + [0] * downloads.ATTEMPTS
+    with pytest.raises(LgcaError, match=r"clip-e\.json"):
+        load_prompts("birds")
+    assert kept(home) == {}
+    repository.cut = [5]
+    load_prompts("birds")
+    assert ("prompts/birds/clip-e.json", "bytes=5-") in repository.seen
+    assert kept(home) == {path: BYTES[path] for path in BIRDS}
+
+
+def test_many_at_once(repository, home):
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(load_prompts, ["birds"] * 16))
     assert all(one == made[0] for one in made)
     assert kept(home) == {path: BYTES[path] for path in BIRDS}
 
 
-def test_blob_ids_are_those_of_git():
-    def file(blob: str) -> PromptFile:
-        return PromptFile("x/y", COMMIT, "p", None, blob, None)
-
-    assert file("ce013625030ba8dba906f756967f9e9ca394464a").fault(b"hello\n") == ""
-    assert file("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391").fault(b"") == ""
-    assert file("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391").fault(b"hello\n") == "its git blob id is another"
-
-
 # ---- the command line --------------------------------------------------------------------------------------
 
 
-def test_list_says_what_is_cached(server):
+def test_list_says_what_is_cached(repository):
     status, out, err = lgca()
     assert (status, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines() if "not cached" in line] == list(published_module.FOLDERS)
     assert "MIT licence" in out
-    assert server.asked == []
+    assert repository.asked == []
     load_prompts("birds")
     load_prompts("places")
     rows = [line.split() for line in lgca()[1].splitlines()]
@@ -286,14 +217,14 @@ def test_list_says_what_is_cached(server):
     assert ["descriptors", "read", "by", "clip-d,", "lazsl-d"] in rows
 
 
-def test_fetch(server, home):
+def test_fetch(repository, home):
     status, out, err = lgca("fetch", "birds", "places")
     assert (status, err) == (0, "")
     assert out.startswith("birds: 3 files fetched\nplaces: 3 files fetched\nPublished by ")
     assert set(kept(home)) == {*BIRDS, *PLACES}
     (home / "prompts" / COMMIT / "prompts/birds/cupl.json").write_bytes(b"{}")
     out = lgca("fetch")[1]
-    assert "birds/cupl.json was damaged (its git blob id is another) and has been fetched again.\n" in out
+    assert re.search(r"birds/cupl\.json was damaged .*\n", out)
     assert "birds: 1 files fetched\n" in out
     assert "unlisted: already cached" in out
     assert set(kept(home)) == set(BYTES)
@@ -308,7 +239,7 @@ def cells(out: str, heading: str) -> list[str]:
     return line.removeprefix(heading).split()
 
 
-def test_check_reports_on_published_prompts(server):
+def test_check_reports_on_published_prompts(repository):
     status, birds, err = lgca("check", "birds")
     assert (status, err) == (0, "")
     assert cells(birds, "classes") == ["3", "3", "3"]
@@ -335,7 +266,7 @@ def test_check_reports_on_published_prompts(server):
     assert cells(out.removeprefix(birds), "prompts in all") == ["6", "4", "7"]
 
 
-def test_check_reads_the_classes_of_the_data_set_as_evaluations_do(server, monkeypatch):
+def test_check_reads_the_classes_of_the_data_set_as_evaluations_do(repository, monkeypatch):
     """A part of what is published, under names of its own."""
     row = replace(
         sources.SOURCES["birds"],
@@ -356,7 +287,7 @@ def test_check_reads_the_classes_of_the_data_set_as_evaluations_do(server, monke
     assert err == "error: the published descriptors have none for the class 'red_finch' of birds\n"
 
 
-def test_evaluations_read_the_published_prompts_of_a_data_set_by_its_name(server, monkeypatch):
+def test_evaluations_read_the_published_prompts_of_a_data_set_by_its_name(repository, monkeypatch):
     row = sources.SOURCES["birds"]
     monkeypatch.setitem(table.DATASETS, "birds", copies.entry("dtd", row))
     manifest = Manifest("birds", "test", Path(), ("Red-finch", "ostrich"), (), class_ids=("red_finch", "ostrich"))
@@ -366,7 +297,7 @@ def test_evaluations_read_the_published_prompts_of_a_data_set_by_its_name(server
     assert said.descriptors == [("Red-finch", ["a bill", "red"]), ("ostrich", ["long legs"])]
 
 
-def test_check_of_the_classes_named(server):
+def test_check_of_the_classes_named(repository):
     status, out, err = lgca("check", "birds", "--classes", "ostrich,blue_tit")
     assert (status, err) == (0, "")
     assert cells(out, "classes") == ["2", "2", "2"]
@@ -378,7 +309,7 @@ def test_check_of_the_classes_named(server):
     )
 
 
-def test_check_reports_on_a_file_alike(server, tmp_path, monkeypatch):
+def test_check_reports_on_a_file_alike(repository, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     long = "very " * 80 + "long."
     told = {**BIRDS["prompts/birds/cupl.json"], "emu": ["It runs.", long]}
@@ -424,9 +355,7 @@ def test_every_data_set_has_prompts_under_its_name():
     }  # fmt: skip
     assert published_module.files_of("oxford_pet") == published_module.files_of("pets")
     assert published_module.files_of("imagenet-a") == published_module.files_of("imagenet")
-    with pytest.raises(
-        LgcaError, match=r"no published prompts of 'Pest' \(did you mean 'pets'\?\): known are imagenet"
-    ):
+    with pytest.raises(LgcaError, match=r"'Pest'.*did you mean 'pets'"):
         load_prompts("Pest")
 
 
@@ -444,15 +373,13 @@ def published(path: str) -> Path:
 
 
 @pytest.fixture
-def real(home, monkeypatch):
-    """The published files themselves, on loopback."""
+def real(server, home, monkeypatch):
+    """The published files themselves, on the loopback."""
     if not PROMPTS.is_dir():
         pytest.skip(f"the published prompts are not at {PROMPTS}: set LGCA_TEST_PROMPTS to the folder that holds them")
-    held = {path: published(path).read_bytes() for path in published_module.FILES if published(path).is_file()}
-    with serving(held) as server:
-        monkeypatch.setenv("LGCA_PROMPTS_URL", server.url)
-        yield server
-        server.shutdown()
+    server.files = {path: published(path).read_bytes() for path in published_module.FILES if published(path).is_file()}
+    monkeypatch.setenv("LGCA_PROMPTS_URL", server.address)
+    return server
 
 
 def test_the_table_is_the_reference(home):
@@ -467,11 +394,11 @@ def test_the_table_is_the_reference(home):
 
 def test_every_published_file_at_hand_is_the_one_pinned(real):
     assert len(real.files) >= 20
-    for path, content in real.files.items():
+    for path in real.files:
         file = published_module.FILES[path]
-        assert file.fault(content) == ""
+        assert downloads.fault_of(file.archive, published(path)) == ""
         # The blob id alone would do as well.
-        assert PromptFile(file.repository, file.commit, path, None, file.blob, None).fault(content) == ""
+        assert downloads.fault_of(replace(file, size=None, sha256=None).archive, published(path)) == ""
 
 
 @pytest.mark.parametrize(
@@ -522,5 +449,5 @@ def test_imagenets_names_are_openais_in_their_order(real):
     templates = json.loads(real.files["prompts/imagenet/clip-e.json"])
     assert templates == [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
     if "prompts/imagenet/cupl.json" not in real.files:
-        with pytest.raises(LgcaError, match=r"prompts/imagenet/cupl\.json could not be fetched \(HTTP 404"):
+        with pytest.raises(LgcaError, match=r"prompts/imagenet/cupl\.json.* 404"):
             load_prompts("imagenet-r")
