@@ -11,7 +11,7 @@
 # make lock    resolve requirements.lock anew from pyproject.toml (needs uv)
 # make clean   remove what `make book` built
 #
-# Each sets itself up in .venv first. Needed: make and Python 3.11, 3.12 or 3.13 (PYTHON=... names another one).
+# Each sets itself up in .venv first. Needed: make and Python 3.11 (3.11.4 or newer), 3.12 or 3.13 (PYTHON=... names another one).
 
 JOBS ?= 2
 TESTS ?=
@@ -19,7 +19,7 @@ STRICT ?=
 
 # The first of these that is new enough, unless PYTHON says which.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
+	$$p -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
 # The set-up is named after the content of what it installs, so a checkout's file times do not matter.
 READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d ' ' -f 1)
 
@@ -68,7 +68,7 @@ lint: $(READY)
 setup: $(READY)
 
 $(READY):
-	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed: install one, or name it as PYTHON=..." >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 (3.11.4 or newer), 3.12 or 3.13 is needed: install one, or name it as PYTHON=..." >&2; exit 2; }
 	@test -x .venv/bin/pip || { echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv; } \
 		|| { rm -rf .venv; echo "error: $(PYTHON) could not make .venv: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 2; }
 	@echo "Installing the pinned set (the first time: about 5.5 GB, some minutes)"
@@ -77,7 +77,7 @@ $(READY):
 	@rm -f .venv/ready-* && touch $@
 
 lock:
-	uv pip compile pyproject.toml --universal --python-version 3.11.2 --extra book --extra test --extra cluster \
+	uv pip compile pyproject.toml --universal --python-version 3.11.4 --extra book --extra test --extra cluster \
 		--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock
 
 clean:

@@ -39,6 +39,7 @@ from lgca_core.aviary.recipe import Config
 from lgca_core.aviary.species import ATTRIBUTES, VALUES, Species, draw_training_species
 from lgca_core.aviary.splits import scenes
 from lgca_core.encoders.embedded import MODEL_NAME, add_to_open_clip
+from lgca_core.files import draft_of
 
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 ATTRIBUTE_PART = {
@@ -101,10 +102,8 @@ def painted(config: Config, folder: Path) -> dict[str, np.ndarray]:
             with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
                 blocks = list(pool.map(_paint_block, *jobs))
         for column, name in enumerate(names):
-            temporary = files[name].with_suffix(".partial")
-            with temporary.open("wb") as handle:
-                np.save(handle, np.concatenate([block[column] for block in blocks]))
-            temporary.replace(files[name])
+            with draft_of(files[name]) as draft:
+                np.save(draft, np.concatenate([block[column] for block in blocks]))
         print(f"painted {config.scenes} scenes in {time.perf_counter() - started:.0f} s", flush=True)
     return {name: np.load(path, mmap_mode="r") for name, path in files.items()}
 
@@ -415,9 +414,8 @@ def export(model: Trainee, tokens: Vocabulary, scale: float, path: Path) -> None
     table[torch.from_numpy(tokens.rows[2:])] = model.words.weight.detach().cpu()[2:]
     state["token_embedding.weight"] = table
     state["logit_scale"] = torch.tensor(math.log(scale))
-    temporary = path.with_suffix(".partial")
-    save_file({k: v.half().contiguous() for k, v in state.items()}, temporary)
-    temporary.replace(path)
+    with draft_of(path) as draft:
+        save_file({k: v.half().contiguous() for k, v in state.items()}, draft)
 
 
 def train(
@@ -490,17 +488,14 @@ def train(
                 model.eval()
                 row |= {k: round(v, 4) for k, v in validate(model, tokens, pictures).items()}
                 model.train()
-                temporary = checkpoint.with_suffix(".partial")
-                torch.save(
-                    {
-                        "config": asdict(config),
-                        "model": model.state_dict(),
-                        "optimiser": optimiser.state_dict(),
-                        "step": step + 1,
-                    },
-                    temporary,
-                )
-                temporary.replace(checkpoint)
+                state = {
+                    "config": asdict(config),
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "step": step + 1,
+                }
+                with draft_of(checkpoint) as draft:
+                    torch.save(state, draft)
             _log(log, row)
     export(model.eval(), tokens, config.last_scale, out)
     print(f"wrote {out}", flush=True)

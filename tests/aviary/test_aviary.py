@@ -207,6 +207,7 @@ def test_twenty_steps_train_resume_and_export(train, tmp_path):
 
     def save_and_stop(*given):
         torch_save(*given)
+        torch_save(given[0], tmp_path / "kept.pt")
         saved.append(given)
         raise Stopped
 
@@ -215,7 +216,7 @@ def test_twenty_steps_train_resume_and_export(train, tmp_path):
         patch.setattr(torch, "save", save_and_stop)
         train.train(config, tmp_path / "resumed.safetensors", **common)
     assert not (tmp_path / "work" / "checkpoint-1.pt").exists()
-    (tmp_path / "work" / "checkpoint-1.partial").rename(tmp_path / "work" / "checkpoint-1.pt")
+    (tmp_path / "kept.pt").rename(tmp_path / "work" / "checkpoint-1.pt")
     train.train(config, tmp_path / "resumed.safetensors", **common)
     assert len(saved) == 1
 

@@ -17,6 +17,7 @@ from nbformat.v4 import new_code_cell
 
 from lgca_book.building import exit_status
 from lgca_core.errors import LgcaError
+from lgca_core.files import draft_of, write_whole
 
 BRANCH = "notebooks"
 """Holds the executed notebooks, each with a cell that sets it up, and the records that they read."""
@@ -56,7 +57,7 @@ def launchable(notebook: nbformat.NotebookNode, repository: str) -> nbformat.Not
 
 def _write_configuration(source: Path, target: Path, repository: str | None) -> None:
     made = configuration(yaml.safe_load(source.read_text(encoding="utf-8")), repository)
-    target.write_text(yaml.safe_dump(made, sort_keys=False), encoding="utf-8")
+    write_whole(target, yaml.safe_dump(made, sort_keys=False).encode())
 
 
 def _write_notebooks(source: Path, target: Path, repository: str | None) -> None:
@@ -68,7 +69,8 @@ def _write_notebooks(source: Path, target: Path, repository: str | None) -> None
     if not target.is_dir():
         raise LgcaError(f"{target} is no folder: give the one that the notebooks go to")
     for path in paths:
-        nbformat.write(launchable(nbformat.read(path, as_version=4), repository), target / path.name)
+        with draft_of(target / path.name) as draft:
+            nbformat.write(launchable(nbformat.read(path, as_version=4), repository), draft)
 
 
 def _checked(repository: str) -> str:
