@@ -152,7 +152,8 @@ def test_damaged_archives(tmp_path):
     late = tarfile.TarInfo("a.jpg")
     late.mtime = 10**30
     tar(tmp_path / "late.tar", late)
-    for name in ("cut.tgz", "page.tgz", "empty.tgz", "bad.zip", "late.tar"):
+    tar(tmp_path / "nul.tar", ("\xe4\0b", b""))
+    for name in ("nul.tar", "cut.tgz", "page.tgz", "empty.tgz", "bad.zip", "late.tar"):
         with pytest.raises(LgcaError, match=rf"{name} is .*fetch it again"):
             archives.unpack(tmp_path / name, tmp_path / "out")
 

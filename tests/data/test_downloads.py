@@ -178,6 +178,12 @@ def test_a_folder_serves_as_well(archive, tmp_path):
     assert names(tmp_path / "to") == ["a.tar"]
 
 
+def test_a_shorter_file_is_not_even_downloaded(server, archive, tmp_path):
+    server.files["a.tar"] = BODY[:-1]
+    with pytest.raises(downloads.NotServed, match=rf"{archive.urls[0]}.*10,239"):
+        downloads.download(archive, tmp_path, progress=lambda *row: pytest.fail(str(row)))
+
+
 # ---- the disk ----------------------------------------------------------------------------------------------
 
 
@@ -193,6 +199,7 @@ def test_no_server_fills_the_disk(server, archive, tmp_path, monkeypatch, length
     with pytest.raises(downloads.NotServed, match=rf"{archive.urls[0]}.* {archive.limit:,}"):
         downloads.download(archive, tmp_path, progress=lambda what, done, total: written.append(done))
     assert max(written, default=0) <= archive.limit
+    assert not (lengths and written)  # announced, it is not even downloaded
     assert names(tmp_path) == []
     assert len(server.seen) == 1
     server.files["a.tar"] = BODY
