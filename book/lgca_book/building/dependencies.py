@@ -1,7 +1,8 @@
-"""Which files a page depends on, so that a change reruns what it can change and nothing else.
+"""Which files pages and evaluations depend on, so that a change reruns what it can change and nothing else.
 
-Imports are read, not run: those of functions count as well, those for a type checker alone do not. Importing a module
-runs the packages that it lies in, so these count too.
+An evaluation depends on a list of folders, a page on what it imports. Imports are read, not run: those of functions
+count as well, those for a type checker alone do not. Importing a module runs the packages that it lies in, so these
+count too.
 """
 
 import ast
@@ -15,16 +16,36 @@ import nbformat
 import lgca_book
 import lgca_core
 from lgca_core.errors import LgcaError
+from lgca_core.evaluation.code_digest import digest_of_code
 
 PACKAGES = {package.__name__: Path(str(package.__file__)).parent for package in (lgca_core, lgca_book)}
 
 DATA: dict[str, str] = {
+    "lgca_book.experiments": "../experiments.yaml",
     "lgca_core.data.class_names": "classes/*",
     "lgca_core.encoders.embedded": "weights/*",
     "lgca_core.evaluation.paper_values": "published_*.csv",
     "lgca_core.prompts.published": "published.csv",
 }
-"""The files of the packages that are not code, by the module that lies beside them and reads them."""
+"""The files that are not code, by the module that lies beside them and reads them."""
+
+MEASURING = (
+    "*.py",
+    "pixels/*.py",
+    "encoders/*.py",
+    "encoders/weights/*",
+    "data/*.py",
+    "data/classes/*",
+    "prompts/*.py",
+    "prompts/published.csv",
+    "methods/*.py",
+    "evaluation/*.py",
+    "evaluation/store/*.py",
+    "aviary/*.py",
+    "cli/evaluate.py",
+    "cli/options.py",
+)
+"""The files of the core that can change a record; training the embedded encoder cannot, its weights can."""
 
 
 @cache
@@ -51,8 +72,14 @@ def files(modules: Iterable[str]) -> list[Path]:
         if "." in module:
             wanted.append(module.rpartition(".")[0])
     found = {_file(module) for module in needed}
-    found |= {path for module in needed & DATA.keys() for path in _file(module).parent.glob(DATA[module])}
+    found |= {path.resolve() for module in needed & DATA.keys() for path in _file(module).parent.glob(DATA[module])}
     return sorted(found)
+
+
+def of_evaluations(core: Path = PACKAGES["lgca_core"]) -> list[Path]:
+    """The files of the core that an evaluation depends on."""
+    found = {file for pattern in MEASURING for file in core.glob(pattern)}
+    return sorted(found - {core / "aviary" / "train.py"})
 
 
 def of_notebook(path: Path) -> list[Path]:
@@ -67,6 +94,15 @@ def of_notebook(path: Path) -> list[Path]:
         return files(_imported(ast.parse(code)))
     except LgcaError as error:
         raise LgcaError(f"{path}: {error}") from None
+
+
+def code_of_notebook(path: Path) -> str:
+    """Digest of the code that a notebook runs, and that runs it.
+
+    Raises:
+        LgcaError: it imports what is not there.
+    """
+    return digest_of_code(files(["lgca_book.building.run_notebook"]) + of_notebook(path))
 
 
 def _file(module: str) -> Path:

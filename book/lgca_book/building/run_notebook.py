@@ -15,6 +15,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -54,6 +55,16 @@ def parameters(notebook: nbformat.NotebookNode, name: str = "the notebook") -> d
                 line = ast.unparse(statement)
                 raise LgcaError(f"{name}: the parameters cell holds more than plain assignments: {line}")
     return found
+
+
+def options(source: Path, values: Mapping[str, Any]) -> str:
+    """Options of this module, such as ``-p seeds 5``, for the values whose parameters a notebook declares.
+
+    Raises:
+        LgcaError: no cell, or more than one, is tagged ``parameters``; or the cell is not plain assignments.
+    """
+    known = parameters(nbformat.read(source, as_version=4), str(source))
+    return " ".join(f"-p {name} {shlex.quote(json.dumps(value))}" for name, value in values.items() if name in known)
 
 
 def run(source: Path, target: Path, values: Mapping[str, Any]) -> None:
@@ -157,9 +168,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("-p", dest="values", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    options = parser.parse_args(arguments)
-    values = {name: _value(text) for name, text in options.values}
-    return exit_status(lambda: run(options.source, options.target, values))
+    given = parser.parse_args(arguments)
+    values = {name: _value(text) for name, text in given.values}
+    return exit_status(lambda: run(given.source, given.target, values))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from lgca_book.experiments import experiments
 from lgca_book.style import NOT_AVAILABLE, minus, simple_table, subplots
 
 AXES = {
@@ -119,26 +120,13 @@ def operations(table: pd.DataFrame) -> Styler:
 
 # ---- what running it again takes ----------------------------------------------------------------------------
 
-PAGE_NAMES = {
-    "table1": "Table 1",
-    "table2": "Table 2",
-    "table3": "Table 3",
-    "figure2": "Figure 2",
-    "figure3": "Figure 3",
-    "figure4": "Figure 4",
-    "figure5": "Figure 5",
-    "released": "Paper against code",
-    "significance": "Significance",
-}
-"""How the tables of costs call the pages."""
-
 
 def _known(value: float, form: str) -> str:
     return NOT_AVAILABLE if np.isnan(value) else form.format(value)
 
 
 def _linked(page: str) -> str:
-    return f'<a href="{page}.html">{PAGE_NAMES.get(page, page)}</a>'
+    return f'<a href="{page}.html">{experiments().page(page).title or page}</a>'
 
 
 def evaluations(table: pd.DataFrame, price_per_hour: float | None) -> Styler:

@@ -11,37 +11,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from lgca_book.experiments import experiments
 from lgca_core.data.sources import SOURCES
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.machine import money
 from lgca_core.evaluation.paper_values import encoder_name
 from lgca_core.evaluation.record import Record, load_found
 
-PAGES: dict[str, tuple[str, ...]] = {
-    "figure2": ("aviary",),
-    "table1": ("aviary",),
-    "table2": ("aviary", "aviary-night", "aviary-sketch", "aviary-clutter"),
-    "table3": ("aviary-ablation", "aviary-settings"),
-    "figure3": ("aviary-crops",),
-    "figure4": ("aviary", "aviary-settings"),
-    "figure5": ("aviary", "aviary-ranges"),
-    "released": ("aviary-ranges", "aviary-released"),
-    "significance": ("aviary", "aviary-night", "aviary-sketch", "aviary-clutter", "aviary-ablation"),
-}
-"""Which records of the embedded world each page of results reads, as the graph has it."""
+PAGES = {name: page.reads for name, page in experiments().pages.items() if page.again}
+"""Which records of the embedded world each page of results reads."""
 
-FULL: dict[str, str] = {
-    "figure2": "make reproduce DATASETS=pets",
-    "table1": "make reproduce DATASETS=pets,dtd",
-    "table2": "make reproduce DATASETS=imagenet,imagenet-v2,imagenet-r,imagenet-sketch,imagenet-a",
-    "table3": "make reproduce DATASETS=pets SWEEPS=ablation,settings",
-    "figure3": "make reproduce DATASETS=pets SWEEPS=crops",
-    "figure4": "make reproduce DATASETS=pets SWEEPS=settings",
-    "figure5": "make reproduce DATASETS=pets SWEEPS=ranges",
-    "released": "make reproduce DATASETS=pets SWEEPS=ranges,released",
-    "significance": "make reproduce DATASETS=pets SWEEPS=ablation",
-}
-"""How each page gets records of real data sets; any of `lgca datasets` may stand for those named."""
+FULL = {name: page.again for name, page in experiments().pages.items() if page.again}
+"""The command that makes records of real data sets for each of these pages."""
 
 PASSES_OF_ALL = 1020
 STORED_OF_ALL = 1155

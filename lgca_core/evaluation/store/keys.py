@@ -1,8 +1,7 @@
 """Keys of stored features: everything that decides a feature's bits."""
 
-import ast
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import JsonValue
 
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
+from lgca_core.evaluation.code_digest import digest_of_code
 
 FEATURES = 1
 """Version of the features. Whoever changes how a number is rounded, on any device, raises it."""
@@ -86,31 +86,5 @@ def _code() -> str:
     """
     package = Path(__file__).parents[2]
     files = [file for pattern in DECIDING for file in sorted(package.glob(pattern))]
-    return _digest_of_code(file.read_text(encoding="utf-8") for file in files)
-
-
-def _digest_of_code(sources: Iterable[str]) -> str:
     versions = f"{FEATURES} {PIL.__version__} {metadata.version('open_clip_torch')}"
-    digest = hashlib.sha256(versions.encode())
-    for source in sources:
-        digest.update(ast.dump(_bare(ast.parse(source))).encode())
-    return digest.hexdigest()
-
-
-def _bare(tree: ast.Module) -> ast.Module:
-    """A module without its docstrings and other strings that stand alone, and without imports, which decide no bit."""
-    for node in ast.walk(tree):
-        for name in ("body", "orelse", "finalbody"):
-            if isinstance(statements := getattr(node, name, None), list):
-                setattr(node, name, [statement for statement in statements if not _says_nothing(statement)])
-    return tree
-
-
-def _says_nothing(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        return True
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+    return hashlib.sha256(f"{versions} {digest_of_code(files)}".encode()).hexdigest()
