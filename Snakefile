@@ -148,6 +148,10 @@ rule records:
         PLAN.wanted,
 
 
+def source_of(wildcards):
+    return Path(f"book/{wildcards.name}.ipynb")
+
+
 rule notebook:
     input:
         lambda wildcards: asked(PLAN.compared_in, wildcards.name),
@@ -156,10 +160,9 @@ rule notebook:
     output:
         "_build/executed/{name}.ipynb",
     params:
-        code=lambda wildcards, input: asked(dependencies.code_of_notebook, Path(input.source)),
-        values=lambda wildcards, input: asked(
-            run_notebook.options, Path(input.source), PLAN.parameters_of(wildcards.name)
-        ),
+        # Of wildcards alone: Snakemake reruns nothing for a parameter that it is given an input for.
+        code=lambda wildcards: asked(dependencies.code_of_notebook, source_of(wildcards)),
+        values=lambda wildcards: asked(run_notebook.options, source_of(wildcards), PLAN.parameters_of(wildcards.name)),
     shell:
         "echo '  execute   {input.source}'; "
         "{PYTHON} -m lgca_book.building.run_notebook {input.source} {output} {params.values}"

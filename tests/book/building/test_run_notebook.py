@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,13 @@ def test_parameters_reach_the_notebook_with_their_types(tmp_path):
     assert run_notebook.main([str(source), str(tmp_path / "out" / "small.ipynb"), *given]) == 0
     assert shown(tmp_path / "out" / "small.ipynb") == "3 ['a', 'b'] full\n"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["small.ipynb"]
+
+
+def test_a_notebook_is_given_the_values_that_it_declares(tmp_path):
+    source = notebook(tmp_path, "seeds = 5\nmethods = ['wca']", "print(seeds, methods)")
+    given = run_notebook.options(source, {"seeds": 2, "methods": ["a b"], "records": "unknown here"})
+    assert shlex.split(given) == ["-p", "seeds", "2", "-p", "methods", '["a b"]']
+    assert run_notebook.options(source, {"records": "unknown here"}) == ""
 
 
 def test_the_working_folder_and_the_python_are_the_notebooks_own(tmp_path, monkeypatch):
@@ -87,6 +95,7 @@ def graph(tmp_path):
     shutil.copytree(ROOT / "lgca_core", tmp_path / "lgca_core", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(BOOK / "lgca_book", tmp_path / "book" / "lgca_book", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(BOOK / "_static", tmp_path / "book" / "_static")
+    shutil.copy(BOOK / "experiments.yaml", tmp_path / "book")
     (tmp_path / "book" / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: small\n")
     (tmp_path / "book" / "intro.md").write_text("# Start\n")
     (tmp_path / "book" / "references.bib").touch()
@@ -117,6 +126,12 @@ def test_content_and_not_time_decides_what_runs_again(graph):
     (graph.root / "book" / "intro.md").write_text("# Start again\n")
     assert graph() == {"copy"}
     runner = "book/lgca_book/building/run_notebook.py"
-    for changed, due in (("lgca_core/lgca.py", set()), ("lgca_core/boxes.py", {"notebook"}), (runner, {"notebook"})):
-        (graph.root / changed).open("a").write("\n# changed\n")
+    for changed, line, due in (
+        ("lgca_core/lgca.py", "changed = 1", set()),
+        ("lgca_core/boxes.py", "# changed", set()),
+        ("lgca_core/boxes.py", "changed = 1", {"notebook"}),
+        (runner, "changed = 1", {"notebook"}),
+    ):
+        with (graph.root / changed).open("a") as file:
+            file.write(f"\n{line}\n")
         assert graph() == due

@@ -1,7 +1,6 @@
 """What it took and would take: read from records, computed by formula, unknown where nobody measured."""
 
 import ast
-import contextlib
 import math
 import re
 
@@ -9,6 +8,7 @@ import nbformat
 import pytest
 
 from lgca_book.building import run_notebook
+from lgca_book.experiments import experiments, plan
 from lgca_book.pages import costs
 from lgca_book.studies import what_it_took
 from lgca_core.data.sources import SOURCES
@@ -119,34 +119,18 @@ def test_the_full_runs_by_formula():
         what_it_took.full(passes_per_second=0)
 
 
-@pytest.fixture(scope="module")
-def graph():
-    """What the Snakefile assigns above its rules, where no `--config` is given."""
-    above, _, _ = (ROOT / "Snakefile").read_text(encoding="utf-8").partition("\nshell.prefix(")
-    names: dict = {"config": {}}
-    with contextlib.chdir(ROOT):
-        exec(above, names)
-    return names
-
-
 def source(page: str):
     return nbformat.read(ROOT / "book" / f"{page}.ipynb", as_version=4)
 
 
-def test_the_pages_read_the_records_that_the_graph_gives_them(graph):
-    readers = {page: tuple(embedded) for page, (embedded, _) in graph["READERS"].items()}
-    assert {page: readers.get(page) for page in what_it_took.PAGES} == what_it_took.PAGES
-    assert readers.keys() - what_it_took.PAGES.keys() <= {"reproduce", "cards", "speed"}
-
-
-def test_every_page_has_a_name_and_a_command_that_makes_all_that_it_reads(graph):
-    assert costs.PAGE_NAMES.keys() == what_it_took.PAGES.keys() == what_it_took.FULL.keys()
+def test_every_page_of_results_has_a_title_and_a_command_that_makes_all_that_it_reads():
+    assert what_it_took.PAGES.keys() == what_it_took.FULL.keys()
+    assert what_it_took.PAGES.keys() == {name for name, page in experiments().pages.items() if page.title}
     for page, command in what_it_took.FULL.items():
-        named, _, swept = command.removeprefix("make reproduce DATASETS=").partition(" SWEEPS=")
-        datasets = named.split(",")
-        assert set(datasets) <= SOURCES.keys()
-        made = {f"{of}{end}" for of in datasets for end in ["", *(f"-{sweep}" for sweep in swept.split(",") if sweep)]}
-        assert made >= {pattern.format(of) for pattern in graph["READERS"][page][1] for of in datasets}, page
+        words = dict(word.split("=") for word in command.removeprefix("make reproduce ").split())
+        assert set(words["DATASETS"].split(",")) <= SOURCES.keys()
+        made = plan({"profile": "full"} | {name.lower(): value for name, value in words.items()})
+        assert made.compared_in(page) and set(made.records_of(page)) <= set(made.wanted), page
 
 
 @pytest.mark.parametrize("page", what_it_took.PAGES)
@@ -155,6 +139,7 @@ def test_a_page_that_stands_in_for_another_names_its_own_command(page):
     assert re.findall(r"how=(.*?)[,)]", code) == [f'what_it_took.FULL["{page}"]']
 
 
-def test_methods_that_a_page_compares_are_asked_for(graph):
+def test_methods_that_a_page_compares_are_asked_for():
     for page in ("figure2", "table2"):  # which look at nothing else
-        assert set(graph["COMPARED"][page]) == set(ast.literal_eval(run_notebook.parameters(source(page))["methods"]))
+        compared = set(experiments().page(page).compares)
+        assert compared == set(ast.literal_eval(run_notebook.parameters(source(page))["methods"]))
