@@ -23,7 +23,7 @@ from lgca_core.evaluation.code_digest import digest_of_code
 
 
 def asked(planning, *arguments):
-    """What planning gives; its errors in one sentence, without a traceback."""
+    """What planning returns; its error ends Snakemake with one sentence and no traceback."""
     try:
         return planning(*arguments)
     except LgcaError as error:
@@ -31,7 +31,7 @@ def asked(planning, *arguments):
 
 
 PLAN = asked(plan, config)
-# A digest of code is a parameter, not the files an input: a comment or a docstring runs nothing again.
+# Code is a parameter, by its digest, and no input: a changed comment or docstring reruns neither evaluation nor page.
 MEASURING = digest_of_code(dependencies.of_evaluations())
 
 
@@ -75,22 +75,10 @@ rule book:
         "_build/html/index.html",
 
 
-def parts(wildcards):
-    """The feature jobs of an evaluation; of one part there is none, since the evaluation does it on its way."""
-    n = PLAN.evaluations[wildcards.name].parts
-    return [f"_build/features/{wildcards.name}/{k}-of-{n}.json" for k in range(1, n + 1)] if n > 1 else []
-
-
-def before(wildcards):
-    """The record of the evaluation that goes first; not `ancient()`, which would suppress other reasons to rerun."""
-    after = PLAN.evaluations[wildcards.name].after
-    return [f"_build/records/{after}/record.json"] if after else []
-
-
 rule features:
     priority: 2  # what others wait for first, and pages last: they find the pictures painted
     input:
-        before,
+        lambda wildcards: PLAN.before(wildcards.name),
     output:
         "_build/features/{name}/{k}-of-{n}.json",  # what the part took
     wildcard_constraints:
@@ -111,8 +99,8 @@ rule features:
 rule evaluate:
     priority: 1
     input:
-        before,
-        parts=parts,
+        lambda wildcards: PLAN.before(wildcards.name),
+        parts=lambda wildcards: PLAN.parts_of(wildcards.name),
     output:
         record="_build/records/{name}/record.json",
         predictions="_build/records/{name}/predictions.parquet",
@@ -149,6 +137,7 @@ rule records:
 
 
 def source_of(wildcards):
+    """The notebook of a page, without outputs."""
     return Path(f"book/{wildcards.name}.ipynb")
 
 
@@ -160,7 +149,7 @@ rule notebook:
     output:
         "_build/executed/{name}.ipynb",
     params:
-        # Of wildcards alone: Snakemake reruns nothing for a parameter that it is given an input for.
+        # Functions of wildcards alone: Snakemake disregards a change of parameters that are made of inputs.
         code=lambda wildcards: asked(dependencies.code_of_notebook, source_of(wildcards)),
         values=lambda wildcards: asked(run_notebook.options, source_of(wildcards), PLAN.parameters_of(wildcards.name)),
     shell:

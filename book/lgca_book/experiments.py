@@ -116,7 +116,7 @@ class Experiments(_Strict):
 
     @field_validator("embedded")
     @classmethod
-    def _crops_are_at_hand(cls, embedded: dict[str, Evaluation]) -> dict[str, Evaluation]:
+    def _within_their_crops(cls, embedded: dict[str, Evaluation]) -> dict[str, Evaluation]:
         return {
             name: evaluation.model_copy(update={"methods": _within(evaluation.methods, evaluation.n)})
             for name, evaluation in embedded.items()
@@ -184,6 +184,19 @@ class Plan:
     def wanted(self) -> list[str]:
         """Records that were asked for."""
         return [f"results/{name}/record.json" for name in self.full] or [_made(name) for name in self.embedded]
+
+    def parts_of(self, name: str) -> list[str]:
+        """Outputs of the jobs that encode an evaluation's features; none where the evaluation encodes them itself."""
+        n = self.evaluations[name].parts
+        return [f"_build/features/{name}/{k}-of-{n}.json" for k in range(1, n + 1)] if n > 1 else []
+
+    def before(self, name: str) -> list[str]:
+        """The record of the evaluation that goes first, as an input.
+
+        It orders the jobs and changes nothing else; Snakemake's `ancient()` would suppress other reasons to rerun.
+        """
+        after = self.evaluations[name].after
+        return [] if after is None else [_made(after)]
 
     def records_of(self, page: str) -> list[str]:
         """Records that a page reads: full ones where all that it needs are made or there, else the embedded."""

@@ -108,6 +108,8 @@ def test_a_full_run_evaluates_encoders_times_data_sets_in_parts():
     assert list(made.full) == RECORDS and made.gpus == 2
     assert made.wanted == [f"results/{name}/record.json" for name in RECORDS]
     assert {evaluation.parts for evaluation in made.full.values()} == {2}
+    assert made.parts_of("c-d/dtd") == [f"_build/features/c-d/dtd/{k}-of-2.json" for k in (1, 2)]
+    assert plan(TWO_BY_TWO).parts_of("c-d/dtd") == []
     assert made.embedded["aviary"].parts == 3  # stand-ins, as ever
     assert (made.full["c-d/pets"].encoder, made.full["c-d/pets"].dataset) == ("c:d", "pets")
     assert made.full["a-b/pets"].methods == experiments().full.methods + experiments().full.peers
@@ -115,10 +117,12 @@ def test_a_full_run_evaluates_encoders_times_data_sets_in_parts():
 
 def test_sweeps_follow_what_they_share_features_with_and_keep_the_seeds_that_their_pages_want():
     sweeps = ["ablation", "crops", "settings"]
-    made = plan(TWO_BY_TWO | {"sweeps": ",".join(sweeps), "seeds": 1}).full
+    run = plan(TWO_BY_TWO | {"sweeps": ",".join(sweeps), "seeds": 1})
+    made = run.full
     assert made.keys() == {*RECORDS, *(f"{name}-{sweep}" for name in RECORDS for sweep in sweeps)}
     assert {made[name].after for name in RECORDS} == {None}
     assert made["a-b/pets-crops"].after == "a-b/pets"
+    assert run.before("a-b/pets-crops") == ["_build/records/a-b/pets/record.json"] and run.before("a-b/pets") == []
     seeds = {name.removeprefix("a-b/"): made[name].seeds for name in made if name.startswith("a-b/pets")}
     assert seeds == {"pets": 1, "pets-ablation": 5, "pets-crops": 2, "pets-settings": 1}
 
