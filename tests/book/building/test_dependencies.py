@@ -10,7 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from lgca_book.building import dependencies
 from lgca_book.building.dependencies import code_of_notebook, files, of_evaluations, of_notebook
 from lgca_core.errors import LgcaError
-from lgca_core.files import digest_of_code
+from lgca_core.evaluation.code_digest import digest_of_code
 from support.shared import ROOT
 
 
