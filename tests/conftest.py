@@ -11,6 +11,10 @@ settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--renew-golden", action="store_true", help="write tests/evaluation/golden_features anew")
+
+
 @pytest.fixture(autouse=True)
 def own_store(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("LGCA_STORE", str(tmp_path_factory.mktemp("store")))
