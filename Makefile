@@ -4,7 +4,8 @@
 #              evaluate real data sets, which `lgca datasets fetch` gets, into results/, and build the book on them
 #              (GPUS=, PARTS=, METHODS=, SEEDS=, CROPS=; SWEEPS=ablation,crops,settings,ranges,released for the pages
 #              beside Table 1; CLUSTER=profiles/slurm spreads it over a cluster)
-# make test    run the test suite (TESTS="tests/test_boxes.py -k edge": a part of it)
+# make test    run the tests that are quick (ALL=1: all, with those that take long, a browser or a SLURM;
+#              TESTS="tests/core/test_boxes.py -k edge": a part of them)
 # make bench   time files-to-logits beside the encoder alone and the peers' loop, ways to run the encoder, class
 #              matrices, memory and growth, and write records to results/bench/
 # make lint    ruff, mypy, and the schema of the GitHub workflows
@@ -15,6 +16,7 @@
 
 JOBS ?= 2
 TESTS ?=
+ALL ?=
 STRICT ?=
 
 # The first of these that is new enough, unless PYTHON says which.
@@ -49,7 +51,8 @@ reproduce: $(READY)
 	@echo "The records: results/. The book: open _build/html/index.html"
 
 test: $(READY)
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+		$(if $(ALL),,-m "not slow and not browser and not cluster") $(TESTS)
 
 bench: $(READY)
 	@.venv/bin/lgca bench

@@ -59,6 +59,15 @@ def chromium():
         browser.close()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The cluster's tests mostly wait: begun first, they run beside all others instead of after them."""
-    items.sort(key=lambda item: item.path.name != "test_slurm.py")
+    """Marks who asks for a browser, skips what wants a GPU where there is none, and puts the cluster's tests first.
+
+    Those mostly wait, so that the others run beside them.
+    """
+    for item in items:
+        if "chromium" in item.fixturenames:
+            item.add_marker("browser")
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA GPU on this machine"))
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)

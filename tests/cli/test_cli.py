@@ -32,7 +32,7 @@ from lgca_core.evaluation.record import RECORD
 from lgca_core.evaluation.record import load as load_record
 from lgca_core.methods import METHODS
 from support.command_line import files, lgca, refused
-from support.shared import ROOT, SHARED
+from support.shared import ROOT
 from support.stub_encoder import header_of_png
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
@@ -312,7 +312,7 @@ def test_skipped_pictures_are_listed(work, tiny):
     assert [skip.path for skip in load_record("run")[0].skipped] == ["red/cut.png", "red/words.jpg"]
 
 
-def toys(copy=None, on_error="raise") -> Manifest:
+def toys(copy, on_error) -> Manifest:
     return folders.folder("things", name="aviary-toys")
 
 
@@ -339,20 +339,6 @@ def test_embedded_encoder_says_what_it_knows(work, tiny, monkeypatch):
     monkeypatch.setitem(DATASETS, "toys", own)
     assert "knows only" not in lgca(*quick, "--dataset", "toys")[1]
     assert "knows only" in lgca("classify", "things/red/0.png", "--classes", "red,blue", "--n", "4")[1]
-
-
-def test_photographs_with_all_four_methods(tiny, tmp_path, monkeypatch):
-    photos = SHARED / "photos"
-    if not photos.is_dir():
-        pytest.skip("the shared photographs are not beside this checkout")
-    monkeypatch.chdir(tmp_path)
-    words = ["--images", photos / "images", "--descriptions", photos / "descriptions.json"]
-    status, _, err = lgca("evaluate", "--encoder", tiny, "--n", "2", "--seeds", "1", *words)
-    assert (status, err) == (0, "")
-    [folder] = (tmp_path / "runs").iterdir()
-    record, _ = load_record(folder)
-    assert record.dataset.count == 96
-    assert {run.method for run in record.runs} == {"wca", "lgca", "cupl", "clip"}
 
 
 # ---- classify ----------------------------------------------------------------------------------------------

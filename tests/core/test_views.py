@@ -318,7 +318,7 @@ def test_unit_gives_a_row_the_same_bits_in_any_company_and_order(rows, width, se
     assert torch.equal(unit_from_float16(unit_from_float16(features).half() * 0), torch.zeros(rows, width))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_unit_gives_the_same_bits_on_a_gpu():
     features = torch.nn.functional.normalize(torch.randn(5000, 512) ** 3, dim=-1).half()
     assert torch.equal(unit_from_float16(features.cuda()).cpu(), unit_from_float16(features))

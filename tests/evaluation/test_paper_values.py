@@ -24,10 +24,10 @@ from lgca_core.methods import METHODS
 from lgca_core.wca import WCA
 from support import command_line
 from support.records import full_record as make
-from support.shared import ROOT, SHARED
+from support.shared import ROOT
 
-REFERENCE = SHARED / "reference"
 SHA = "0" * 64
+COPIED = ["80c0a358", "b4aa06b3"]  # how the sha256 of the two tables begin
 B32, B16, L14 = paper_values.ENCODERS.values()
 HEADING = "method,dataset,backbone,top1_percent,std_percent,source\n"
 
@@ -75,10 +75,8 @@ def test_published_values(method, dataset, backbone, top1, std, source):
     assert source in row["source"]
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="the files that the numbers were copied from are not here")
-def test_the_files_are_copies():
-    for file in paper_values.TABLES:
-        assert file.read_bytes() == (REFERENCE / file.name).read_bytes()
+def test_no_published_number_was_touched_since_it_was_copied():
+    assert [hashlib.sha256(file.read_bytes()).hexdigest()[:8] for file in paper_values.TABLES] == COPIED
 
 
 def test_the_table_cannot_be_spoilt_by_a_reader():

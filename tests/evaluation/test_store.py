@@ -29,7 +29,7 @@ from support.store_writers import IDENTITIES, KEY, SIZE, big, grown, hold_draft,
 from support.stub_encoder import noise, rich
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["store_writers", "lgca_core.store"])
+context.set_forkserver_preload(["lgca_core.evaluation.store", "lgca_core.views"])
 
 
 def make(identities, counts, *, first=0, width=8, seed=0) -> Shard:

@@ -6,7 +6,6 @@ import os
 import struct
 import subprocess
 import sys
-import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,16 +19,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
+from lgca_core.bench.pipeline import paint_photographs
 from lgca_core.boxes import draw_squares, whole
 from lgca_core.errors import LgcaError
 from lgca_core.pixels import cropping, torch_crops
 from lgca_core.pixels.cropping import crops, crops_on_device, crops_pillow
 from lgca_core.pixels.pictures import MAX_PIXELS, open_picture, picture_tensor
 from lgca_core.pixels.torch_crops import crops_int32
-from support.shared import SHARED
 from support.stub_encoder import header_of_png
 
-PHOTOS = SHARED / "photos" / "images"
 ORIENTATION = 0x0112
 
 
@@ -172,16 +170,20 @@ def test_thin_boxes_need_no_giant_picture(shape, monkeypatch):
     assert (found[0] == found[0][:, :1, :1]).all() and torch.equal(found[0], found[2])
 
 
-def test_threads_change_nothing_and_are_shared(hopper):
+def test_threads_change_nothing_and_are_shared(hopper, monkeypatch):
     boxes = draw_squares(hopper.height, hopper.width, 30, 0.1, 0.9, seed=1, identity="hopper")
     expected = crops(hopper, boxes, 32, threads=1)
+    made = []
+    monkeypatch.setattr(
+        cropping, "ThreadPoolExecutor", lambda threads, **named: made.append(threads) or ThreadPoolExecutor(threads)
+    )
+    cropping._pool.cache_clear()
     for threads in (2, 3, None):
         assert torch.equal(crops(hopper, boxes, 32, threads=threads), expected)
-    before = threading.active_count()
     with ThreadPoolExecutor(4) as pool:  # pictures are cut side by side
         for found in pool.map(lambda _: crops(hopper, boxes, 32, threads=3), range(12)):
             assert torch.equal(found, expected)
-    assert threading.active_count() <= before + 3  # a shared pool may not have started all its threads before
+    assert made.count(3) <= 1 and len(made) == len(set(made))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -239,7 +241,7 @@ def test_output_is_contiguous(hopper):
     assert crops_int32(picture_tensor(hopper), whole(600, 512), 8).is_contiguous()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_another_device_gives_the_same_bits(hopper):
     boxes = draw_squares(hopper.height, hopper.width, 60, 0.05, 0.9, seed=2, identity="hopper")
     boxes = torch.cat([boxes, torch.tensor([[0, 0, 600, 100], [0, 0, 100, 500]])])
@@ -266,11 +268,8 @@ def test_refusals(hopper):
         crops_int32(pixels.float(), whole(9, 9), 8)
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason="shared/photos is not beside the repository")
-def test_real_photographs():
-    paths = sorted(PHOTOS.glob("*/*.jpg"))[::8]
-    assert paths
-    for path in paths:
+def test_pictures_as_large_as_photographs(tmp_path):
+    for path in paint_photographs(tmp_path, 3):
         image = open_picture(path)
         boxes = draw_squares(image.height, image.width, 3, 0.28, 0.9, seed=0, identity=path.name)
         assert_exact(image, torch.cat([boxes, whole(image.height, image.width)]), 64)

@@ -27,7 +27,7 @@ def test_two_at_once_are_yielded_in_order():
     both = threading.Barrier(2)
 
     def work(item):
-        both.wait(timeout=20)  # nobody passes alone
+        both.wait(timeout=600)  # nobody passes alone; who would wait for ever fails at last
         return item, threading.current_thread()
 
     found = list(map_in_streams(work, range(6), HERE, streams=2))

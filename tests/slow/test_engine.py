@@ -105,7 +105,9 @@ def test_ten_kills_leave_no_trace(tmp_path):
     words += ["--n", "2", "--seeds", "1", "--device", "cpu", "--force"]
     # Processes that have imported everything already: it is the work that is killed.
     fork = multiprocessing.get_context("forkserver")
-    fork.set_forkserver_preload(["lgca_core.cli.commands", "lgca_core.encoder", "lgca_core.evaluate", "open_clip"])
+    fork.set_forkserver_preload(
+        ["lgca_core.cli.commands", "lgca_core.encoder", "lgca_core.evaluation.evaluate", "open_clip"]
+    )
 
     def run(name: str, kill_at: int | None = None) -> bool:
         """Whether it was killed."""
