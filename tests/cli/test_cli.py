@@ -25,7 +25,6 @@ from lgca_core.cli.output import report
 from lgca_core.data import folders
 from lgca_core.data.manifest import Manifest
 from lgca_core.data.table import DATASETS, Entry, Facts
-from lgca_core.encoders import registry
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation import machine, parts, statistics
 from lgca_core.evaluation.record import RECORD
@@ -329,8 +328,7 @@ def test_a_data_set_brings_its_own_descriptions(work, tiny, monkeypatch):
     assert load_record("run")[0].dataset.name == "aviary-toys"
 
 
-def test_embedded_encoder_says_what_it_knows(work, tiny, monkeypatch):
-    monkeypatch.setattr(registry, "DEFAULT", tiny)
+def test_embedded_encoder_says_what_it_knows(work, monkeypatch):
     quick = ["evaluate", *FEW, "--method", "clip"]
     status, out, _ = lgca(*quick, *THINGS)
     assert status == 0

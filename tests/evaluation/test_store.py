@@ -1,6 +1,7 @@
 """The store: whole shards or none, whatever happens to the processes and the discs; and the commands over it."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -10,6 +11,7 @@ import shutil
 import signal
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,16 +19,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lgca_core.boxes import draw_squares, whole
 from lgca_core.errors import LgcaError
-from lgca_core.evaluation.store import feature_set, keys, shard_files
+from lgca_core.evaluation.store import keys, shard_files
 from lgca_core.evaluation.store.feature_set import FeatureSet
 from lgca_core.evaluation.store.shard import Shard
 from lgca_core.evaluation.store.store import Store
-from lgca_core.views import Encoded, Views
+from lgca_core.views import Encoded
 from support.command_line import files, lgca, refused
-from support.store_writers import IDENTITIES, KEY, SIZE, big, grown, hold_draft, open_pool, write_all, write_often
-from support.stub_encoder import noise, rich
+from support.store_writers import IDENTITIES, KEY, SIZE, big, grown, open_pool, write_all, write_often, write_slowly
+from support.stub_encoder import rich
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["lgca_core.evaluation.store", "lgca_core.views"])
@@ -91,34 +92,6 @@ def test_round_trip(pool, said):
     assert json.loads((pool.folder / "pool.json").read_text()) == {
         "format": 1, "pictures_a_shard": 4, "key": KEY, "pictures": 10, "dataset": "toys",
     }  # fmt: skip
-
-
-def test_what_views_hand_out_comes_back_as_it_was(tmp_path):
-    pictures = [noise(40, 60, 1), noise(33, 20, 2), noise(50, 50, 3)]
-    identities = IDENTITIES[:3]
-
-    def evaluate():
-        """The boxes of three pictures, in shards of two, from the store as far as it has them: vectors and passes."""
-        encoder, out = rich(sha256="0" * 64), []
-        pool = Store(tmp_path, pictures=2).pool(KEY, identities)
-        for index in range(len(pool)):
-            part = pool.pictures(index)
-            known = pool.read(index)
-            sizes = [tuple(size) for size in known.sizes.tolist()] if known else None
-            views = Views(encoder, [lambda b=b: pictures[b] for b in part], sizes=sizes, float16=True)
-            if known:
-                views.add_known(known.encoded)
-            boxes = [draw_squares(*size, 9, 0.2, 0.9, seed=0, identity="a") for size in views.sizes]
-            with views.recording() as asked:
-                out += views.encode(boxes)
-            pool.write(index, Shard.of([identities[b] for b in part], views.sizes, asked()))
-        return torch.cat(out), encoder.image_passes
-
-    first, passes = evaluate()
-    assert passes == 27
-    again, passes = evaluate()
-    assert passes == 0
-    assert torch.equal(first, again)
 
 
 @pytest.mark.parametrize(
@@ -224,57 +197,55 @@ def test_pool_key_names_all_that_decides_features(tmp_path):
         keys.pool_key(IDENTITIES, rich(), {"draw": "whole"}, "bicubic")
 
 
+def code_in_key(monkeypatch, change=lambda path, text: text) -> str:
+    """What a key says of the code, were each file's text changed like that."""
+    read = Path.read_text
+    keys._code.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", lambda path, **how: change(path, read(path, **how)))
+        key = keys.pool_key(IDENTITIES, rich(sha256="a" * 64), {"draw": "whole"}, "bicubic")
+    keys._code.cache_clear()
+    return key["encoder"]["code"]
+
+
 @pytest.mark.parametrize(
     "file",
     ["boxes.py", "views.py", "encoder.py", "pixels/cropping.py", "pixels/numba_crops.py", "encoders/fast_towers.py"],
 )
 def test_a_change_to_what_decides_features_changes_the_key(file, monkeypatch):
-    before = keys._code.__wrapped__()
-    read = Path.read_text
+    def changed(path, text):
+        return text + "changed = 1\n" * path.as_posix().endswith(f"lgca_core/{file}")
 
-    def changed(path, **how):
-        return read(path, **how) + "changed = 1\n" * path.as_posix().endswith(f"lgca_core/{file}")
-
-    monkeypatch.setattr(Path, "read_text", changed)
-    assert keys._code.__wrapped__() != before
+    assert code_in_key(monkeypatch, changed) != code_in_key(monkeypatch)
 
 
 def test_a_changed_docstring_or_comment_leaves_a_store_valid(monkeypatch):
-    encoder = rich(sha256="a" * 64)
-    before = keys.pool_key(IDENTITIES, encoder, {"draw": "whole"}, "bicubic")
-    read = Path.read_text
-
-    def mended(path, **how):
-        text = read(path, **how)
-        if path.name != "views.py":
+    def mended(path, text):
+        if path.suffix != ".py":  # what is installed, whose versions are read
             return text
-        assert '"""' in text and "def encode(" in text
+        assert '"""' in text
         return "# A comment.\n" + text.replace('"""', '"""Said otherwise.\n', 1).replace("def encode(", "def encode (")
 
-    monkeypatch.setattr(Path, "read_text", mended)
-    keys._code.cache_clear()
-    try:
-        assert keys.pool_key(IDENTITIES, encoder, {"draw": "whole"}, "bicubic") == before
-    finally:
-        keys._code.cache_clear()
+    assert code_in_key(monkeypatch, mended) == code_in_key(monkeypatch)
 
 
-def test_the_version_of_the_features_is_in_the_key(monkeypatch):
-    before = keys._code.__wrapped__()
-    monkeypatch.setattr(keys, "FEATURES", keys.FEATURES + 1)
-    assert keys._code.__wrapped__() != before
+@pytest.mark.parametrize(
+    ("what", "other"),
+    [
+        ("lgca_core.evaluation.store.keys.FEATURES", 0),
+        ("PIL.__version__", "0"),
+        ("importlib.metadata.version", lambda name: "0"),
+    ],
+)
+def test_another_version_of_features_or_libraries_changes_the_key(what, other, monkeypatch):
+    before = code_in_key(monkeypatch)
+    monkeypatch.setattr(what, other)
+    assert code_in_key(monkeypatch) != before
 
 
 def test_every_pattern_of_deciding_files_finds_some():
     package = Path(keys.__file__).parents[2]
     assert all(list(package.glob(pattern)) for pattern in keys.DECIDING)
-
-
-@pytest.mark.parametrize("library", ["PIL.__version__", "importlib.metadata.version"])
-def test_another_version_of_what_decides_features_changes_the_key(library, monkeypatch):
-    before = keys._code.__wrapped__()
-    monkeypatch.setattr(library, "0" if library.endswith("__") else lambda name: "0")
-    assert keys._code.__wrapped__() != before
 
 
 def test_where_the_store_lies(tmp_path, monkeypatch):
@@ -289,10 +260,7 @@ def test_where_the_store_lies(tmp_path, monkeypatch):
 def test_shards_of_other_pictures_are_not_taken(pool, said):
     pool.write(0, make(IDENTITIES[:4], [2] * 4))
     [name] = shards(pool)
-    # More boxes, so it would come first: a file from elsewhere, sound in itself.
-    data = make(IDENTITIES[4:8], [5] * 4).to_bytes()
-    stranger = f"000000-20-{hashlib.sha256(data).hexdigest()}.safetensors"
-    (pool.folder / stranger).write_bytes(data)
+    stranger = add_file(pool, make(IDENTITIES[4:8], [5] * 4))  # sound in itself, and of more boxes, so it comes first
     assert same(pool.read(0), make(IDENTITIES[:4], [2] * 4))
     assert len(said) == 1 and stranger in said[0] and "other pictures" in said[0]
     (pool.folder / name).rename(pool.folder / name.replace("000000", "000001"))
@@ -320,36 +288,35 @@ def test_a_shard_grows(pool):
 def test_a_reader_looks_again_when_a_shard_grows_meanwhile(pool, monkeypatch, said):
     few, more = make(IDENTITIES[:4], [2] * 4), make(IDENTITIES[:4], [3] * 4)
     pool.write(0, few)
-    listing = shard_files.files_in
+    listing = os.scandir
 
     def late(folder):
-        found = listing(folder)
-        monkeypatch.setattr(feature_set, "files_in", listing)
+        found = [entry for entry in listing(folder) if entry.stat()]
+        monkeypatch.setattr(os, "scandir", listing)
         pool.write(0, more)  # by another process, between listing and opening
-        return found
+        return nullcontext(found)
 
-    monkeypatch.setattr(feature_set, "files_in", late)
+    monkeypatch.setattr(os, "scandir", late)
     assert same(pool.read(0), more)
     assert said == []
 
 
+def add_file(pool: FeatureSet, shard: Shard, index: int = 0) -> str:
+    """Puts a shard's file into a pool's folder, as a process does that does not see the others; its name."""
+    data = shard.to_bytes()
+    name = f"{index:06d}-{len(shard.boxes)}-{hashlib.sha256(data).hexdigest()}.safetensors"
+    (pool.folder / name).write_bytes(data)
+    return name
+
+
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("turned", [False, True])
-def test_of_two_contents_the_same_one_is_read_everywhere(pool, turned, seed, monkeypatch):
+def test_of_two_contents_the_same_one_is_read_everywhere(pool, seed):
     """Two devices that round differently write at once: neither sees the other's file before it has written its own."""
-
-    def at_once(one, other):
-        with monkeypatch.context() as blind:
-            blind.setattr(FeatureSet, "read", lambda *_: None)
-            for shard in (one, other) if turned else (other, one):
-                pool.write(0, shard)
-
-    one, other = make(IDENTITIES[:4], [2] * 4, seed=2 * seed), make(IDENTITIES[:4], [2] * 4, seed=2 * seed + 1)
-    at_once(one, other)
-    first = min(one, other, key=lambda shard: hashlib.sha256(shard.to_bytes()).hexdigest())
+    both = [make(IDENTITIES[:4], [2] * 4, seed=2 * seed + k) for k in range(2)]
+    first = min(both, key=lambda shard: add_file(pool, shard))
     assert same(pool.read(0), first)
     larger = make(IDENTITIES[:4], [2, 2, 2, 3], seed=seed)
-    at_once(first, larger)
+    add_file(pool, larger)
     assert same(pool.read(0), larger)
 
 
@@ -447,19 +414,18 @@ def test_damage_is_a_warning_if_nobody_listens(kept):
 def test_a_sound_file_in_place_of_a_damaged_one_is_not_removed(kept, monkeypatch):
     """Another process has found the damage and encoded again, between our reading and our removing."""
     file, content = kept
-    said: list[str] = []
-    pool = Store(file.parent.parent, pictures=4, report=said.append).pool(KEY, IDENTITIES[:4])
+    pool = Store(file.parent.parent, pictures=4, report=lambda _: None).pool(KEY, IDENTITIES[:4])
     file.write_bytes(content[:-1])
-    check = shard_files.ShardFile._shard
+    digest = hashlib.sha256
 
-    def replaced(self, data):
-        os.replace(shutil.copy(file, file.with_suffix(".new")), file)
-        file.write_bytes(content)
-        return check(self, data)
+    def replaced(data):
+        monkeypatch.setattr(hashlib, "sha256", digest)
+        file.with_suffix(".new").write_bytes(content)
+        file.with_suffix(".new").rename(file)
+        return digest(data)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(shard_files.ShardFile, "_shard", replaced)
-        pool.read(0)
+    monkeypatch.setattr(hashlib, "sha256", replaced)
+    pool.read(0)
     assert file.read_bytes() == content
 
 
@@ -542,6 +508,7 @@ def whole_or_none(root: Path) -> int:
     return len(left) + (found[0] is not None and same(found[0], grown()))
 
 
+@pytest.mark.slow
 def test_killed_at_every_step(tmp_path):
     counts, codes, kill_at = [], [], 0
     while 0 not in codes:
@@ -611,7 +578,7 @@ def test_writers_side_by_side(tmp_path):
 def test_a_draft_stays_while_its_process_lives(tmp_path):
     pool = open_pool(tmp_path)
     ready, go = context.Event(), context.Event()
-    process = context.Process(target=hold_draft, args=(pool.folder, ready, go), daemon=True)
+    process = context.Process(target=write_slowly, args=(tmp_path, ready, go), daemon=True)
     process.start()
     ready.wait()
     [stored] = Store(tmp_path).stored()
@@ -622,7 +589,7 @@ def test_a_draft_stays_while_its_process_lives(tmp_path):
     go.set()
     process.join()
     assert process.exitcode == 0
-    assert (pool.folder / "finished").read_bytes() == b"half"
+    assert same(pool.read(0), big(0))
 
 
 def test_a_draft_of_a_file_system_without_locks_goes_by_age(tmp_path, monkeypatch):
@@ -632,7 +599,7 @@ def test_a_draft_of_a_file_system_without_locks_goes_by_age(tmp_path, monkeypatc
     pool = open_pool(tmp_path)
     draft = pool.folder / ".0123.tmp"
     draft.write_bytes(b"half")
-    monkeypatch.setattr(shard_files.fcntl, "flock", unsupported)
+    monkeypatch.setattr(fcntl, "flock", unsupported)
     pool.write(0, big(0))
     [stored] = Store(tmp_path).stored()
     stored.verify()
@@ -643,19 +610,19 @@ def test_a_draft_of_a_file_system_without_locks_goes_by_age(tmp_path, monkeypatc
     assert same(pool.read(0), big(0))
 
 
-def test_a_draft_taken_for_left_over_is_begun_anew(tmp_path, monkeypatch):
+def test_a_draft_taken_for_left_over_is_begun_anew(pool, monkeypatch):
     """Swept after it was made and before it was locked."""
-    lock = shard_files._lock
+    flock = fcntl.flock
 
-    def late(stream, *, wait):
-        monkeypatch.setattr(shard_files, "_lock", lock)
+    def late(stream, how):
+        monkeypatch.setattr(fcntl, "flock", flock)
         os.unlink(stream.name)
-        return lock(stream, wait=wait)
+        flock(stream, how)
 
-    monkeypatch.setattr(shard_files, "_lock", late)
-    shard_files.put(tmp_path / "new" / "file", b"whole")
-    assert files(tmp_path / "new") == {"file"}
-    assert (tmp_path / "new" / "file").read_bytes() == b"whole"
+    monkeypatch.setattr(fcntl, "flock", late)
+    pool.write(0, make(IDENTITIES[:4], [1] * 4))
+    assert same(pool.read(0), make(IDENTITIES[:4], [1] * 4))
+    assert len(files(pool.folder)) == 2  # with pool.json
 
 
 # ---- the commands ------------------------------------------------------------------------------------------
@@ -667,7 +634,7 @@ def filled(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("LGCA_STORE", str(tmp_path / "store"))
     root = Store(pictures=4)
     squares = {"draw": "squares", "n": 60, "a0": 0.5, "b0": 5 / 9, "seed": 0}
-    other = {"name": "ViT-B-32-quickgelu:openai", "precision": "float16"}
+    other = {"name": VIT, "precision": "float16"}
     for key, dataset, count in (
         (KEY, "toys", 3),
         (KEY | {"plan": squares}, "toys", 1),
@@ -683,30 +650,29 @@ def names(root: Path) -> dict[tuple[str, str, str], str]:
     return {(pool.dataset, pool.encoder, pool.plan): pool.folder.name for pool in Store(root).stored()}
 
 
-def size(count: int) -> str:
-    return f"{count} B" if count < 1000 else f"{count / 1000:.1f} kB"
+def size(*folders: Path) -> str:
+    held = sum(path.stat().st_size for folder in folders for path in folder.glob("*.safetensors"))
+    return f"{held} B" if held < 1000 else f"{held / 1000:.1f} kB"
 
 
 SQUARES = "squares, n 60, a0 0.5, b0 0.5556, seed 0"
+VIT = "ViT-B-32-quickgelu:openai"
 
 
 def test_ls(filled):
+    of = names(filled)
     (filled / ("0" * 64)).mkdir()
     (filled / "notes.txt").write_text("mine")
     status, out, err = lgca("store", "ls")
     assert (status, err) == (0, "")
-    of = names(filled)
     lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
-    sizes = {name: sum(path.stat().st_size for path in (filled / name).glob("*.safetensors")) for name in of.values()}
-    for (dataset, encoder, plan), name in of.items():
-        if dataset:
-            for part in (dataset, encoder, plan, f" {size(sizes[name])} "):
-                assert part in lines[name[:12]]
-    assert "10  " in lines[of["toys", "stub", SQUARES][:12]] and " 1/3 " in lines[of["toys", "stub", SQUARES][:12]]
-    assert " 3/3 " in lines[of["toys", "stub", "whole"][:12]]
-    assert "float16" in lines[of["pets", "ViT-B-32-quickgelu:openai", "whole"][:12]]
+    counts = {("toys", "stub", "whole"): " 3/3 ", ("toys", "stub", SQUARES): " 1/3 ", ("pets", VIT, "whole"): " 2/3 "}
+    for told, name in of.items():
+        for part in (*told, "10  ", counts[told], f" {size(filled / name)} "):
+            assert part in lines[name[:12]]
+    assert "float16" in lines[of["pets", VIT, "whole"][:12]]
     assert "(no pool.json)" in lines["0" * 12] and " 0/? " in lines["0" * 12]
-    assert out.splitlines()[-1] == f"4 pools, {size(sum(sizes.values()))} in {filled}"
+    assert out.splitlines()[-1].startswith(f"4 pools, {size(*filled.glob('*/'))}")
 
 
 @pytest.mark.parametrize("made", [False, True])
@@ -719,9 +685,8 @@ def test_a_store_that_is_empty_or_absent(tmp_path, monkeypatch, made):
         status, out, err = lgca("store", *words)
         assert (status, err) == (0, "")
         assert str(root) in out and "empty" in out
-    assert "no pool" in refused("store", "rm", "abc")
-    assert "no pool" in refused("store", "verify", "abc")
-    assert "no pool of the data set 'pets'" in refused("store", "rm", "--dataset", "pets")
+    for words in (["rm", "abc"], ["verify", "abc"], ["rm", "--dataset", "pets"]):
+        assert words[-1] in refused("store", *words)
     assert root.exists() == made
 
 
@@ -738,7 +703,7 @@ def test_a_store_that_is_empty_or_absent(tmp_path, monkeypatch, made):
 def test_rm(filled, words, left):
     status, out, err = lgca("store", "rm", *words, "--yes")
     assert (status, err) == (0, "")
-    assert out.startswith(f"Removed {3 - left} pool")
+    assert f" {3 - left} pool" in out
     assert len(list(filled.iterdir())) == left
 
 
@@ -750,47 +715,44 @@ def test_rm_by_the_beginning_of_a_name(filled):
     twin.mkdir()
     assert "2 pools" in refused("store", "rm", name[:12], "--yes")
     twin.rmdir()
-    held = sum(path.stat().st_size for path in (filled / name).glob("*.safetensors"))
-    assert lgca("store", "rm", name[:12], name, "--yes")[:2] == (0, f"Removed 1 pool, {size(held)}.\n")
+    held = size(filled / name)
+    status, out, _ = lgca("store", "rm", name[:12], name, "--yes")
+    assert status == 0 and "1 pool" in out and held in out
     assert set(names(filled).values()) == set(of.values()) - {name}
 
 
 def test_rm_asks(filled):
     words = ("store", "rm", "--dataset", "pets")
     before = files(filled)
-    for answer in ("n\n", "\n"):
-        status, out, _ = lgca(*words, typed=answer)
-        assert status == 0
-        assert "pets" in out and "Remove 1 pool" in out and "Nothing was removed" in out
+    for answer, wanted in (("n\n", 0), ("\n", 0), ("", 2)):
+        status, out, err = lgca(*words, typed=answer)
+        assert status == wanted and "pets" in out and "1 pool" in out
+        assert ("--yes" in err) == (wanted == 2)
         assert files(filled) == before
-    status, _, err = lgca(*words, typed="")
-    assert status == 2
-    assert "--yes" in err
-    assert files(filled) == before
     assert lgca(*words, typed="y\n")[0] == 0
     assert len(list(filled.iterdir())) == 2
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "named"),
     [
-        ([], "say which pools"),
-        (["abc", "--all"], "say which pools"),
-        (["--all", "--dataset", "toys"], "say which pools"),
-        (["xyz"], "'xyz': see lgca store ls"),
+        ([], "--all"),
+        (["abc", "--all"], "--all"),
+        (["--all", "--dataset", "toys"], "--all"),
+        (["xyz"], "'xyz'"),
         ([""], "no pool"),
-        (["--dataset", "cars"], "no pool of the data set 'cars'"),
-        (["--dataset", "pets", "--encoder", "stub"], "data set 'pets' and of the encoder 'stub'"),
+        (["--dataset", "cars"], "'cars'"),
+        (["--dataset", "pets", "--encoder", "stub"], "'stub'"),
     ],
 )
-def test_rm_of_what_is_not_there(filled, words, message):
+def test_rm_of_what_is_not_there(filled, words, named):
     before = files(filled)
-    assert message in refused("store", "rm", *words, "--yes")
+    assert named in refused("store", "rm", *words, "--yes")
     assert files(filled) == before
 
 
 def test_rm_leaves_what_is_not_its_own(filled):
-    name = names(filled)["pets", "ViT-B-32-quickgelu:openai", "whole"]
+    name = names(filled)["pets", VIT, "whole"]
     (filled / name / "notes.txt").write_text("mine")
     assert lgca("store", "rm", name, "--yes")[0] == 0
     assert files(filled / name) == {"notes.txt"}
@@ -799,8 +761,8 @@ def test_rm_leaves_what_is_not_its_own(filled):
 def test_verify(filled):
     status, out, err = lgca("store", "verify")
     assert (status, err) == (0, "")
-    assert out.startswith("6 shards in 3 pools") and out.endswith("sound.\n")
-    toys, pets = names(filled)["toys", "stub", "whole"], names(filled)["pets", "ViT-B-32-quickgelu:openai", "whole"]
+    assert "6 shards in 3 pools" in out
+    toys, pets = names(filled)["toys", "stub", "whole"], names(filled)["pets", VIT, "whole"]
     draft = filled / pets / ".0123.tmp"
     draft.write_bytes(b"half")
     bad = sorted((filled / toys).glob("*.safetensors"))[1]
@@ -808,29 +770,23 @@ def test_verify(filled):
     for _ in range(2):
         status, out, err = lgca("store", "verify")
         assert status == 2
-        assert out == f"damaged: {bad}: its content is not what its name says\n"
-        assert err.startswith("error: 1 of 6 shards") and err.count("\n") == 1 and "--fix" in err
+        assert str(bad) in out and "1 of 6 shards" in err and "--fix" in err
         assert bad.exists() and not draft.exists()
     assert lgca("store", "verify", pets[:12])[0] == 0
     status, out, err = lgca("store", "verify", toys, "--fix")
     assert (status, err) == (0, "")
     assert str(bad) in out and "1 of 3 shards" in out
     assert not bad.exists()
-    assert lgca("store", "verify")[1].startswith("5 shards")
+    assert "5 shards" in lgca("store", "verify")[1]
 
 
 def test_verify_removes_what_a_larger_shard_replaced(pool):
     few, more = make(IDENTITIES[:4], [2] * 4), make(IDENTITIES[:4], [3] * 4)
-    pool.write(0, few)
-    [name] = shards(pool)
-    left = (pool.folder / name).read_bytes()
     pool.write(0, more)
     [larger] = shards(pool)
-    (pool.folder / name).write_bytes(left)  # as if killed before it was removed
+    add_file(pool, few)  # as if killed before it was removed
     assert same(pool.read(0), more)
-    stranger = make(IDENTITIES[4:8], [9] * 4).to_bytes()
-    other = f"000000-36-{hashlib.sha256(stranger).hexdigest()}.safetensors"
-    (pool.folder / other).write_bytes(stranger)
+    other = add_file(pool, make(IDENTITIES[4:8], [9] * 4))
     [stored] = Store(pool.folder.parent).stored()
     assert (stored.present, stored.expected, stored.pictures) == (1, 3, 10)
     assert stored.verify() == []
@@ -850,9 +806,3 @@ def test_help_teaches():
     assert all(command in out for command in ("ls", "rm", "verify", "LGCA_STORE"))
     for command in ("rm", "verify"):
         assert f"lgca store {command} " in lgca("store", command, "--help")[1].split("Examples")[1]
-
-
-def test_whole_is_one_box():
-    """The box of the whole picture is stored like any other."""
-    shard = Shard.of(IDENTITIES[:1], [SIZE], Encoded(torch.ones(1).int(), whole(*SIZE).int(), torch.zeros(1, 3).half()))
-    assert same(Shard.from_bytes(shard.to_bytes()), shard)

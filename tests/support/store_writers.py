@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lgca_core.evaluation.store import shard_files
 from lgca_core.evaluation.store.feature_set import FeatureSet, Report
 from lgca_core.evaluation.store.shard import Shard
 from lgca_core.evaluation.store.store import Store
@@ -70,11 +69,16 @@ def write_often(root: Path, number: int, start) -> None:
         pool.write(index, big(index, number % 2))
 
 
-def hold_draft(folder: Path, ready, go) -> None:
-    """Begins a file, and finishes it when told to."""
-    with shard_files._draft(folder) as draft:
-        draft.write(b"half")
-        draft.flush()
+def write_slowly(root: Path, ready, go) -> None:
+    """Writes a shard, and waits until it may go on, before what is written is forced to the disc."""
+    force = os.fsync
+
+    def wait(stream):
+        os.fsync = force
         ready.set()
         go.wait()
-        os.replace(draft.name, folder / "finished")
+        force(stream)
+
+    pool = open_pool(root)
+    os.fsync = wait
+    pool.write(0, big(0))
