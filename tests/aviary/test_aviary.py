@@ -45,7 +45,7 @@ def test_training_species_keep_three_attributes_away_from_the_held_out_ones():
 
 
 def test_a_species_refuses_a_value_it_cannot_have():
-    with pytest.raises(ValueError, match="beak is one of short, long, hooked, flat; not 'blunt'"):
+    with pytest.raises(ValueError, match=r"beak.*'blunt'"):
         replace(held_out("test")[0], beak="blunt")
 
 
@@ -190,6 +190,7 @@ def test_the_contrast_leaves_true_pairs_out_of_the_negatives(train):
     assert train.contrast(image, text, torch.ones_like(none), 100.0) == pytest.approx(0)
 
 
+@pytest.mark.slow
 def test_twenty_steps_train_resume_and_export(train, tmp_path):
     config = train.Config(steps=20, batch=16, scenes=24, warmup=5)
     common = {"work": tmp_path / "work", "workers": 0, "every": 10, "pictures": 1}
@@ -231,6 +232,7 @@ def test_twenty_steps_train_resume_and_export(train, tmp_path):
         train.train(other, tmp_path / "other.safetensors", **common)
 
 
+@pytest.mark.slow
 def test_the_shorter_towers_of_training_are_open_clip_s(train, tmp_path):
     tokens = train.Vocabulary()
     model = train.Trainee(len(tokens.rows)).eval()
@@ -270,6 +272,7 @@ def test_the_shipped_weights_are_an_openai_model(train):
     torch.testing.assert_close(encoder.encode_texts(texts), text, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_vocabulary_knows_nearly_every_word_of_the_descriptions(train):
     tokens = train.Vocabulary()
     ids = tokens.encode([s for sentences in language.descriptions("test").values() for s in sentences])

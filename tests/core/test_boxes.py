@@ -154,7 +154,7 @@ def test_boxes_of_many_pictures_grow_each_in_its_own():
         alone = [expand(of, 1.4, h, w, growth=growth) for of, (h, w) in zip(boxes, sizes.tolist())]
         assert torch.equal(found, torch.stack(alone))
     boxes[2, 4] = torch.tensor([0, 0, 8, 7])  # would lie in the others
-    with pytest.raises(LgcaError, match=r"\(0, 0, 8, 7\) does not lie in a picture of 7 x 7 pixels"):
+    with pytest.raises(LgcaError, match=r"\(0, 0, 8, 7\).*7 x 7"):
         expand(boxes, 1.4, height, width)
 
 

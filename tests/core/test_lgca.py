@@ -319,15 +319,15 @@ def test_image_temperature_and_renormalise_reach_the_vector():
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"n": 0}, "n must be at least 1, got 0"),
-        ({"steps": -1}, "steps must be at least 0, got -1"),
+        ({"n": 0}, "n .*1, got 0"),
+        ({"steps": -1}, "steps .*got -1"),
         ({"rho": 0}, "rho"),
         ({"rho": 1.01}, "rho"),
         ({"gamma": 0.9}, "gamma"),
         ({"saliency": "loud"}, "saliency must be one of .*stratified"),
         ({"lam": "sum"}, "lam must be one of .*geometric"),
         ({"growth": "fast"}, "growth must be one of .*free"),
-        ({"start": "global"}, "start must be 'local', 'wca' or a range"),
+        ({"start": "global"}, "start .*'local', 'wca'"),
         ({"start": (0.5, 0.2)}, "start range"),
         ({"image_temperature": float("nan")}, "image_temperature must be 0 or more"),
     ],

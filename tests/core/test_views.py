@@ -169,7 +169,7 @@ def test_a_box_outside_its_picture_is_refused():
     views = Views(stub(), [noise(9, 12), noise(12, 9)])
     views.encode([whole(9, 12), whole(12, 9)])
     for outside in ([0, 0, 8, 24], [0, 0, 12, 9], [-1, 0, 3, 3], [0, 10, 3, 3], [0, 0, 0, 3]):
-        with pytest.raises(LgcaError, match="does not lie in a picture of 9 x 12"):
+        with pytest.raises(LgcaError, match="9 x 12"):
             views.encode([torch.tensor([outside]), whole(12, 9)])
 
 
@@ -204,7 +204,7 @@ def test_pictures_are_decoded_when_something_of_them_is_missing():
 
 def test_a_picture_that_changed_its_size():
     views = Views(rich(), [Loader(noise(40, 60))], sizes=[(60, 40)])
-    with pytest.raises(LgcaError, match="picture 0 has 40 x 60 pixels, not the 60 x 40"):
+    with pytest.raises(LgcaError, match=r"picture 0 .*40 x 60 .*60 x 40"):
         views.encode([whole(60, 40)])
     with pytest.raises(AssertionError, match="sizes of 1 pictures, there are 2"):
         Views(rich(), [noise(9, 9), noise(9, 9)], sizes=[(9, 9)])

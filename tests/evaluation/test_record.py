@@ -146,9 +146,9 @@ def test_a_page_gets_the_records_it_needs_or_is_told_what_they_lack(tmp_path, hi
     assert [run.method for run in record.runs] == ["lgca"] * 5 + ["clip"]
     assert predictions["method"].drop_duplicates().tolist() == ["lgca", "clip"]
     for wanted, said in (
-        ({"methods": ["wca", "lgca"]}, "the record night has no method 'lgca'; it has wca$"),
-        ({"seeds": 5}, "the record day has 2 seeds, not 5: evaluate it with --seeds 5"),
-        ({"encoder": "ViT-B-32"}, "the record day is of the encoder 'aviary:own', not 'ViT-B-32'"),
+        ({"methods": ["wca", "lgca"]}, "night .*'lgca'.* wca$"),
+        ({"seeds": 5}, "day .*2 seeds.*--seeds 5"),
+        ({"encoder": "ViT-B-32"}, "day .*'aviary:own', not 'ViT-B-32'"),
     ):
         with pytest.raises(LgcaError, match=said):
             load_all(tmp_path, ["day", "night"], **wanted)
@@ -197,7 +197,7 @@ def test_record_refuses_contradictions(hits):
     assert Record(**{**dict(record), "parts": [part, other]}).seconds_in_all == record.seconds + 2
     for parts, message in (
         ([part, part], "part 1/2 is there twice"),
-        ([part, part.model_copy(update={"part": "2/3"})], "1/2, 2/3 are not parts of one division"),
+        ([part, part.model_copy(update={"part": "2/3"})], "1/2, 2/3 "),
         ([part, other.model_copy(update={"manifest_sha256": 64 * "e"})], "of other pictures"),
         ([other.model_copy(update={"encoder": record.encoder.model_copy(update={"name": "x"})})], "another encoder"),
     ):

@@ -67,6 +67,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_interpreted_kernels_give_the_same_bits():
     """Tall boxes, single pixels, whole pictures; also in many launches, and when the kept weights are given up.
 

@@ -60,7 +60,13 @@ def encoders(shallow):
     return [load_encoder(spec, device="cpu") for spec in ("aviary", shallow)]
 
 
-@pytest.mark.parametrize("name", miniatures.IDS)
+QUICK = ("imagenet", "pets")
+"""Of the miniatures, those that are run where time is short."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in miniatures.IDS]
+)
 def test_every_method_runs_on_every_data_set_and_a_second_time_for_nothing(name, encoders, tmp_path, monkeypatch):
     monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
     miniatures.enter(monkeypatch, name)
@@ -92,6 +98,7 @@ def lgca(words: list[str], environment: dict[str, str], seen: Path, kill_at: int
             print(steps.count)
 
 
+@pytest.mark.slow
 def test_ten_kills_leave_no_trace(tmp_path):
     """SIGKILL at random points, over and over: the predictions are those of a run that nobody disturbed."""
     pictures, said = tmp_path / "pictures", tmp_path / "said.json"

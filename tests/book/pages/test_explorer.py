@@ -168,19 +168,13 @@ def test_the_buttons_step_and_keep_the_focus_at_the_ends(shown):
 
 def test_a_step_is_told_in_words(shown):
     shown.locator("input[type=range]").press("ArrowRight")
-    assert said(shown) == (
-        "Step 1 of 2: 2 boxes, sides 20 to 24 pixels, the heaviest with 75.0 % of the weight. This step alone says "
-        "heron (right), 0.1000 ahead of crane. LGCA, after 2 steps, says heron (right), 0.0500 ahead of crane. Kept, "
-        "to grow: 1 box."
-    )
+    for told in ("Step 1 of 2: 2 boxes", "20 to 24 pixels", "75.0 %", "0.1000 ahead of crane", "0.0500 ahead of crane"):
+        assert told in said(shown)
     assert shown.locator("[role=status]").count() == 2
     assert shown.locator("input[type=range]").get_attribute("aria-valuetext") == "step 1 of 2"
-    assert shown.locator(".explorer-canvas").get_attribute("aria-label") == (
-        "Picture of a heron with 2 boxes of step 1 over it; the heaviest, 24 pixels wide, lies at the bottom"
-    )
-    assert "1: heron; 2: heron; WCA: crane; whole picture: heron" in (
-        shown.locator(".explorer-chart").get_attribute("aria-label") or ""
-    )
+    canvas, chart = (shown.locator(f".explorer-{what}").get_attribute("aria-label") for what in ("canvas", "chart"))
+    assert all(told in canvas for told in ("heron", "2 boxes of step 1", "24 pixels wide", "at the bottom"))
+    assert "1: heron; 2: heron; WCA: crane" in chart
 
 
 def test_where_the_methods_disagree_is_said(shown):
@@ -207,14 +201,14 @@ def test_a_picture_is_chosen_by_keyboard_and_begins_at_its_first_step(shown):
 def test_a_crop_is_followed_through_the_steps(shown):
     followed = shown.locator(".explorer-followed")
     # At first that whose descendant is the heaviest of the last step: here the third.
-    assert followed.inner_text().startswith("The crop that is followed has 8 × 8 pixels and lies at the bottom")
-    assert followed.inner_text().endswith("called an ibis (wrong). It is kept and grows to 24 × 24 pixels.")
+    for told in ("8 × 8 pixels", "at the bottom", "ibis (wrong)", "kept and grows to 24 × 24 pixels"):
+        assert told in followed.inner_text()
     lost = shown.get_by_role("radio", name="20.0 % of the weight, not kept")
     lost.focus()
     shown.keyboard.press("Space")
-    assert "12 × 12 pixels" in followed.inner_text() and followed.inner_text().endswith("It is not kept.")
+    assert "12 × 12 pixels" in followed.inner_text() and "not kept" in followed.inner_text()
     shown.locator("input[type=range]").press("ArrowRight")
-    assert followed.inner_text() == "The crop that was followed was not kept after step 0: choose another."
+    assert "not kept after step 0" in followed.inner_text()
     shown.locator("input[type=range]").press("ArrowLeft")
     assert lost.is_checked()
 
@@ -253,10 +247,8 @@ def test_scores_can_be_seen_step_by_step(shown):
 def test_the_crops_of_wca_are_one_step(shown):
     shown.locator("input[type=range]").press("ArrowRight")
     shown.get_by_label("WCA, in one step").check()
-    assert said(shown) == (
-        "WCA: 2 boxes, sides 40 to 50 pixels, the heaviest with 60.0 % of the weight. It says crane (wrong), 0.0200 "
-        "ahead of heron."
-    )
+    for told in ("WCA: 2 boxes", "40 to 50 pixels", "60.0 %", "crane (wrong), 0.0200 ahead of heron"):
+        assert told in said(shown)
     assert visible(shown) == sorted(DATA.pictures[0].wca[0].boxes)
     assert shown.locator("input[type=range]").is_disabled()
 

@@ -100,9 +100,7 @@ def test_ours_stands_below_the_papers_value_with_its_verdict(tmp_path):
     clip, whole, part = lines(table.loc["CLIP", "DTD"])
     assert clip == "42.93"
     assert re.fullmatch(r"ours 42\.55 \(40\.\d\d to 44\.\d\d\), −0\.38: within", whole)
-    assert re.fullmatch(
-        r"ours 42\.86 \(.*\), no verdict: it scored 70 pictures, not the split's 1880", part.replace("&#x27;", "'")
-    )
+    assert re.fullmatch(r"ours 42\.86 \(.*\).*70 .*1880", part.replace("&#x27;", "'"))
     assert lines(table.loc["CuPL", "DTD"])[1].endswith(", +1.01: above")
     assert lines(table.loc["LGCA, equal crops", "DTD"])[0] == ABSENT
     assert re.fullmatch(r"ours 48\.56 \([^)]*\)", lines(table.loc["LGCA, equal crops", "DTD"])[1])
@@ -180,7 +178,7 @@ def test_each_part_is_compared_with_its_own_full_method(taken_apart):
 
 
 def test_a_record_without_an_ablation_is_refused(taken_apart):
-    with pytest.raises(LgcaError, match="no ablation of 'lgca'; it has cupl-weighted, wca"):
+    with pytest.raises(LgcaError, match=r"'lgca'.*cupl-weighted, wca"):
         ablation.parts(*taken_apart)
 
 

@@ -155,7 +155,7 @@ def test_trainings_evaluated_in_different_precisions_say_so():
 
     assert accuracy.sentence_about_precisions({"seed 1": made_in("float32"), "seed 2": made_in("float32")}) == ""
     told = accuracy.sentence_about_precisions({"seed 1": made_in("bfloat16"), "seed 2": made_in("float32")})
-    assert "seed 1 in bfloat16, seed 2 in float32" in told
+    assert "seed 1 in bfloat16" in told and "seed 2 in float32" in told
 
 
 def test_every_figure_draws(manifest):
@@ -207,7 +207,7 @@ def test_pictures_are_searched_in_one_class_or_in_all(manifest):
 
 @pytest.mark.parametrize("every", [0, -1])
 def test_every_picture_is_the_least_that_can_be_looked_at(manifest, every):
-    with pytest.raises(LgcaError, match=f"one in so many: 1 for all of them, 2 for half, not {every}"):
+    with pytest.raises(LgcaError, match=f"one in so many.*not {every}"):
         every_nth(manifest, every)
     with pytest.raises(LgcaError, match="one in so many"):
         cosine_spread(manifest, rich(), [["red"], ["green"]], every=every)

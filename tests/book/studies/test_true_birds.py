@@ -50,9 +50,9 @@ def test_the_true_box_encloses_the_painted_bird_of_that_very_picture(manifest, t
 
 
 def test_only_the_aviary_knows_its_birds(manifest):
-    with pytest.raises(LgcaError, match="only the aviary knows where its birds are, and pets is not"):
+    with pytest.raises(LgcaError, match=r"only the aviary.*pets"):
         true_birds.true_boxes(replace(manifest, name="pets"))
-    with pytest.raises(LgcaError, match=r"is not aviary as it is painted: .* is only in one of them"):
+    with pytest.raises(LgcaError, match="aviary as it is painted"):
         true_birds.true_boxes(replace(manifest, items=manifest.items[1:]))
 
 
@@ -107,8 +107,8 @@ def test_means_and_differences_to_chance_are_paired_by_picture():
     # Every picture gains the same: pictures differ, their differences do not.
     assert beyond["difference_low"].tolist() == pytest.approx([0.1, 0])
     said = birds.localisation(beyond, 20)
-    assert "step 0 has a mean IoU with the bird of 0.195, more than a box as large anywhere (+0.100" in said
-    assert "step 1, 0.095, not distinguishable from" in said
+    assert "0.195, more than" in said and "+0.100" in said
+    assert "step 1, 0.095, not distinguishable" in said
 
 
 def predictions(truth):
