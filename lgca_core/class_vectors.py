@@ -84,7 +84,6 @@ def logits(vectors: Tensor, matrix: Tensor) -> Tensor:
 
     Summed in float64, so that a picture's scores do not depend on how many others are scored with it.
     """
-    assert vectors.shape[-1] == matrix.shape[-1], (
-        f"image vectors are {vectors.shape[-1]} wide, class vectors {matrix.shape[-1]}"
-    )
+    d, of_classes = vectors.shape[-1], matrix.shape[-1]
+    assert d == of_classes, f"image vectors are {d} wide, class vectors {of_classes}"
     return (vectors.double() @ matrix.double().T).float()

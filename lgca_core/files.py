@@ -51,15 +51,6 @@ def sha256_of(file: Path | str) -> str:
         raise LgcaError(f"{file}: the file cannot be read ({error.strerror})") from error
 
 
-def check_parent(target: Path, what: str) -> None:
-    """Check that `target` can be made. Raises LgcaError, which names `what` was to go there, if it cannot."""
-    parent = next(p for p in target.absolute().parents if p.exists())
-    if not parent.is_dir():
-        raise LgcaError(f"{parent} is a file, so {what} cannot go to {target}: choose another folder")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise LgcaError(f"{parent} cannot be written, so {what} cannot go to {target}: choose another folder")
-
-
 @contextmanager
 def draft_of(file: Path) -> Iterator[Path]:
     """A path beside a file to write its content to, which replaces the file once the block has ended without an error.

@@ -25,16 +25,19 @@ def config_beside(file: Path) -> dict[str, Any]:
 def read_state(file: Path) -> dict[str, Tensor]:
     """The state dict in a checkpoint file, by what the file is rather than by its suffix. Runs no pickled code."""
     try:
+        script = False
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
                 script = any(Path(name).name == "constants.pkl" for name in archive.namelist())
-            found = torch.jit.load(file, map_location="cpu").state_dict() if script else _load_pickle(file)
+        if script:
+            found = torch.jit.load(file, map_location="cpu").state_dict()
         elif file.open("rb").read(9)[8:] == b"{":
             from safetensors.torch import load_file
 
             found = load_file(file)
         else:
-            found = _load_pickle(file)
+            with file.open("rb") as stream:  # given a path, torch would go by its suffix
+                found = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling, zip, safetensors and TorchScript errors share no base
         raise LgcaError(
             f"{file}: not a checkpoint of safetensors, of a torch state dict, or of OpenAI's archive "
@@ -46,11 +49,6 @@ def read_state(file: Path) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not found or not all(isinstance(x, Tensor) for x in found.values()):
         raise LgcaError(f"{file}: holds no state dict (names and tensors)")
     return {key.removeprefix("module."): value for key, value in found.items()}
-
-
-def _load_pickle(file: Path) -> Any:
-    with file.open("rb") as stream:  # given a path, torch would go by its suffix
-        return torch.load(stream, map_location="cpu", weights_only=True)
 
 
 def check_activation(name: str, activation: Activation, file: Path, sha256: str, state: dict[str, Tensor]) -> None:

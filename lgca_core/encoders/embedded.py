@@ -6,11 +6,8 @@ from lgca_core.encoder import Encoder
 from lgca_core.encoders.devices import Options
 from lgca_core.encoders.open_clip_models import label_of, load_architecture
 from lgca_core.encoders.registry import register
-from lgca_core.errors import LgcaError
 
-NAME = "aviary"
-"""Its name in ``--encoder``."""
-
+NAME = "aviary"  # in ``--encoder``
 MODEL_NAME = "aviary-ViT-8"
 CONFIG = Path(__file__).with_name("weights") / f"{MODEL_NAME}.json"
 WEIGHTS = Path(__file__).with_name("weights") / f"{MODEL_NAME}.safetensors"
@@ -31,8 +28,6 @@ def load_embedded(source: str | None, options: Options) -> Encoder:
     add_to_open_clip()
     if source is None:
         return load_architecture(MODEL_NAME, str(WEIGHTS), NAME, options)
-    if not source:
-        raise LgcaError(f"encoder '{NAME}:' does not say which weights: give {NAME} or {NAME}:/path/to/file")
     return load_architecture(MODEL_NAME, source, label_of(NAME, source), options)
 
 

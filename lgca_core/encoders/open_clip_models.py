@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -187,8 +188,6 @@ def _weights(name: str, source: str) -> tuple[Path, dict[str, Any]]:
 
 
 def _preprocess(given: dict[str, Any]) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from open_clip.transform import PreprocessCfg
 
     default = asdict(PreprocessCfg())

@@ -13,8 +13,7 @@ Loader = Callable[[str | None, Options], Encoder]
 ORIGINS: dict[str, tuple[Loader, dict[str, str]]] = {}
 """Every registered name, what loads its encoders, and its row in the list; other names are open_clip's."""
 
-DEFAULT = "aviary"
-"""The encoder where none is named."""
+DEFAULT = "aviary"  # where no encoder is named
 
 
 def register(name: str, load: Loader, **row: str) -> None:

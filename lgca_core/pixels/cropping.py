@@ -94,7 +94,8 @@ def _checked(image: Image.Image, boxes: Tensor, size: int, threads: int | None) 
     check_rgb(image)
     check_boxes(boxes, image.height, image.width)
     check_size(size)
-    threads = _processors() if threads is None else threads
+    if threads is None:  # all processors that this process may use
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads < 1:
         raise LgcaError(f"number of threads must be at least 1, got {threads}")
     return threads
@@ -184,13 +185,6 @@ def _agrees_with_torch(kernels: Any, device: torch.device) -> bool:
         slow = f"crops are cut and normalised on {device} without Triton, several times slower: {reason}"
         warnings.warn(slow, RuntimeWarning, stacklevel=4)
     return same
-
-
-def _processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @functools.cache

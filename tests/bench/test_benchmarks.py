@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from lgca_core import load_encoder, open_dataset
-from lgca_core.bench import class_matrix as script
-from lgca_core.bench import encoding, growth, precision, store_memory
+from lgca_core.bench import class_matrix as script, encoding, growth, precision, store_memory
 from lgca_core.bench.pipeline import models, paint_photographs
 from lgca_core.bench.record import write
 from lgca_core.errors import LgcaError

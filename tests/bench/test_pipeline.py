@@ -10,8 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lgca_core.bench import pipeline as pipeline_module
-from lgca_core.bench import resampling
+from lgca_core.bench import pipeline as pipeline_module, resampling
 from lgca_core.cli.bench import main, told
 from lgca_core.errors import LgcaError
 from lgca_core.pixels import cropping

@@ -27,8 +27,7 @@ from lgca_core.data.manifest import Manifest
 from lgca_core.data.table import DATASETS, Entry, Facts
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation import machine, parts, statistics
-from lgca_core.evaluation.record import RECORD
-from lgca_core.evaluation.record import load as load_record
+from lgca_core.evaluation.record import RECORD, load as load_record
 from lgca_core.methods import METHODS
 from support.command_line import files, lgca, refused
 from support.shared import ROOT

@@ -6,8 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lgca_core.box_numbers import BoxNumbers
 from lgca_core.boxes import draw_squares, whole

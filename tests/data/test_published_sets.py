@@ -553,8 +553,7 @@ def test_show():
 def test_no_name_is_broken_on_a_narrow_terminal(monkeypatch):
     from rich.console import Console
 
-    from lgca_core.cli import datasets as command
-    from lgca_core.cli import output
+    from lgca_core.cli import datasets as command, output
 
     for module in (command, output):
         monkeypatch.setattr(module, "stdout", lambda: Console(width=80))

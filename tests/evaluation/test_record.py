@@ -27,8 +27,7 @@ from lgca_core.evaluation.record import (
     load_all,
     save,
 )
-from support.records import SHA
-from support.records import toy_record as make
+from support.records import SHA, toy_record as make
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.store import keys, shard_files

@@ -12,8 +12,7 @@ from lgca_book.studies import ablation
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation import paper_values, statistics
 from lgca_core.evaluation.record import save
-from support.records import full_record as full
-from support.records import toy_record as make
+from support.records import full_record as full, toy_record as make
 from support.shared import ROOT
 from support.stub_encoder import noise_folders
 

@@ -6,8 +6,7 @@ from fractions import Fraction
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lgca_book.pages import costs
 from lgca_book.studies import cost_model

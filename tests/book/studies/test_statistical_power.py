@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from lgca_book.studies.statistical_power import detectable, deviation_interval, most_discordance, power
 from lgca_core.errors import LgcaError
