@@ -8,7 +8,7 @@
 #              TESTS="tests/core/test_boxes.py -k edge": a part of them)
 # make bench   time files-to-logits beside the encoder alone and the peers' loop, ways to run the encoder, class
 #              matrices, memory and growth, and write records to results/bench/
-# make lint    ruff, mypy, and the schema of the GitHub workflows
+# make lint    ruff, mypy, the floors of the imports, and the schema of the GitHub workflows
 # make lock    resolve requirements.lock anew from pyproject.toml (needs uv)
 # make clean   remove what `make book` built
 #
@@ -65,7 +65,7 @@ bench: $(READY)
 	@.venv/bin/python -m lgca_core.bench.store_memory
 
 lint: $(READY)
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache --no-logo
 	@.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 setup: $(READY)
