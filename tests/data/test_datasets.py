@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from lgca_core import files
-from lgca_core.data import folders, table
+from lgca_core.data import folders, register_dataset, table
 from lgca_core.errors import LgcaError
 from support import miniatures
+from support.stub_encoder import noise_folders
 
 
 def paint(path: Path, colour: str = "red") -> Path:
@@ -323,3 +324,18 @@ def test_open_dataset_takes_folders_and_suggests_names(root, monkeypatch, tmp_pa
         table.open_dataset("aviary-nigth")
     with pytest.raises(LgcaError, match="known are aviary, "):
         table.open_dataset("xyz")
+
+
+def test_a_data_set_of_another_origin_registers_itself(tmp_path, monkeypatch):
+    manifest = noise_folders(tmp_path / "toys", ("red", "blue"))
+    monkeypatch.setattr(table, "DATASETS", dict(table.DATASETS))
+    facts = table.Facts("test", 2, 2, "MIT", "none", tmp_path / "toys")
+    register_dataset("toys", table.Entry("toys", lambda copy, on_error: manifest, lambda: facts))
+    assert table.open_dataset("toys") is manifest
+    with pytest.raises(LgcaError, match="made on demand"):
+        table.open_dataset("toys:/a/copy")
+    with pytest.raises(LgcaError, match="did you mean toys"):
+        table.open_dataset("tois")
+    for name in ("toys", "aviary", "a:b"):
+        with pytest.raises(LgcaError, match=name):
+            register_dataset(name, table.DATASETS["toys"])
