@@ -117,6 +117,7 @@ def graph(tmp_path):
     return steps
 
 
+@pytest.mark.slow
 def test_content_and_not_time_decides_what_runs_again(graph):
     assert graph() == {"copy", "notebook"}
     for path in graph.root.rglob("*"):
