@@ -1,6 +1,7 @@
 """Open a picture file, upright and in RGB, and give its pixels as a tensor."""
 
 import logging
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -52,7 +53,8 @@ def open_picture(path: str | Path) -> Image.Image:
     except LgcaError:
         raise
     except Image.DecompressionBombError as error:
-        raise LgcaError(_too_large(path, "its pixels are")) from error
+        count, *_ = re.findall(r"\d+", str(error)) or ["0"]
+        raise LgcaError(_too_large(path, f"{int(count):,} pixels are")) from error
     except tuple(_REFUSED) as error:
         [said] = [said for kind, said in _REFUSED.items() if isinstance(error, kind)]
         raise LgcaError(f"{path}: {said}") from error

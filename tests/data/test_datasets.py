@@ -189,8 +189,8 @@ def test_what_did_not_change_stays_known(root, read):
 
 def test_a_picture_that_has_just_changed_is_not_taken_on_trust(root, read, monkeypatch):
     """Within the clock's tick a second change would not show: such a hash is not kept."""
-    newest = max(file.stat().st_mtime_ns for file in root.rglob("*.*"))
-    monkeypatch.setattr(folders.time, "time_ns", lambda: newest + int(folders.RECENT * 1e9) - 1)
+    oldest = min(file.stat().st_mtime_ns for file in root.rglob("*.*"))
+    monkeypatch.setattr(folders.time, "time_ns", lambda: oldest + int(folders.RECENT * 1e9) - 1)
     table.open_dataset(root)
     read.clear()
     table.open_dataset(root)

@@ -58,7 +58,7 @@ def test_all_data_of_the_packages_belong_to_a_module():
         path
         for package in dependencies.PACKAGES.values()
         for path in package.rglob("*")
-        if path.is_file() and path.suffix not in {".py", ".md", ".typed"} and path.parent.name != "__pycache__"
+        if path.is_file() and path.suffix not in {".py", ".pyi", ".md", ".typed"} and path.parent.name != "__pycache__"
     }
     known = {path for module in dependencies.DATA for path in files([module]) if path.suffix != ".py"}
     assert data and data == known
