@@ -6,8 +6,8 @@
 #              beside Table 1; CLUSTER=profiles/slurm spreads it over a cluster)
 # make test    run the tests that are quick (ALL=1: all, with those that take long, a browser or a SLURM;
 #              TESTS="tests/core/test_boxes.py -k edge": a part of them)
-# make bench   time files-to-logits beside the encoder alone and the peers' loop, ways to run the encoder, class
-#              matrices, memory and growth, and write records to results/bench/
+# make bench   time files-to-logits beside the encoder alone and the peers' loop, ways to run the encoder, resampling,
+#              class matrices, growth and memory, and write records to results/bench/ (`lgca bench` lists them)
 # make lint    ruff, mypy, the floors of the imports, and the schema of the GitHub workflows
 # make lock    resolve requirements.lock anew from pyproject.toml (needs uv)
 # make clean   remove what `make book` built
@@ -55,14 +55,17 @@ test: $(READY)
 		$(if $(ALL),,-m "not slow and not browser and not cluster") $(TESTS)
 
 bench: $(READY)
-	@.venv/bin/lgca bench
-	@.venv/bin/lgca bench --precision auto
-	@.venv/bin/lgca bench --precision auto --encoder ViT-B-32-quickgelu $(if $(filter 0,$(GPUS)),--pictures 4 --repeats 9)
-	@.venv/bin/python -m lgca_core.bench.encoding
-	@.venv/bin/python -m lgca_core.bench.encoding --precision auto
-	@.venv/bin/python -m lgca_core.bench.class_matrix
-	@.venv/bin/python -m lgca_core.bench.growth --precision auto
-	@.venv/bin/python -m lgca_core.bench.store_memory
+	@.venv/bin/lgca bench pipeline
+	@.venv/bin/lgca bench pipeline --precision auto
+	@.venv/bin/lgca bench pipeline --precision auto --encoder ViT-B-32-quickgelu $(if $(filter 0,$(GPUS)),--pictures 4 --repeats 9)
+	@.venv/bin/lgca bench encoding
+	@.venv/bin/lgca bench encoding --precision auto
+	@.venv/bin/lgca bench resampling --size 64
+	@.venv/bin/lgca bench resampling
+	@.venv/bin/lgca bench class-matrix
+	@.venv/bin/lgca bench growth
+	@.venv/bin/lgca bench growth --precision auto
+	@.venv/bin/lgca bench store-memory
 
 lint: $(READY)
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-cache --no-logo

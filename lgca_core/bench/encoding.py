@@ -1,12 +1,8 @@
 """Ways to run an encoder on crops that are cut already, and what its time goes into: what was tried, and a profile.
 
-    python -m lgca_core.bench.encoding                              # embedded encoder, float32
-    python -m lgca_core.bench.encoding --precision auto             # the fast one
-    python -m lgca_core.bench.encoding --encoder ViT-B-32-quickgelu # OpenAI's architecture, random weights
-
 The ways take turns, and must come to the same vectors:
 
-- ``ours``: the towers of `lgca_core.towers`, in batches as large as an encoder's own;
+- ``ours``: the towers of `lgca_core.encoders.fast_towers`, in batches as large as an encoder's own;
 - ``open_clip``: its own model in the same batches;
 - ``batches a quarter as large`` and ``batches four times as large``, where memory holds them;
 - ``compiled``: our tower through `torch.compile`, where that finds a compiler;
@@ -14,19 +10,14 @@ The ways take turns, and must come to the same vectors:
 - ``a thread a batch``: on a CPU, each thread a batch of its own instead of all of them one batch together, where that
   gives every thread as many.
 
-The profile is of ``ours``: the share of every operator of torch in the time of all, without those that it calls. A
-record is written to ``results/bench/``.
+The profile is of ``ours``: the share of every operator of torch in the time of all, without those that it calls.
 """
 
-import argparse
 import functools
 import os
-import statistics
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # or torch's profiler tells when it starts and what it does not find
@@ -36,16 +27,17 @@ from torch import Tensor
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from lgca_core.bench.pipeline import AGREE, models, timed
-from lgca_core.bench.record import begin, write
+from lgca_core.bench.harness import COSINES_AGREE, SEED_OF_WORK, Say, models, time_in_turns
+from lgca_core.bench.record import begin_with_encoder, timings
 from lgca_core.encoder import Encoder
+from lgca_core.encoders.devices import Device, Precision
 from lgca_core.errors import LgcaError
 
 LISTED = 10  # operators of the profile that are named; the others are one
 
 
-def ways(encoder: Encoder, float32: Encoder, model: Any, crops: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """Each way to encode the crops (n, 3, S, S) uint8: (n, D)."""
+def ways(encoder: Encoder, float32: Encoder, model: Any, crops: Tensor, report: Say) -> dict[str, Callable[[], Tensor]]:
+    """Each way to encode the crops (n, 3, S, S) uint8: (n, D). A way that the machine lacks is reported and absent."""
     whole = encoder.batch_size
     arms = {
         "ours": encoder,
@@ -57,17 +49,17 @@ def ways(encoder: Encoder, float32: Encoder, model: Any, crops: Tensor) -> dict[
     if encoder.precision != "float32":
         arms["in float32"] = replace(float32, batch_size=whole)
     found: dict[str, Callable[[], Tensor]] = {}
-    for name, of in arms.items():
-        asked = of.batch_size
+    for name, arm in arms.items():
+        asked = arm.batch_size
         try:
-            of.encode_crops(crops)
+            arm.encode_crops(crops)
         except Exception as error:  # whatever a compiler that is not there, or not found, leads to
             if name != "compiled":
                 raise
-            print(f"compiled: not here ({type(error).__name__})", file=sys.stderr)
+            report(f"compiled: not here ({type(error).__name__})")
             continue
-        if of.batch_size == asked:  # not halved for want of memory
-            found[name] = functools.partial(of.encode_crops, crops)
+        if arm.batch_size == asked:  # not halved for want of memory
+            found[name] = functools.partial(arm.encode_crops, crops)
     threads = torch.get_num_threads()
     if encoder.device.type == "cpu" and threads > 1 and len(crops) // whole % threads == 0:
         found["a thread a batch"] = lambda: _thread_a_batch(encoder, crops)
@@ -80,8 +72,8 @@ def _thread_a_batch(encoder: Encoder, crops: Tensor) -> Tensor:
 
 
 @contextmanager
-def one_thread():
-    """torch with one thread an operator; gives how many it had."""
+def one_thread() -> Iterator[int]:
+    """Let torch run an operator in one thread; gives how many it had."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -90,78 +82,54 @@ def one_thread():
         torch.set_num_threads(threads)
 
 
-def operators(run: Callable[[], Any], device: torch.device) -> list[dict[str, Any]]:
-    """The share of every operator in the time of all, the largest first, those past `LISTED` as one."""
+def seconds_of_operators(run: Callable[[], object], device: torch.device) -> tuple[dict[str, float], float]:
+    """What each operator of torch takes by the profiler, without those that it calls; and what all of it takes."""
     gpu = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]) as profiled:
         run()
     events = profiled.key_averages()
     # On a GPU an operator's time is that of the kernels it starts, which are listed once more by themselves.
-    here = [of for of in events if of.device_type == DeviceType.CPU]
-    spent = {of.key: of.self_device_time_total if gpu else of.self_cpu_time_total for of in here}
-    kernels = [of for of in events if of.device_type == DeviceType.CUDA and not of.is_user_annotation]
-    total = sum(of.self_device_time_total for of in kernels) if gpu else sum(spent.values())
-    ordered = sorted(spent.items(), key=lambda known: -known[1])
-    rows = [{"operator": name, "share": time / total} for name, time in ordered[:LISTED]]
+    here = [event for event in events if event.device_type == DeviceType.CPU]
+    spent = {event.key: event.self_device_time_total if gpu else event.self_cpu_time_total for event in here}
+    kernels = [event for event in events if event.device_type == DeviceType.CUDA and not event.is_user_annotation]
+    return spent, sum(event.self_device_time_total for event in kernels) if gpu else sum(spent.values())
+
+
+def shares(spent: Mapping[str, float], total: float) -> list[dict[str, Any]]:
+    """The share of each operator in the total, the largest first; those past `LISTED` as one."""
+    ordered = sorted(spent.items(), key=lambda operator: -operator[1])
+    rows: list[dict[str, Any]] = [{"operator": name, "share": time / total} for name, time in ordered[:LISTED]]
     return [*rows, {"operator": "others", "share": 1 - sum(row["share"] for row in rows)}]
 
 
-def benchmark(name: str, device: str, precision: str, batches: int, repeats: int) -> dict[str, Any]:
-    """One run: seconds of every way, its speed, and the profile."""
-    asked = models(name, device, precision)  # type: ignore[arg-type]
-    with asked as (encoder, model), models(name, device) as (float32, _):  # type: ignore[arg-type]
+def time_encoding(
+    name: str, device: Device, precision: Precision, batches: int, repeats: int, report: Say
+) -> dict[str, Any]:
+    """Time every way on so many batches of crops, and profile ours: the record.
+
+    Raises:
+        LgcaError: there is no such architecture or device; the ways' vectors are not the same.
+    """
+    with models(name, device, precision) as (encoder, model), models(name, device) as (float32, _):
         shape = batches * encoder.batch_size, 3, encoder.size, encoder.size
-        crops = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        crops = crops.to(encoder.device)
-        arms = ways(encoder, float32, model, crops)
+        generator = torch.Generator().manual_seed(SEED_OF_WORK)
+        crops = torch.randint(256, shape, dtype=torch.uint8, generator=generator).to(encoder.device)
+        arms = ways(encoder, float32, model, crops, report)
         made = {arm: run() for arm, run in arms.items()}
         apart = float(torch.stack([1 - (made["ours"] * other).sum(dim=-1) for other in made.values()]).max())
-        if not apart <= AGREE[encoder.precision]:
+        if not apart <= COSINES_AGREE[encoder.precision]:  # nor is what is not a number
             raise LgcaError(f"the ways' vectors are {apart:.1e} short of a cosine of 1: they do not compute the same")
-        seconds = timed(arms, repeats, encoder.device, lambda said: print(said, file=sys.stderr))
-        profiled = operators(arms["ours"], encoder.device)
-    median = {arm: statistics.median(spent) for arm, spent in seconds.items()}
-    return begin("encoding", encoder.device) | {
-        "encoder": name,
-        "weights": "embedded" if name == "aviary" else "random",
-        "precision": encoder.precision,
-        "device": encoder.device.type,
-        "batch_size": encoder.batch_size,
-        "crops": shape[0],
-        "seconds": seconds,
-        "median_seconds": median,
-        "crops_per_second": {arm: shape[0] / spent for arm, spent in median.items()},
-        "times_ours": {arm: median["ours"] / spent for arm, spent in median.items()},
-        "operators": profiled,
-        "farthest_from_cosine_1": apart,
-    }
-
-
-def main(words: Sequence[str] | None = None) -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--encoder", default="aviary", help="aviary, or an architecture of open_clip: random weights")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="float32")
-    parser.add_argument("--batches", type=int, default=8, help="crops to encode, in batches of the encoder's own size")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path("results/bench"), metavar="FOLDER", help="of the record")
-    asked = parser.parse_args(words)
-    for option, least in (("batches", 4), ("repeats", 1)):
-        if getattr(asked, option) < least:
-            parser.error(f"--{option} must be at least {least}, got {getattr(asked, option)}")
-    try:
-        asked.out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-        record = benchmark(asked.encoder, asked.device, asked.precision, asked.batches, asked.repeats)
-        file = write(record, asked.out, f"{record['encoder']}-{record['precision']}-{record['device']}")
-    except (LgcaError, OSError) as error:
-        parser.error(str(error))
-    for arm, speed in record["crops_per_second"].items():
-        print(f"{arm:<28} {speed:9.1f} crops a second   {record['times_ours'][arm]:5.2f} x")
-    for row in record["operators"]:
-        print(f"{row['operator']:<56} {100 * row['share']:5.1f} %")
-    print(f"record: {file}")
-
-
-if __name__ == "__main__":
-    main()
+        timed = timings(time_in_turns(arms, repeats, encoder.device, report, warm_up=False))
+        operators = shares(*seconds_of_operators(arms["ours"], encoder.device))
+    median = timed["median_seconds"]
+    return (
+        begin_with_encoder("encoding", name, encoder)
+        | {"crops": shape[0]}
+        | timed
+        | {
+            "crops_per_second": {arm: shape[0] / spent for arm, spent in median.items()},
+            "times_ours": {arm: median["ours"] / spent for arm, spent in median.items()},
+            "operators": operators,
+            "farthest_from_cosine_1": apart,
+        }
+    )

@@ -1,6 +1,5 @@
 """Crops cut and resized, alone: ours beside torchvision and Pillow."""
 
-import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import InterpolationMode, resized_crop
 
-from lgca_core.bench import record
-from lgca_core.bench.pipeline import paint_photographs, pictures_with_boxes, timed
+from lgca_core.bench.harness import Say, paint_photographs, pictures_with_boxes, time_in_turns
+from lgca_core.bench.record import begin, timings
 from lgca_core.encoders.devices import Device, pick_device
 from lgca_core.errors import LgcaError
 from lgca_core.pixels.cropping import crops, crops_on_device, crops_pillow, cutter
@@ -19,8 +18,8 @@ from lgca_core.pixels.pictures import picture_tensor
 from lgca_core.wca import WCA
 
 
-def resampling(device: Device, pictures: int = 8, n: int = 60, size: int = 224, repeats: int = 5) -> dict[str, Any]:
-    """Crops cut all at once and bit for bit as Pillow does, beside torchvision and on a CPU Pillow: the record.
+def time_resampling(device: Device, pictures: int, n: int, size: int, repeats: int, report: Say) -> dict[str, Any]:
+    """Time crops cut all at once and bit for bit as Pillow does, beside torchvision and on a CPU Pillow: the record.
 
     Raises:
         LgcaError: there is no such device; the crops are not Pillow's.
@@ -49,18 +48,22 @@ def resampling(device: Device, pictures: int = 8, n: int = 60, size: int = 224, 
 
     if not all(torch.equal(cut.cpu(), theirs) for cut, theirs in zip(all_at_once(), by_pillow())):
         raise LgcaError("the crops are not Pillow's: nothing is timed")
-    arms: dict[str, Callable[[], Any]] = {"all at once": all_at_once, "torchvision": one_by_one}
+    arms: dict[str, Callable[[], object]] = {"all at once": all_at_once, "torchvision": one_by_one}
     if place.type == "cpu":
         arms["pillow"] = by_pillow
-    seconds = timed(arms, repeats, place, lambda said: None)
-    median = {arm: statistics.median(spent) for arm, spent in seconds.items()}
-    return record.begin("resample", place) | {
-        "device": place.type,
-        "size": size,
-        "crops_by": cutter(place),
-        "work": {"pictures": pictures, "n": n, "repeats": repeats},
-        "seconds": seconds,
-        "median_seconds": median,
-        "crops_per_second": {arm: pictures * n / spent for arm, spent in median.items()},
-        "ratios": {f"times_{arm}": median[arm] / median["all at once"] for arm in list(arms)[1:]},
-    }
+    timed = timings(time_in_turns(arms, repeats, place, report))
+    median = timed["median_seconds"]
+    return (
+        begin("resample", place)
+        | {
+            "device": place.type,
+            "size": size,
+            "crops_by": cutter(place),
+            "work": {"pictures": pictures, "n": n, "repeats": repeats},
+        }
+        | timed
+        | {
+            "crops_per_second": {arm: pictures * n / spent for arm, spent in median.items()},
+            "ratios": {f"times_{arm}": median[arm] / median["all at once"] for arm in list(arms)[1:]},
+        }
+    )

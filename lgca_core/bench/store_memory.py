@@ -1,29 +1,25 @@
 """Memory and time of an evaluation whose features are all in the store.
 
-    python -m lgca_core.bench.store_memory   50,000 pictures x (60 crops + the whole), 512 wide: 3.2 GB
-    python -m lgca_core.bench.store_memory --pictures 5000   a tenth
-
 Another process fills a store in a temporary folder with random unit vectors, for the boxes that WCA draws; then this
-one evaluates WCA on every picture against 1,000 classes, as `lgca evaluate` does. ``beyond_bytes`` is the largest
-resident size meanwhile less the largest before it, with torch imported: from 2 GB on the script fails. Times are
-wall-clock, so they want a machine to themselves. A record is written to ``results/bench/`` in either case.
+one evaluates WCA on every picture against the classes, as `lgca evaluate` does. ``beyond_bytes`` is the largest
+resident size meanwhile minus the largest before it, with torch imported. Times are wall-clock, so they want a machine
+to themselves.
 """
 
-import argparse
 import hashlib
 import json
 import multiprocessing
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lgca_core.bench.record import begin, write
+from lgca_core.bench.harness import PHOTOGRAPH, SEED_OF_WORK
+from lgca_core.bench.record import begin
 from lgca_core.box_plans import draw
 from lgca_core.data.manifest import Item, Manifest
 from lgca_core.encoder import Encoder
@@ -39,14 +35,13 @@ from lgca_core.prompts.class_prompts import ClassPrompts
 from lgca_core.views import Encoded
 from lgca_core.wca import WCA
 
-SIZE = (375, 500)  # height and width of every picture: ImageNet's most common
-LOOK = WCA()
-SEED = 0
-MOST = 2e9
+TOO_MUCH = 2e9
 """Bytes from which on an evaluation takes too many."""
 
+_WCA = WCA()
 
-def pictures(count: int, classes: int) -> Manifest:
+
+def _pictures(count: int, classes: int) -> Manifest:
     """A data set whose files are nowhere: to open one would be an error."""
     root = Path("nowhere")
     names = [f"{number:06d}.jpg" for number in range(count)]
@@ -54,7 +49,7 @@ def pictures(count: int, classes: int) -> Manifest:
     return Manifest("generated", "all", root, tuple(f"class {c}" for c in range(classes)), tuple(items))
 
 
-def encoder(width: int) -> Encoder:
+def _encoder(width: int) -> Encoder:
     """Random vectors for sentences, none for pictures."""
     generator = torch.Generator().manual_seed(1)
 
@@ -67,71 +62,52 @@ def encoder(width: int) -> Encoder:
     return Encoder(image, text, 224, mean=(0,) * 3, std=(1,) * 3, name="random", sha256=f"{width:064x}")
 
 
-def fill(root: Path, manifest: Manifest, width: int) -> None:
+def _fill(root: Path, manifest: Manifest, width: int) -> None:
     """Write every shard, as an evaluation would, but for the encoder."""
     generator = torch.Generator().manual_seed(0)
     identities = [item.sha256 for item in manifest.items]
-    for plan in LOOK.plans(SEED):
-        pool = Store(root).pool(pool_key(identities, encoder(width), json.loads(pool_of(plan)), RESIZE), identities)
+    for plan in _WCA.plans(SEED_OF_WORK):
+        pool = Store(root).pool(pool_key(identities, _encoder(width), json.loads(pool_of(plan)), RESIZE), identities)
         for index in range(len(pool)):
             some = [identities[b] for b in pool.pictures(index)]
-            boxes = [draw(plan, *SIZE, identity) for identity in some]
+            boxes = [draw(plan, *PHOTOGRAPH, identity) for identity in some]
             counts = torch.tensor([len(of) for of in boxes], dtype=torch.int32)
             vectors = F.normalize(torch.randn(int(counts.sum()), width, generator=generator), dim=-1).half()
-            pool.write(index, Shard.of(some, [SIZE] * len(some), Encoded(counts, torch.cat(boxes).int(), vectors)))
+            pool.write(
+                index, Shard.of(some, [PHOTOGRAPH] * len(some), Encoded(counts, torch.cat(boxes).int(), vectors))
+            )
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--pictures", type=int, default=50_000)
-    parser.add_argument("--width", type=int, default=512, help="of a vector")
-    parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument("--folder", help="where the temporary folder goes: needs 66 kB a picture")
-    parser.add_argument("--out", type=Path, default=Path("results/bench"), metavar="FOLDER", help="of the record")
-    asked = parser.parse_args(words)
-    for option in ("pictures", "width", "classes"):
-        if getattr(asked, option) < 1:
-            parser.error(f"--{option} must be at least 1, got {getattr(asked, option)}")
-    try:
-        asked.out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    except OSError as error:
-        parser.error(f"cannot write to {asked.out}: {error.strerror}")
-    with tempfile.TemporaryDirectory(prefix="lgca-store-", dir=asked.folder) as folder:
-        root, manifest = Path(folder), pictures(asked.pictures, asked.classes)
-        writer = multiprocessing.get_context("spawn").Process(target=fill, args=(root, manifest, asked.width))
+def weigh_evaluation(pictures: int, width: int, classes: int, folder: Path | None) -> dict[str, Any]:
+    """Fill a store below `folder` (the system's, where it is None) and evaluate out of it: the record.
+
+    Raises LgcaError where the store cannot be filled.
+    """
+    with tempfile.TemporaryDirectory(prefix="lgca-store-", dir=folder) as place:
+        root, manifest = Path(place), _pictures(pictures, classes)
+        writer = multiprocessing.get_context("spawn").Process(target=_fill, args=(root, manifest, width))
         writer.start()
         writer.join()
         if writer.exitcode:
-            sys.exit(writer.exitcode)
-        said = ClassPrompts.by_name(
+            raise LgcaError(f"the store in {root.parent} could not be filled, as told above: --folder names another")
+        prompts = ClassPrompts.by_name(
             manifest.classes, descriptions={name: [f"{name}, {k}" for k in range(50)] for name in manifest.classes}
         )
         before, begun = peak_memory(), time.perf_counter()
-        run, _ = evaluate(manifest, encoder(asked.width), ["wca"], said, seeds=(SEED,), wca=LOOK, store=Store(root))
+        run, _ = evaluate(
+            manifest, _encoder(width), ["wca"], prompts, seeds=(SEED_OF_WORK,), wca=_WCA, store=Store(root)
+        )
         seconds = time.perf_counter() - begun
         beyond = peak_memory() - before
         size = sum(path.stat().st_size for path in root.rglob("*.safetensors"))
-    record = begin("store-memory", torch.device("cpu")) | {
+    return begin("store-memory", torch.device("cpu")) | {
         "pictures": run.dataset.count,
-        "boxes_a_picture": LOOK.passes(),
-        "width": asked.width,
-        "classes": asked.classes,
+        "boxes_a_picture": _WCA.passes(),
+        "width": width,
+        "classes": classes,
         "store_bytes": size,
         "peak_before_bytes": before,
         "beyond_bytes": beyond,
         "seconds": seconds,
         "image_passes": run.image_passes,
     }
-    try:
-        file = write(record, asked.out, f"{asked.pictures}x{LOOK.passes()}x{asked.width}")
-    except LgcaError as error:
-        parser.error(str(error))
-    print(f"{beyond / 1e9:.2f} GB beyond, {1000 * seconds / asked.pictures:.2f} ms a picture")
-    print(f"record: {file}")
-    if beyond >= MOST:
-        sys.exit(f"error: {beyond / 1e9:.2f} GB beyond what was there before; it must stay under {MOST / 1e9:g} GB")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,16 +4,9 @@ A command a file, each registering itself with :mod:`lgca_core.cli.base`; `comma
 are imported inside the commands that need them, so that ``lgca --help`` answers at once.
 """
 
-import sys
-
 
 def main() -> None:
     """Entry point of the ``lgca`` script."""
-    if sys.argv[1:2] == ["bench"]:  # it runs where only torch, torchvision, open_clip and pandas are installed
-        from lgca_core.cli.bench import main as bench
+    from lgca_core.cli.commands import app
 
-        bench(sys.argv[2:])
-    else:
-        from lgca_core.cli.commands import app
-
-        app()
+    app()

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from lgca_core.bench import pipeline
+from lgca_core.bench import harness
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation import evaluate
 from lgca_core.evaluation.store.store import Store
@@ -164,20 +164,20 @@ def test_an_evaluation_does_not_depend_on_it(pictures, tmp_path, kept):
 
 
 def test_nor_do_logits_of_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "views_of_files", partial(views_of_files, chunk=2))
-    files = pipeline.paint_photographs(tmp_path, 5)
+    monkeypatch.setattr(harness, "views_of_files", partial(views_of_files, chunk=2))
+    files = harness.paint_photographs(tmp_path, 5)
     classes = torch.nn.functional.normalize(torch.randn(3, 12), dim=-1)
     encoders = flying(1), flying(2)
-    assert torch.equal(*(pipeline.files_to_logits(files, encoder, LGCA(n=5), classes) for encoder in encoders))
+    assert torch.equal(*(harness.files_to_logits(files, encoder, LGCA(n=5), classes) for encoder in encoders))
     assert encoders[1].threads == {"lgca-stream"}
 
 
 def test_a_picture_that_cannot_be_read_ends_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "views_of_files", partial(views_of_files, chunk=1))
-    files = [*pipeline.paint_photographs(tmp_path, 2), tmp_path / "none.jpg"]
+    monkeypatch.setattr(harness, "views_of_files", partial(views_of_files, chunk=1))
+    files = [*harness.paint_photographs(tmp_path, 2), tmp_path / "none.jpg"]
     encoder = flying(2)
     with pytest.raises(LgcaError, match=r"none\.jpg: no such file"):
-        pipeline.files_to_logits(files, encoder, LGCA(n=5), torch.ones(2, 12))
+        harness.files_to_logits(files, encoder, LGCA(n=5), torch.ones(2, 12))
     assert encoder.image_passes > 0
 
 

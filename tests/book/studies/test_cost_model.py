@@ -3,7 +3,6 @@
 import math
 from fractions import Fraction
 
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -19,7 +18,6 @@ from lgca_book.studies.cost_model import (
     time_per_image,
     time_table,
 )
-from lgca_core.bench import fits
 from lgca_core.class_vectors import encode_classes, logits
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation import machine
@@ -150,16 +148,6 @@ def test_growth_with_texts_has_three_things_at_each_value(symbol):
     assert [text.get_text() for text in figure.legends[0].texts] == list(dict.fromkeys(table.what))
     with pytest.raises(LgcaError, match="not 'D'"):
         cost_model.with_texts("D", [1], width=8, fixed=3)
-
-
-def test_fitted_powers_are_those_of_the_curve():
-    value = pd.Series([0, 1, 2, 4, 8])
-    square = pd.DataFrame({"what": "class matrix", "symbol": "P", "value": value, "ms": 3.0 * value**2})
-    flat = pd.DataFrame({"what": "LGCA", "symbol": "T", "value": value, "ms": 5.0})
-    fitted = fits.exponents([square, flat]).set_index("symbol")
-    assert fitted.exponent.to_dict() == pytest.approx({"P": 2, "T": 0})
-    assert fitted.error["P"] == pytest.approx(0, abs=1e-9)
-    assert fitted.expected.to_dict() == {"P": "1", "T": "towards 0"}
 
 
 # Memory and money
