@@ -5,8 +5,7 @@ import statistics
 import pytest
 import torch
 
-from lgca_core.bench import pipeline as pipeline_module
-from lgca_core.bench import resampling
+from lgca_core.bench import pipeline as pipeline_module, resampling
 from lgca_core.bench.harness import COSINES_AGREE, models, paint_photographs
 from lgca_core.bench.pipeline import Work, time_pipeline
 from lgca_core.cli.bench import pipeline_in_words

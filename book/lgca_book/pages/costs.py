@@ -1,4 +1,4 @@
-"""What things cost: measured growth, fitted powers, memory, seconds and money."""
+"""What things cost: operations of a pass; passes, seconds and money of the evaluations behind the pages."""
 
 from __future__ import annotations
 
@@ -6,96 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from lgca_book.experiments import experiments
-from lgca_book.style import NOT_AVAILABLE, minus, simple_table, subplots
-
-AXES = {
-    "N": "crops N",
-    "T": "expansion steps T",
-    "B": "pictures together, B",
-    "P": "sentences a class, P",
-    "C": "classes C",
-}
-"""How figures call the axes of the algorithms."""
-
-MARKERS = ("o", "s", "D", "^")
-
-
-def growth(frames: Sequence[pd.DataFrame], ylabel: str = "milliseconds a picture", logarithmic: bool = False) -> Figure:
-    """Medians with the fastest and the slowest repeat, a panel an axis, of `complexity`'s tidy tables.
-
-    Linear panels begin at zero on both axes, so that what is in proportion is a straight line through the corner.
-    """
-    figure, axes = subplots(len(frames), 1, figsize=(5.6, 0.5 + 3.1 * len(frames)), squeeze=False, layout="constrained")
-    kinds = list(dict.fromkeys(what for frame in frames for what in frame["what"]))
-    looks = dict(zip(kinds, zip(sns.color_palette(), MARKERS)))
-    shown = {}
-    for ax, frame in zip(axes.flat, frames):
-        for what, part in frame.groupby("what", sort=False):
-            colour, marker = looks[str(what)]
-            spread = [part["ms"] - part["fastest"], part["slowest"] - part["ms"]]
-            shown[what] = ax.errorbar(
-                part["value"], part["ms"], yerr=spread, color=colour, marker=marker, capsize=3, linewidth=1.6
-            )
-        if logarithmic:
-            ax.set(xscale="log", yscale="log")
-            ax.set_xticks(sorted(set(frame["value"])), [f"{value:,}" for value in sorted(set(frame["value"]))])
-            ax.minorticks_off()
-        else:
-            ax.set(xlim=(0, None), ylim=(0, None))
-        ax.set(xlabel=AXES[frame["symbol"].iloc[0]], ylabel=ylabel)
-    if len(kinds) > 1:
-        figure.legend(shown.values(), shown, loc="outside lower center", ncols=len(kinds), frameon=False)
-    return figure
-
-
-def exponents(table: pd.DataFrame) -> Styler:
-    """`fits.exponents` as a page shows it."""
-    told = pd.DataFrame(
-        {
-            "time of": table["what"],
-            "grows with": table["symbol"],
-            "by theory": table["expected"],
-            "fitted power": [minus(f"{b:.2f} ± {e:.2f}") for b, e in zip(table["exponent"], table["error"])],
-        }
-    )
-    return simple_table(told, "Time is proportional to the axis to this power; after ± the standard error of the fit")
-
-
-def memory(tables: Sequence[pd.DataFrame]) -> Styler:
-    """`complexity.memory_table` as a page shows it, in megabytes."""
-    table = pd.concat(tables, ignore_index=True)
-    pictures = table["value"].where(table["symbol"] == "B", table["passes"] // (1 + table["value"]))
-    told = pd.DataFrame(
-        {
-            "crops N": table["passes"] // pictures - 1,
-            "pictures together": pictures,
-            "encoder passes": table["passes"],
-            "peak grew by, MB": [
-                NOT_AVAILABLE if np.isnan(grown) else f"{grown / 1e6:.1f}" for grown in table["grown"]
-            ],
-            "pictures and vectors, MB": table["held"] / 1e6,
-        }
-    )
-    formats = {"encoder passes": "{:,}", "pictures and vectors, MB": "{:.1f}"}
-    return simple_table(told, "Memory that WCA takes beyond the loaded encoder", formats)
-
-
-def thousand(table: pd.DataFrame, price_per_hour: float | None) -> Styler:
-    """`complexity.thousand` as a page shows it."""
-    told = pd.DataFrame(
-        {
-            "method": table["what"],
-            "passes a picture": table["passes"],
-            "seconds": [f"{row.seconds:.1f} ({row.fastest:.1f} to {row.slowest:.1f})" for row in table.itertuples()],
-            "money": [NOT_AVAILABLE if price_per_hour is None else f"{money:.4f}" for money in table["money"]],
-        }
-    )
-    return simple_table(told, "1000 pictures: median, and in brackets the fastest and the slowest repeat")
+from lgca_book.style import NOT_AVAILABLE, simple_table
 
 
 def operations(table: pd.DataFrame) -> Styler:

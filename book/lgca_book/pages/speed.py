@@ -1,4 +1,4 @@
-"""How near the way from files to logits comes to the encoder alone: the table of targets, stages, growth."""
+"""How near the way from files to logits comes to the encoder alone: the table of targets, and stages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from lgca_book.pages.costs import AXES
 from lgca_book.style import NOT_AVAILABLE, name, subplots
 from lgca_core.bench.record import newest
-from lgca_core.evaluation.paper_values import ENCODERS, PUBLISHED_PICTURES
 
 Record = Mapping[str, Any]
 
@@ -307,86 +305,10 @@ def _encodings(records: Sequence[Record]) -> dict[str, Record]:
     return {f"{record['encoder']}, {record['precision']}, {record['device']}": record for record in found}
 
 
-def imagenet(records: Sequence[Record], price_per_hour: float | None, gpus: int = 64) -> pd.DataFrame:
-    """What WCA's passes over ImageNet take at the newest speed of each backbone of the papers, on the machine timed.
-
-    Columns: ``backbone``, ``on`` (device and precision), ``passes``, ``a second``, ``hours``, ``on {gpus}`` (an even
-    share of the pictures each, reading and starting not counted) and ``cost`` of either, the hours in all being equal.
-    """
-    rows = []
-    for backbone, encoder in ENCODERS.items():
-        timed = [record for record in _pipelines(records).values() if record["encoder"] == encoder.partition(":")[0]]
-        found: list[Record | None] = [*timed] or [None]
-        for record in found:
-            row = {"backbone": backbone, "on": NOT_AVAILABLE, "passes": "", "a second": "", "hours": ""}
-            row |= {f"on {gpus}": "", "cost": ""}
-            if record is not None:
-                passes = PUBLISHED_PICTURES["imagenet"] * (1 + record["work"]["n"])
-                hours = passes / record["crops_per_second"]["wca"] / 3600
-                row |= {
-                    "on": f"{record['device']}, {record['precision']}",
-                    "passes": f"{passes:,}",
-                    "a second": f"{record['crops_per_second']['wca']:,.0f}",
-                    "hours": f"{hours:.1f}",
-                    f"on {gpus}": f"{hours / gpus:.2f}",
-                    "cost": NOT_AVAILABLE if price_per_hour is None else f"{hours * price_per_hour:,.2f}",
-                }
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def imagenet_told(records: Sequence[Record]) -> str:
-    """Which machines the speeds of `imagenet` were timed on."""
-    architectures = {encoder.partition(":")[0] for encoder in ENCODERS.values()}
-    return _told({of: record for of, record in _pipelines(records).items() if record["encoder"] in architectures})
-
-
 def _pipelines(records: Sequence[Record]) -> dict[str, Record]:
     """The newest pipeline of each encoder, precision and device, by these."""
     found = [record for record in records if record["benchmark"] == "pipeline"]
     return {f"{record['encoder']}, {record['precision']}, {record['device']}": record for record in found}
-
-
-def growth(record: Record) -> Figure:
-    """Time against each axis of a growth record, both logarithmic; T, which has a zero, linear."""
-    rows = pd.DataFrame(record["rows"])
-    symbols = list(dict.fromkeys(rows["symbol"]))
-    figure, axes = subplots(
-        len(symbols), 1, figsize=(5.6, 0.4 + 2.3 * len(symbols)), squeeze=False, layout="constrained"
-    )
-    for ax, symbol in zip(axes.flat, symbols):
-        part = rows[rows["symbol"] == symbol]
-        ax.plot(part["value"], part["ms"] / 1000, marker="o", linewidth=1.6)
-        if symbol != "T":
-            ax.set(xscale="log", yscale="log")
-            ax.set_xticks(part["value"], [f"{value:,}" for value in part["value"]])
-            ax.minorticks_off()
-        else:
-            ax.set_ylim(0, None)
-        ax.set(title=part["what"].iloc[0], xlabel=AXES[symbol], ylabel="seconds")
-    return figure
-
-
-def growth_rows(record: Record) -> pd.DataFrame:
-    """The times of a growth record: ``what``, ``symbol``, ``value``, ``ms``."""
-    return pd.DataFrame(record["rows"])[["what", "symbol", "value", "ms"]]
-
-
-def fitted(record: Record) -> pd.DataFrame:
-    """The powers of a growth record, as `fits.exponents` has them."""
-    return pd.DataFrame(record["fitted"])
-
-
-def growth_told(record: Record | None) -> str:
-    """Where and with what growth was timed."""
-    if record is None:
-        return "Growth is *not available*: no record of it is here."
-    fixed = ", ".join(f"{symbol} = {value}" for symbol, value in record["fixed"].items())
-    return (
-        f"Timed on {machine(record)}, with the embedded encoder in {record['precision']}; {fixed} where they do not "
-        "move, but N = 60 against T. A power below 1 means that a part of the time comes with every call, whatever "
-        "its size."
-    )
 
 
 def precisions(records: Sequence[Record]) -> pd.DataFrame:

@@ -1,13 +1,8 @@
 """The page of speed: each target reads the record that it names, and what no record tells is said to be so."""
 
-import json
-
 import pandas as pd
-import pytest
 
 from lgca_book.pages import speed
-from lgca_core.bench.record import read_all
-from lgca_core.errors import LgcaError
 
 MACHINE = {"accelerator": None, "processor": "Some Processor", "cores": 2, "threads": 2}
 
@@ -42,7 +37,7 @@ def rows(records: list[dict]) -> pd.DataFrame:
 def test_without_records_nothing_is_available():
     assert set(rows([]).measured) == set(rows([]).reached) == {"not available"}
     assert speed.told([pipeline(0.5)]) == "1 record, 2026-01-02, of Some Processor, 2 cores."
-    assert "No benchmark" in speed.told([]) and "not available" in speed.growth_told(None)
+    assert "No benchmark" in speed.told([])
     assert "not available" in speed.precision_told([]) and len(speed.precisions([])) == len(speed.stages([])) == 0
 
 
@@ -131,18 +126,6 @@ def test_resampling_is_told_for_each_device_and_size():
     )
 
 
-def test_imagenet_takes_its_passes_at_the_speed_that_was_timed():
-    frame = speed.imagenet([pipeline(0.5, encoder="ViT-B-32-quickgelu"), pipeline(0.5)], price_per_hour=2.0)
-    assert frame["backbone"].tolist() == ["ViT-B/32", "ViT-B/16", "ViT-L/14"]
-    first = frame.iloc[0]
-    assert (first["passes"], first["hours"]) == ("3,000,000", "8.3") and first["on 64"] == "0.13"
-    assert first["cost"] == "16.67" and first["on"] == "cpu, float32"
-    assert frame["on"].tolist()[1:] == ["not available"] * 2
-    told = speed.imagenet_told([pipeline(0.5, encoder="ViT-B-32-quickgelu"), pipeline(0.5)])
-    assert told == "Timed on Some Processor, 2 cores: ViT-B-32-quickgelu, float32, cpu." and not speed.imagenet_told([])
-    assert speed.imagenet([pipeline(0.5, encoder="ViT-B-32-quickgelu")], None).iloc[0]["cost"] == "not available"
-
-
 def test_stages_are_milliseconds_a_picture_in_one_order():
     frame = speed.stages([pipeline(0.5)])
     assert frame.stage.tolist()[:2] == ["files to logits", "encoder alone"] and len(frame) == 7
@@ -151,7 +134,7 @@ def test_stages_are_milliseconds_a_picture_in_one_order():
     assert ax.get_title() == f"aviary, float32, cpu\n{frame.machine[0]}" and ax.get_xlabel() == "milliseconds a picture"
 
 
-def test_precision_and_growth_are_told_with_their_figures():
+def test_precision_is_told_with_its_figures():
     flips = record(
         "precision",
         precision="bfloat16",
@@ -163,24 +146,3 @@ def test_precision_and_growth_are_told_with_their_figures():
     )
     assert speed.precisions([flips]).iloc[0].tolist() == ["bfloat16, cpu", "WCA", "33", "-0.2 (-0.5 to +0.1)"]
     assert "600 pictures, 30 crops of each, in bfloat16" in speed.precision_told([flips])
-    grown = record(
-        "growth",
-        fixed={"B": 8},
-        rows=[{"what": "WCA", "symbol": s, "value": v, "ms": 1.0 + v, "turns": []} for s in "BT" for v in (0, 1, 10)],
-        fitted=[],
-    )
-    axes = speed.growth(grown).axes
-    assert [ax.get_xscale() for ax in axes] == ["log", "linear"]
-    assert "B = 8" in speed.growth_told(grown)
-
-
-def test_records_are_read_oldest_first_and_others_are_refused(tmp_path):
-    for k, utc in enumerate(("2026-02-01T00:00:00Z", "2026-01-01T00:00:00Z")):
-        (tmp_path / f"{k}.json").write_text(json.dumps(record("growth", utc)))
-    assert [of["utc"][5:7] for of in read_all(tmp_path)] == ["01", "02"]
-    assert read_all(tmp_path / "absent") == []
-    (tmp_path / ".draft.json").write_text("{")
-    assert len(read_all(tmp_path)) == 2
-    (tmp_path / "bad.json").write_text("[]")
-    with pytest.raises(LgcaError, match=r"bad\.json: not the record"):
-        read_all(tmp_path)
