@@ -15,7 +15,7 @@ import typer
 from lgca_core.cli.base import app
 from lgca_core.cli.options import DeviceName, PrecisionName
 from lgca_core.errors import LgcaError
-from lgca_core.files import check_parent
+from lgca_core.evaluation.targets import check_parent
 
 WIDTH = 40
 BESIDE = {"times_torchvision": "torchvision, a crop at a time", "times_pillow": "Pillow"}

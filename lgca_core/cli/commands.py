@@ -1,6 +1,10 @@
 """Every command of ``lgca``, in the order in which its help lists them."""
 
-from lgca_core.cli import classify, evaluate, encode, methods, encoders, datasets, prompts, store, results, bench  # isort: skip
+# isort: off
+from lgca_core.cli import classify, evaluate, encode, methods, encoders
+from lgca_core.cli import datasets, prompts, store, results, bench
+
+# isort: on
 from lgca_core.cli.base import app
 
 __all__ = [

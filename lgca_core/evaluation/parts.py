@@ -1,6 +1,5 @@
 """The cost of encoding a part of a data set ahead, in a process of its own: as a file, and as the record keeps it."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.evaluation.machine import peak_memory
 from lgca_core.evaluation.provenance import utc_now
 from lgca_core.evaluation.store.store import Store
+from lgca_core.evaluation.targets import check_parent
 from lgca_core.files import write_whole
 
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
@@ -65,15 +65,6 @@ def misfit(parts: Sequence[Part], manifest_sha256: str, encoder: EncoderInfo) ->
         if (of := part.encoder) and (of.name, of.weights_sha256) != (encoder.name, encoder.weights_sha256):
             return f"part {part.part} was encoded with another encoder, {of.name}"
     return None
-
-
-def check_parent(target: Path, what: str) -> None:
-    """Check that `target` can be made. Raises LgcaError, which names `what` was to go there, if it cannot."""
-    parent = next(p for p in target.absolute().parents if p.exists())
-    if not parent.is_dir():
-        raise LgcaError(f"{parent} is a file, so {what} cannot go to {target}: choose another folder")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise LgcaError(f"{parent} cannot be written, so {what} cannot go to {target}: choose another folder")
 
 
 def check_free_file(file: Path, *, force: bool = False) -> None:

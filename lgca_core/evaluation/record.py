@@ -17,7 +17,8 @@ from pydantic import AwareDatetime, Field, JsonValue, ValidationError, model_val
 
 from lgca_core.data.manifest import Skipped
 from lgca_core.errors import LgcaError
-from lgca_core.evaluation.parts import EncoderInfo, Part, Sha256, Strict, check_parent, misfit
+from lgca_core.evaluation.parts import EncoderInfo, Part, Sha256, Strict, misfit
+from lgca_core.evaluation.targets import check_parent
 from lgca_core.files import make_folder
 
 RECORD = "record.json"
