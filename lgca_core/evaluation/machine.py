@@ -23,17 +23,6 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 
-def described(device: torch.device | str = "cpu") -> str:
-    """Processor, or accelerator, and how many threads were used, in words."""
-    place = torch.device(device)
-    if place.type == "cuda":
-        return torch.cuda.get_device_name(place)
-    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
-    return (
-        f"{processor()}, {cores} core{'s' if cores > 1 else ''}, {threads} thread{'s' if threads > 1 else ''} of torch"
-    )
-
-
 def recorded(device: torch.device) -> str:
     """Where an encoder runs, as records say it: ``cuda:0: its name``, or ``cpu: n processors, n threads`` of torch."""
     if device.type == "cuda":
