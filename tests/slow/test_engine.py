@@ -113,7 +113,7 @@ def test_ten_kills_leave_no_trace(tmp_path):
     # Processes that have imported everything already: it is the work that is killed.
     fork = multiprocessing.get_context("forkserver")
     fork.set_forkserver_preload(
-        ["lgca_core.cli.commands", "lgca_core.encoder", "lgca_core.evaluation.evaluate", "open_clip"]
+        ["lgca_core.cli.commands", "lgca_core.encoders", "lgca_core.evaluation.evaluate", "open_clip"]
     )
 
     def run(name: str, kill_at: int | None = None) -> bool:
@@ -134,8 +134,11 @@ def test_ten_kills_leave_no_trace(tmp_path):
             kills += 1
         else:  # it was through before that step: from nothing again
             shutil.rmtree(tmp_path / "store" / "disturbed")
+    # And once late, from nothing, so that something was finished.
+    shutil.rmtree(tmp_path / "store" / "disturbed", ignore_errors=True)
+    assert run("disturbed", 9 * steps // 10)
     assert not run("disturbed")
     whole, disturbed = (tmp_path / name for name in ("whole", "disturbed"))
     assert (whole / "predictions.parquet").read_bytes() == (disturbed / "predictions.parquet").read_bytes()
-    # What the killed runs had finished was not encoded again.
+    # What the last killed run had finished was not encoded again.
     assert load(disturbed)[0].image_passes < load(whole)[0].image_passes
