@@ -17,6 +17,7 @@ from torch import Tensor
 from lgca_core.errors import LgcaError
 from lgca_core.pixels.cropping import normalised
 from lgca_core.pixels.gpu_streams import to_device
+from lgca_core.pixels.pillow_weights import Interpolation, ResizeMode
 
 _counting = threading.Lock()
 
@@ -40,6 +41,9 @@ class Encoder:
         streams: chunks of pictures looked at side by side, see `gpu_streams.map_in_streams`. With more than one,
             ``image`` is called from several threads, on a GPU each with a stream of its own.
         pixels: the type that ``image`` takes.
+        interpolation, resize_mode: how a crop is resized to S, see :mod:`lgca_core.pixels.cropping`.
+        logit_scale, logit_bias: what the model multiplies a cosine by (100 for CLIP) and adds to it; None where it
+            does not say. A model with a bias was trained on each class by itself: a sigmoid gives its probability.
         image_passes, text_passes: crops and sentences encoded so far.
     """
 
@@ -58,6 +62,10 @@ class Encoder:
     workers: int = 1
     streams: int = 1
     pixels: torch.dtype = torch.float32
+    interpolation: Interpolation = "bicubic"
+    resize_mode: ResizeMode = "shortest"
+    logit_scale: float | None = None
+    logit_bias: float | None = None
     image_passes: int = 0
     text_passes: int = 0
 

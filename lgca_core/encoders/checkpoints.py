@@ -1,6 +1,7 @@
 """Checkpoint files: their weights read without running code, checked for their activation, loaded strictly."""
 
 import json
+import math
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -87,6 +88,12 @@ def wrong_activation(what: str, name: str, quick: bool, source: str) -> LgcaErro
     return LgcaError(f"{what}: trained with {wanted}, but {name} computes {used}, which costs accuracy: {mend}")
 
 
+def scale_and_bias(state: dict[str, Tensor]) -> tuple[float | None, float | None]:
+    """What a model multiplies a cosine by, and what it adds then, as far as its weights say."""
+    scale, bias = (state[key].item() if key in state else None for key in ("logit_scale", "logit_bias"))
+    return None if scale is None else math.exp(scale), bias
+
+
 def load_strictly(model: Any, state: dict[str, Tensor], name: str, file: Path) -> None:
     """Fills the model, strictly: no weight is left random, none left over, none resized to fit."""
     from open_clip.convert import convert_state_dict
@@ -97,7 +104,7 @@ def load_strictly(model: Any, state: dict[str, Tensor], name: str, file: Path) -
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
     expected = model.state_dict()
-    for key in ("logit_scale", "logit_bias"):  # saved as a number or as a vector of one; not used here
+    for key in ("logit_scale", "logit_bias"):  # saved as a number or as a vector of one; no vector depends on them
         if key in expected:
             state[key] = state.get(key, torch.zeros(1)).reshape(expected[key].shape)
     # What follows from the architecture alone: kept by transformers before 4.31, and by TorchScript.

@@ -22,6 +22,7 @@ from lgca_core.encoders.checkpoints import (
     config_beside,
     load_strictly,
     read_state,
+    scale_and_bias,
     wrong_activation,
 )
 from lgca_core.encoders.devices import Options, fast_precision, pick_device
@@ -69,6 +70,7 @@ def load_architecture(name: str, source: str, label: str, options: Options) -> E
     dtype: torch.dtype = getattr(torch, precision)
     if place.type == "cuda" and dtype == torch.float32:
         torch.backends.cudnn.allow_tf32 = False
+    scale, bias = scale_and_bias(state)
     image_of, text_of = image_tower(model), text_tower(model)
 
     def image(pixels: Tensor) -> Tensor:
@@ -95,6 +97,10 @@ def load_architecture(name: str, source: str, label: str, options: Options) -> E
         workers=options.workers,
         streams=STREAMS[place.type],
         pixels=dtype,
+        interpolation=preprocess["interpolation"],
+        resize_mode=preprocess["resize_mode"],
+        logit_scale=scale,
+        logit_bias=bias,
     )
 
 

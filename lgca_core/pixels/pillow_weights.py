@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import PIL
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 Length = TypeVar("Length", int, np.ndarray)
+Interpolation = Literal["bicubic", "bilinear"]
+ResizeMode = Literal["shortest", "squash"]
 
 PRECISION_BITS = 22  # Pillow's fixed point: 32 bits minus 8 of the pixel minus 2 for sums beyond 0..255
 SUPPORT = 2.0  # half-width of the cubic at scale 1, in pixels

@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import math
 import re
 import subprocess
 import sys
@@ -51,6 +52,7 @@ CONFIGS = {
     "tiny-test-shallow": config(vision_cfg={"layers": 1}),
     "tiny-test-resnet": config(vision_cfg={"layers": [1, 1, 1, 1], "width": 16}),
     "tiny-test-custom": config() | {"custom_text": True},
+    "tiny-test-sigmoid": config() | {"init_logit_bias": -10},
 }
 
 
@@ -231,6 +233,20 @@ def test_what_an_encoder_knows_of_itself(file):
     assert encoder.mean == open_clip.OPENAI_DATASET_MEAN and encoder.std == open_clip.OPENAI_DATASET_STD
     assert encoder.device == torch.device("cpu") and encoder.batch_size == 32
     assert load_encoder(f"tiny-test-quickgelu:{file}", device="cpu", batch_size=7).batch_size == 7
+
+
+def test_scale_and_bias_of_the_logits_are_the_file_s(file, tmp_path):
+    encoder = load_encoder(f"tiny-test-quickgelu:{file}", device="cpu")
+    state = safetensors.torch.load_file(file)
+    assert encoder.logit_scale == pytest.approx(state["logit_scale"].exp().item()) and encoder.logit_bias is None
+    path = tmp_path / "sigmoid.safetensors"
+    for scale, bias in ((4.7, -16.5), (2.0, None), (None, None)):
+        said = {"logit_scale": scale, "logit_bias": bias}
+        mine = {key: torch.tensor([value]) for key, value in said.items() if value is not None}
+        safetensors.torch.save_file({k: v for k, v in state.items() if k != "logit_scale"} | mine, path)
+        encoder = load_encoder(f"tiny-test-{'quickgelu' if bias is None else 'sigmoid'}:{path}", device="cpu")
+        assert encoder.logit_scale == (None if scale is None else pytest.approx(math.exp(scale)))
+        assert encoder.logit_bias == (None if bias is None else pytest.approx(bias))
 
 
 def test_preprocessing_is_read_not_assumed(model, tmp_path):
