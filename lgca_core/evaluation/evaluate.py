@@ -22,8 +22,9 @@ from lgca_core.evaluation.dataset_reader import Chunk, Reader
 from lgca_core.evaluation.jobs import Job, prepare_jobs
 from lgca_core.evaluation.machine import peak_memory, recorded
 from lgca_core.evaluation.parts import EncoderInfo, Part, check_part, empty_part, misfit, shards_of_part
+from lgca_core.evaluation.predictions import completed, repeated
 from lgca_core.evaluation.provenance import code_version, library_versions, utc_now
-from lgca_core.evaluation.record import COLUMNS, Dataset, Record
+from lgca_core.evaluation.record import Dataset, Record
 from lgca_core.evaluation.store.store import Store
 from lgca_core.lgca import LGCA
 from lgca_core.methods import Settings, as_json
@@ -116,6 +117,8 @@ def _info(encoder: Encoder) -> EncoderInfo:
         weights_sha256=encoder.sha256,
         activation=encoder.activation,
         precision=encoder.precision,
+        logit_scale=getattr(encoder, "logit_scale", None),
+        logit_bias=getattr(encoder, "logit_bias", None),
     )
 
 
@@ -154,7 +157,7 @@ def evaluate(
         parts: what :func:`encode` took before, for the record to keep.
 
     Returns:
-        The record, and the predictions in long form (columns as ``record.COLUMNS``).
+        The record, and the predictions in long form (columns as ``predictions.COLUMNS``).
 
     Raises:
         LgcaError: an unknown method, missing prompts, a picture that cannot be read, no picture left, parts of
@@ -180,7 +183,7 @@ def evaluate(
     if not items:
         raise LgcaError(f"{manifest.root}: no picture could be read, all {len(skipped)} were skipped")
     done = len(items)
-    predictions = _table(jobs, [manifest.key(item) for item in items], items)
+    predictions = _table(jobs, [manifest.key(item) for item in items], items, manifest.classes)
 
     hits = predictions["label"] == predictions["prediction"]
     correct = hits.groupby([predictions["method"], predictions["seed"]]).sum()
@@ -231,17 +234,14 @@ def _check(manifest: Manifest, prompts: ClassPrompts, seeds: Sequence[int], chun
         raise LgcaError(f"a chunk must hold at least one picture, not {chunk}")
 
 
-def _table(jobs: Sequence[Job], keys: Sequence[str], items: Sequence[Item]) -> pd.DataFrame:
+def _table(jobs: Sequence[Job], keys: Sequence[str], items: Sequence[Item], classes: Sequence[str]) -> pd.DataFrame:
     """Predictions in long form: by job, then by picture."""
-    frame = pd.DataFrame(
-        {
-            "path": np.tile(np.array(keys, dtype=object), len(jobs)),
-            "image": np.tile(np.array([item.sha256 for item in items], dtype=object), len(jobs)),
-            "label": np.tile([item.label for item in items], len(jobs)),
-            "method": np.repeat(np.array([job.method for job in jobs], dtype=object), len(items)),
-            "seed": np.repeat([job.seed for job in jobs], len(items)),
-            "prediction": torch.cat([part for job in jobs for part in job.predictions]).numpy(),
-            "margin": torch.cat([part for job in jobs for part in job.margins]).numpy(),
-        }
-    )
-    return frame.astype(COLUMNS)
+    columns: dict[str, Any] = {
+        "path": repeated(keys, len(jobs)),
+        "image": repeated([item.sha256 for item in items], len(jobs)),
+        "label": np.tile([item.label for item in items], len(jobs)),
+        "method": np.repeat(np.array([job.method for job in jobs], dtype=object), len(items)),
+        "seed": np.repeat([job.seed for job in jobs], len(items)),
+    }
+    columns |= {name: torch.cat([job.kept_column(name) for job in jobs]).numpy() for name in jobs[0].kept[0]}
+    return completed(pd.DataFrame(columns), classes)

@@ -6,10 +6,12 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.dataset_reader import sentence_vectors
+from lgca_core.evaluation.predictions import RANKED, TOP
 from lgca_core.evaluation.record import Run
 from lgca_core.evaluation.store.store import Store
 from lgca_core.methods import Scorer, Settings, Texts, check_methods, find
@@ -29,9 +31,9 @@ class Job:
     seed: int
     scorer: Scorer
     columns: Tensor
+    logit_scale: float | None = None  # the encoder's
     passes: int = 0  # of the encoder for this method alone, so far
-    predictions: list[Tensor] = field(default_factory=list)  # a tensor a chunk
-    margins: list[Tensor] = field(default_factory=list)
+    kept: list[dict[str, Tensor]] = field(default_factory=list)  # columns of the predictions, a table a chunk
 
     def answers(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """The scorer's logits (B, C') -> logits of all classes (B, C), and how far the best is ahead (B,).
@@ -49,9 +51,19 @@ class Job:
     def keep(self, scores: Tensor, passes: int) -> None:
         """Remember the answers to a chunk of pictures; of equal logits the first class wins."""
         scores, margins = self.answers(scores)
-        self.predictions.append(scores.argmax(dim=1))
-        self.margins.append(margins)
+        ranked, classes = scores.sort(dim=1, descending=True, stable=True)
+        best = functional.pad(ranked[:, :TOP], (0, max(0, TOP - ranked.shape[1])), value=torch.nan)
+        classes = functional.pad(classes[:, :TOP], (0, max(0, TOP - classes.shape[1])), value=-1).int()
+        columns = {"margin": margins} | dict(zip(RANKED, classes.T))
+        columns |= {f"score_{rank}": column for rank, column in enumerate(best.T, start=1)}
+        if self.logit_scale is not None:
+            columns["probability"] = (self.logit_scale * ranked.double()).softmax(dim=1)[:, 0].float()
+        self.kept.append(columns)
         self.passes += passes
+
+    def kept_column(self, name: str) -> Tensor:
+        """A column of the predictions over all pictures so far, (n,)."""
+        return torch.cat([columns[name] for columns in self.kept])
 
     def run(self, correct: int, total: int) -> Run:
         """Its run as a record keeps it."""
@@ -105,7 +117,8 @@ def prepare_jobs(
     jobs = []
     for method, seed in runs:
         shared, columns = texts(_reads(method, seed), find(method).anchored)
-        jobs.append(Job(method, seed, find(method).prepare(shared, seed, settings), columns))
+        scorer = find(method).prepare(shared, seed, settings)
+        jobs.append(Job(method, seed, scorer, columns, getattr(encoder, "logit_scale", None)))
     return jobs, prompt.digest({f"{kind}#{seed}": said for (kind, seed), said in read.items()})
 
 

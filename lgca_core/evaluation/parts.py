@@ -23,12 +23,18 @@ class Strict(BaseModel):
 
 
 class EncoderInfo(Strict):
-    """Which encoder. ``weights_sha256`` and ``activation`` are None for a foreign model that does not say."""
+    """Which encoder. ``weights_sha256`` and ``activation`` are None for a foreign model that does not say.
+
+    ``logit_scale`` multiplies a cosine before the softmax (or, with ``logit_bias`` added, the sigmoid) that the model
+    was trained with; None where the model, or a record made before it was kept, does not say.
+    """
 
     name: str
     weights_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     activation: str | None = None
     precision: str
+    logit_scale: float | None = None
+    logit_bias: float | None = None
 
 
 class Part(Strict):

@@ -16,23 +16,14 @@ import pandas as pd
 from pydantic import AwareDatetime, Field, JsonValue, ValidationError, model_validator
 
 from lgca_core.data.manifest import Skipped
-from lgca_core.errors import LgcaError
+from lgca_core.errors import LgcaError, first_line
 from lgca_core.evaluation.parts import EncoderInfo, Part, Sha256, Strict, misfit
+from lgca_core.evaluation.predictions import COLUMNS, FILLED_IN, RANKED, completed, to_parquet
 from lgca_core.evaluation.targets import check_parent
 from lgca_core.files import make_folder
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
-COLUMNS: dict[str, str] = {
-    "path": "str",  # relative to the data set's root: the key of a picture within a record
-    "image": "str",  # sha256 of the file: the identity that keys its boxes
-    "label": "int64",
-    "method": "str",
-    "seed": "int64",
-    "prediction": "int64",
-    "margin": "float32",  # best logit minus the second best, in cosine units
-}
-"""Columns of the predictions, in order, with dtypes. Labels and predictions index the record's classes."""
 
 
 class Dataset(Strict):
@@ -157,7 +148,8 @@ def save(record: Record, predictions: pd.DataFrame, folder: Path | str, *, force
 
     Args:
         record: the record; its ``predictions_sha256`` is filled in here.
-        predictions: long form, columns as :data:`COLUMNS`.
+        predictions: long form, columns as ``predictions.COLUMNS``; those of names are filled in here, those after
+            ``margin`` may be absent.
         folder: target; absent or empty, or an earlier record with `force`.
         force: replace an earlier record.
 
@@ -169,14 +161,12 @@ def save(record: Record, predictions: pd.DataFrame, folder: Path | str, *, force
         ValueError: the predictions disagree with the record.
     """
     folder = check_free(folder, force=force)
-    predictions = predictions[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
     _check(record, predictions)
-    buffer = BytesIO()
-    predictions.to_parquet(buffer, index=False)
-    written = record.model_copy(update={"predictions_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()})
+    data = to_parquet(completed(predictions, record.dataset.classes))
+    written = record.model_copy(update={"predictions_sha256": hashlib.sha256(data).hexdigest()})
 
     def fill(draft: Path) -> None:
-        (draft / PREDICTIONS).write_bytes(buffer.getvalue())
+        (draft / PREDICTIONS).write_bytes(data)
         (draft / RECORD).write_text(written.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
     make_folder(folder, fill, taken="replace" if force else "refuse", mend="choose another folder")
@@ -185,6 +175,8 @@ def save(record: Record, predictions: pd.DataFrame, folder: Path | str, *, force
 
 def load(folder: Path | str) -> tuple[Record, pd.DataFrame]:
     """Read a record and its predictions, and check that they belong together.
+
+    The predictions have every column of ``predictions.COLUMNS``, whenever the record was made.
 
     Raises:
         LgcaError: no record there, a field that does not validate (named), a predictions file whose hash is
@@ -204,12 +196,12 @@ def load(folder: Path | str) -> tuple[Record, pd.DataFrame]:
         raise LgcaError(f"{folder / RECORD} is not a valid record: {where}: {first['msg']}") from error
     if hashlib.sha256(blob).hexdigest() != record.predictions_sha256:
         raise LgcaError(f"{folder / PREDICTIONS} is not the file that the record beside it was written with")
-    predictions = pd.read_parquet(BytesIO(blob)).astype(COLUMNS)
     try:
+        predictions = pd.read_parquet(BytesIO(blob))
         _check(record, predictions)
-    except ValueError as error:
-        raise LgcaError(f"{folder}: {error}") from error
-    return record, predictions
+    except (ValueError, OSError) as error:  # pyarrow's own errors are of these kinds
+        raise LgcaError(f"{folder}: {first_line(error)}") from error
+    return record, completed(predictions, record.dataset.classes)
 
 
 def load_all(
@@ -277,7 +269,10 @@ def find_records(folder: Path | str) -> list[Path]:
 
 
 def _check(record: Record, predictions: pd.DataFrame) -> None:
-    """The predictions bear out every run of the record, and hold nothing else."""
+    """The predictions bear out every run of the record, and hold nothing else. ValueError where they do not."""
+    needed = [name for name in COLUMNS if name not in FILLED_IN]
+    if missing := [name for name in needed if name not in predictions]:
+        raise ValueError(f"the predictions have no column {missing[0]!r}")
     hits = (predictions["label"] == predictions["prediction"]).groupby([predictions["method"], predictions["seed"]])
     counted = {key: (int(hit.sum()), len(hit)) for key, hit in hits}
     recorded = {(run.method, run.seed): (run.correct, run.total) for run in record.runs}
@@ -288,8 +283,10 @@ def _check(record: Record, predictions: pd.DataFrame) -> None:
             f"the predictions {counted.get(differ)}"
         )
     last = len(record.dataset.classes) - 1
-    values = predictions[["label", "prediction"]].to_numpy()
-    if values.min() < 0 or values.max() > last:
-        raise ValueError(f"labels and predictions must lie in 0..{last}, found {values.min()}..{values.max()}")
+    for least, columns in (0, ["label", "prediction"]), (-1, [name for name in RANKED[1:] if name in predictions]):
+        values = predictions[columns].to_numpy()
+        if values.size and (values.min() < least or values.max() > last):
+            what = "labels and predictions" if least == 0 else "the classes next to a prediction"
+            raise ValueError(f"{what} must lie in {least}..{last}, found {values.min()}..{values.max()}")
     if predictions.duplicated(["path", "method", "seed"]).any():
         raise ValueError("a picture occurs twice for one method and seed")

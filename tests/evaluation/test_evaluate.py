@@ -119,6 +119,7 @@ def test_record_says_what_was_run(manifest):
     }  # fmt: skip
     assert record.encoder.model_dump() == {
         "name": "colours", "weights_sha256": "a" * 64, "activation": "quick_gelu", "precision": "float32",
+        "logit_scale": None, "logit_bias": None,
     }  # fmt: skip
     assert record.parameters["profile"] == "embedded"
     assert record.parameters["wca"]["n"] == 6
@@ -131,6 +132,35 @@ def test_record_says_what_was_run(manifest):
     assert list(predictions["image"][:12]) == [item.sha256 for item in manifest.items]
     other, _ = run(manifest, ["clip", "wca"], descriptions={**DESCRIPTIONS, "red": ["red."]})
     assert other.prompts_sha256 != record.prompts_sha256
+
+
+def test_predictions_hold_names_and_the_best_five_with_their_scores(manifest):
+    encoder = colour_encoder()
+    encoder.logit_scale = 50.0
+    record, predictions = run(manifest, ["clip"], encoder)
+    assert record.encoder.logit_scale == 50
+    names, of_class = np.array(manifest.classes), logits_by_hand(manifest, encoder)
+    order = np.argsort(-of_class, axis=1, kind="stable")
+    assert predictions[["label_name", "prediction_name"]].astype(str).to_numpy().tolist() == [
+        [names[item.label], names[first]] for item, first in zip(manifest.items, order[:, 0])
+    ]
+    assert predictions[["prediction", "class_2", "class_3"]].to_numpy().tolist() == order.tolist()
+    assert (predictions[["class_4", "class_5"]] == -1).to_numpy().all()
+    assert predictions[["score_4", "score_5"]].isna().to_numpy().all()
+    scores = predictions[["score_1", "score_2", "score_3"]].to_numpy()
+    np.testing.assert_allclose(scores, np.take_along_axis(of_class, order, axis=1), atol=1e-6)
+    odds = np.exp(50 * scores.astype(float))
+    np.testing.assert_allclose(predictions["probability"], odds[:, 0] / odds.sum(axis=1), rtol=1e-4)
+    _, silent = run(manifest, ["clip"])
+    assert silent["probability"].isna().all()  # the encoder does not say its scale
+
+
+def logits_by_hand(manifest, encoder):
+    """(n, C): the whole picture against the plain prompt of each class."""
+    matrix = encode_classes(encoder, [[f"a photo of a {name}."] for name in manifest.classes])
+    views = [Views(encoder, [open_picture(item.path)]) for item in manifest.items]
+    whole = [of.encode([torch.tensor([[0, 0, *of.sizes[0]]])])[0] for of in views]
+    return logits(torch.cat(whole), matrix).numpy()
 
 
 def test_result_does_not_depend_on_chunks(manifest):
