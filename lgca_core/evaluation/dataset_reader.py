@@ -2,15 +2,17 @@
 
 Without a store the chunks follow one another and their vectors are forgotten. With one, the data set is walked shard by
 shard: what the pools of a run's box plans hold is handed to the Views, pictures are decoded where something is
-missing, and at the end of a shard what was encoded anew is added to its pools. A run that is killed loses the shard
-that it was at.
+missing, and what was encoded anew is added to its pools: at the end of a shard, every :data:`KEEP_SECONDS` within it,
+and when the run is interrupted or fails. A run that is killed outright loses what it did since.
 """
 
 import hashlib
 import json
 import os
+import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -25,7 +27,7 @@ from lgca_core.box_plans import Plan, ahead, draw
 from lgca_core.data.manifest import Item, Manifest, OnError, Skipped
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
-from lgca_core.evaluation.store.feature_set import FeatureSet
+from lgca_core.evaluation.store.feature_set import FeatureSet, check_finite
 from lgca_core.evaluation.store.keys import pool_key, sentences_key
 from lgca_core.evaluation.store.shard import Shard
 from lgca_core.evaluation.store.store import Store
@@ -36,6 +38,10 @@ from lgca_core.pixels.pictures import open_picture
 from lgca_core.views import Encoded, Views, unit_from_float16
 
 _Result = TypeVar("_Result")
+
+KEEP_SECONDS = 60.0
+"""After so long within a shard what was encoded of it is written: a shard may take hours on a CPU. Where writing takes
+more than a twentieth of that, less often."""
 
 
 class Chunk:
@@ -122,11 +128,58 @@ def pool_of(plan: Plan) -> str:
     return json.dumps(shared, sort_keys=True)
 
 
-class _Sized(NamedTuple):
-    """Positions in the manifest, and sizes, of a chunk's pictures, once the pictures are gone."""
+class _Kept(NamedTuple):
+    """Boxes of a chunk that belong to one pool: positions in the manifest and sizes of its pictures, which are gone."""
 
     positions: Sequence[int]
     sizes: Sequence[Size]
+    encoded: Encoded
+
+
+class _New:
+    """What was encoded of one shard and is not in the store yet, by pool."""
+
+    def __init__(self, positions: range, pools: Mapping[str, FeatureSet], index: int) -> None:
+        self._positions, self._pools, self._index = positions, pools, index
+        self._parts: dict[str, list[_Kept]] = {}  # in the order in which they were encoded, see `Chunk.look_ahead`
+        self._adding = threading.Lock()  # several streams may end at once
+        self._due = time.monotonic() + KEEP_SECONDS
+
+    def add(self, chunk: Chunk) -> None:
+        """LgcaError, before any of it is taken, where vectors are not finite."""
+        by_pool = chunk.by_pool()
+        for encoded in by_pool.values():
+            check_finite(encoded.features)
+        with self._adding:
+            for name, encoded in by_pool.items():
+                self._parts.setdefault(name, []).append(_Kept(chunk.positions, chunk.views.sizes, encoded))
+
+    def write(self) -> None:
+        """Put it into the store. May be broken off and called again. LgcaError where the store cannot be written."""
+        for name, parts in list(self._parts.items()):
+            if taken := list(parts):
+                self._pools[name].write(self._index, self._joined(taken))
+                del parts[: len(taken)]
+
+    def write_if_due(self) -> None:
+        began = time.monotonic()
+        if began >= self._due:
+            self.write()
+            ended = time.monotonic()
+            self._due = ended + max(KEEP_SECONDS, 20 * (ended - began))
+
+    def _joined(self, parts: Sequence[_Kept]) -> Shard:
+        """Chunks of a shard -> the shard; pictures that are in none of them have no size and no boxes."""
+        parts = sorted(parts, key=lambda part: part.positions[0])
+        sizes = torch.zeros(len(self._positions), 2, dtype=torch.int32)
+        counts = torch.zeros(len(self._positions), dtype=torch.int32)
+        for part in parts:
+            rows = torch.tensor(part.positions) - self._positions.start
+            sizes[rows] = torch.tensor(part.sizes, dtype=torch.int32)
+            counts[rows] = part.encoded.counts
+        boxes, features = (torch.cat(columns) for columns in zip(*(part.encoded[1:] for part in parts), strict=True))
+        of_shard = next(iter(self._pools.values())).identities[self._positions.start : self._positions.stop]
+        return Shard(tuple(of_shard), sizes, counts, boxes, features)
 
 
 class Reader:
@@ -180,8 +233,12 @@ class Reader:
         pool = next(iter(self._pools.values()))
         return {index: pool.pictures(index) for index in (range(len(pool)) if self._shards is None else self._shards)}
 
-    def each(self, look: Callable[[Chunk], _Result]) -> Iterator[tuple[Chunk, _Result]]:
-        """Each chunk and what ``look`` says of it; it may look at several at a time, see `Encoder`."""
+    def each(self, look: Callable[[Chunk], _Result]) -> Generator[tuple[Chunk, _Result], None, None]:
+        """Each chunk and what ``look`` says of it; it may look at several at a time, see `Encoder`.
+
+        Close it (``contextlib.closing``), so that what was encoded is kept at once where the caller fails. A store that
+        then cannot be written does not hide why: that is a note of the exception.
+        """
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
             try:
                 for index, positions in self._ranges().items():
@@ -192,51 +249,55 @@ class Reader:
     def _shard(
         self, index: int, positions: range, look: Callable[[Chunk], _Result], threads: ThreadPoolExecutor
     ) -> Iterator[tuple[Chunk, _Result]]:
-        """The chunks of one shard; what had to be encoded is in the store once the last of them was taken."""
+        """The chunks of one shard; what had to be encoded is in the store once the last was taken, or none will be."""
         read = {name: pool.read(index) for name, pool in self._pools.items()}
         stored = {name: shard for name, shard in read.items() if shard is not None}
-        new: dict[str, list[tuple[_Sized, Encoded]]] = defaultdict(list)
+        there = self._there(positions, stored)
+        new = _New(positions, self._pools, index)
 
-        def whole(chunk: Chunk) -> tuple[Chunk, _Result, dict[str, Encoded]]:
-            chunk.look_ahead(self._ahead)
-            result = look(chunk)
-            # Write a set that has no file yet, even if nothing was encoded: other sets may hold its boxes.
-            keep = len(stored) < len(self._pools) or (self._pools and chunk.views.encoded)
-            return chunk, result, chunk.by_pool() if keep else {}
+        def whole(chunk: Chunk) -> tuple[Chunk, _Result]:
+            try:
+                chunk.look_ahead(self._ahead)
+                return chunk, look(chunk)
+            finally:  # if it was interrupted, the pools that it had been through
+                rows = [position - positions.start for position in chunk.positions]
+                # Keep a chunk that a pool lacks even if nothing was encoded: other pools may hold its boxes.
+                if self._pools and (chunk.views.encoded or not there[rows].all()):
+                    new.add(chunk)
 
-        chunks = self._walk(positions, stored, threads)
-        for chunk, result, by_pool in map_in_streams(whole, chunks, self._encoder.device, self._encoder.streams):
-            for name, encoded in by_pool.items():
-                new[name].append((_Sized(chunk.positions, chunk.views.sizes), encoded))  # and not the pictures
-            yield chunk, result
-        for name, parts in new.items():  # in the order in which they were encoded, see `Chunk.look_ahead`
-            self._pools[name].write(index, self._joined(positions, parts))
+        try:
+            chunks = self._walk(positions, stored, there, threads)
+            for done in map_in_streams(whole, chunks, self._encoder.device, self._encoder.streams):
+                yield done
+                new.write_if_due()
+            new.write()
+        except BaseException as error:
+            try:
+                new.write()
+            except LgcaError as failure:
+                error.add_note(f"what was encoded could not be kept: {failure}")
+            raise
 
-    def _joined(self, positions: range, parts: Sequence[tuple[_Sized, Encoded]]) -> Shard:
-        """Chunks of a shard -> the shard; pictures that are in none of them have no size and no boxes."""
-        sizes = torch.zeros(len(positions), 2, dtype=torch.int32)
-        counts = torch.zeros(len(positions), dtype=torch.int32)
-        for chunk, encoded in parts:
-            rows = torch.tensor(chunk.positions) - positions.start
-            sizes[rows] = torch.tensor(chunk.sizes, dtype=torch.int32)
-            counts[rows] = encoded.counts
-        boxes, features = (torch.cat(columns) for columns in zip(*(encoded[1:] for _, encoded in parts), strict=True))
-        identities = tuple(self._manifest.items[position].sha256 for position in positions)
-        return Shard(identities, sizes, counts, boxes, features)
+    def _there(self, positions: range, stored: Mapping[str, Shard]) -> Tensor:
+        """(n,) bool: of which pictures of a shard every pool has what it must."""
+        if len(stored) < len(self._pools) or not stored:
+            return torch.zeros(len(positions), dtype=torch.bool)
+        return torch.stack([(shard.sizes > 0).all(dim=1) for shard in stored.values()]).all(dim=0)
 
-    def _walk(self, positions: range, stored: Mapping[str, Shard], threads: ThreadPoolExecutor) -> Iterator[Chunk]:
+    def _walk(
+        self, positions: range, stored: Mapping[str, Shard], there: Tensor, threads: ThreadPoolExecutor
+    ) -> Iterator[Chunk]:
         """Chunks of the pictures at `positions`, of which `stored` is known.
 
-        Pictures are read ahead unless every pool is there: then one is read only if something turns out missing.
+        Pictures are read ahead unless they are `there`: then one is read only if something turns out missing.
         """
-        complete = bool(self._pools) and len(stored) == len(self._pools)
         sizes = torch.zeros(len(positions), 2, dtype=torch.int32)
         for shard in stored.values():
             sizes = torch.where(sizes > 0, sizes, shard.sizes)
         parts = [positions[start : start + self._chunk] for start in range(0, len(positions), self._chunk)]
 
         def start(part: range) -> dict[int, Future[Image.Image | LgcaError]]:
-            wanted = [p for p in part if not (complete and sizes[p - positions.start].all())]
+            wanted = [p for p in part if not there[p - positions.start]]
             return {p: threads.submit(self._read, self._manifest.items[p]) for p in wanted}
 
         reading = start(parts[0]) if parts else {}

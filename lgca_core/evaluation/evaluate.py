@@ -7,6 +7,7 @@ both what each method needs alone and what was encoded in all.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -75,10 +76,11 @@ def encode(
             if not all(map(ahead, job.scorer.plans)):  # the others' boxes are encoded
                 pictures.scores(job.scorer)
 
-    for pictures, _ in reader.each(look):
-        done += len(pictures.items)
-        if progress:
-            progress(done + len(reader.skipped), reader.total)
+    with closing(reader.each(look)) as chunks:
+        for pictures, _ in chunks:
+            done += len(pictures.items)
+            if progress:
+                progress(done + len(reader.skipped), reader.total)
     return Part(
         part="{}/{}".format(*part),
         manifest_sha256=manifest.sha256,
@@ -173,12 +175,13 @@ def evaluate(
     plans = [plan for job in jobs for plan in job.scorer.plans]
     reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans)
     items: list[Item] = []
-    for part, scored in reader.each(lambda part: [part.scores(job.scorer) for job in jobs]):
-        for job, scores in zip(jobs, scored, strict=True):
-            job.keep(*scores)
-        items += part.items
-        if progress:
-            progress(len(items) + len(reader.skipped), reader.total)
+    with closing(reader.each(lambda part: [part.scores(job.scorer) for job in jobs])) as chunks:
+        for part, scored in chunks:
+            for job, scores in zip(jobs, scored, strict=True):
+                job.keep(*scores)
+            items += part.items
+            if progress:
+                progress(len(items) + len(reader.skipped), reader.total)
     skipped = [*manifest.skipped, *reader.skipped]
     if not items:
         raise LgcaError(f"{manifest.root}: no picture could be read, all {len(skipped)} were skipped")

@@ -1,7 +1,10 @@
 """Evaluations with a store: the same answers whatever was there, and nothing encoded twice."""
 
+import itertools
 import shutil
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ from PIL import Image
 from lgca_core.data import folders
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation import dataset_reader, evaluate
+from lgca_core.evaluation.store import feature_set
+from lgca_core.evaluation.store.feature_set import FeatureSet
 from lgca_core.evaluation.store.store import Store
 from lgca_core.lgca import LGCA
 from lgca_core.methods import METHODS
@@ -175,31 +180,149 @@ def test_an_encoder_without_a_hash_of_its_weights_is_refused(manifest, store):
         run(manifest, store, ["clip"], rich(name="rich"))
 
 
-@pytest.mark.parametrize("share", [0.3, 0.8])
-def test_a_killed_run_loses_the_shard_that_it_was_at(manifest, store, tmp_path, share):
-    class Killed(BaseException):
-        pass
+def stopped_at(call: int, error: BaseException):
+    """An encoder that raises at a call, counted from 0, of those that encode crops."""
+    model = encoder()
+    encode, calls = model.encode_crops, iter(range(1_000_000))
 
-    def killed_after(passes):
-        model = encoder()
-        encode = model.encode_crops
+    def until(crops):
+        if next(calls) == call:
+            raise error
+        return encode(crops)
 
-        def until(crops):
-            if model.image_passes > passes:
-                raise Killed
-            return encode(crops)
+    model.encode_crops = until
+    return model
 
-        model.encode_crops = until
-        return model
 
-    whole, undisturbed = run(manifest, Store(tmp_path / "other", pictures=5))
-    with pytest.raises(Killed):
-        run(manifest, store, model=killed_after(share * whole.image_passes))
-    [kept] = {pool.present for pool in store.stored() if pool.plan != "sentences"}
-    assert 0 < kept < 5
-    record, predictions = run(manifest, store)
+def features(store) -> set[str]:
+    """The shards of crops in a store; their names say what they hold, to the bit."""
+    return {str(file.path) for pool in store.stored() if pool.plan != "sentences" for file in pool.files}
+
+
+@pytest.mark.parametrize(
+    ("error", "streams"),
+    [
+        (KeyboardInterrupt(), 1),
+        pytest.param(KeyboardInterrupt(), 2, marks=pytest.mark.slow),
+        pytest.param(LgcaError("full"), 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_stopped_at_any_batch_goes_on_from_there_to_the_same_bits(manifest, store, tmp_path, streams, error):
+    manifest = replace(manifest, items=manifest.items[:8])  # a shard of two chunks, and one of one
+    few = {"methods": ["lgca", "bifta", "clip"], "seeds": (0,)}
+    untouched = Store(tmp_path / "store-undisturbed", pictures=5)
+    whole, undisturbed = run(manifest, untouched, **few)
+    expected = {file.replace("store-undisturbed", "store") for file in features(untouched)}
+    for call in itertools.count():
+        shutil.rmtree(store.root, ignore_errors=True)
+        stopped = stopped_at(call, error)
+        stopped.streams = streams
+        try:
+            run(manifest, store, model=stopped, **few)
+        except type(error):
+            pass
+        else:
+            break
+        record, predictions = run(manifest, store, **few)
+        assert predictions.equals(undisturbed)
+        assert features(store) == expected
+        # Of the chunk that it was at, only the pool that was not whole is encoded again; of two streams two chunks.
+        assert record.image_passes + stopped.image_passes <= whole.image_passes + streams * 3 * 6
+    assert call > 9
+
+
+def test_a_run_that_is_stopped_over_and_over_ends(manifest, store, tmp_path):
+    few = {"methods": ["lgca", "wca"], "seeds": (0,)}
+    _, undisturbed = run(manifest, Store(tmp_path / "other", pictures=5), **few)
+    taken = []
+    for _ in range(1000):
+        model = stopped_at(2, KeyboardInterrupt())
+        try:
+            _, predictions = run(manifest, store, model=model, **few)
+        except KeyboardInterrupt:
+            taken.append(model.image_passes)
+        else:
+            break
+    assert len(taken) > 10 and min(taken[:-1]) > 0
     assert predictions.equals(undisturbed)
-    assert record.image_passes == pytest.approx((1 - 5 * kept / 21) * whole.image_passes, rel=0.1)
+
+
+def test_a_caller_that_fails_loses_nothing(manifest, store):
+    def full(done, _):
+        if done >= 9:
+            raise LgcaError("no more")
+
+    with pytest.raises(LgcaError, match="no more"):
+        run(manifest, store, ["clip"], progress=full)
+    assert run(manifest, store, ["clip"])[0].image_passes == len(manifest.items) - 9 - 1  # chunks of 3, 2, 3, 2
+
+
+def test_a_picture_that_cannot_be_read_loses_nothing_before_it(root, store, tmp_path):
+    shutil.copytree(root, tmp_path / "pictures")
+    manifest = folders.folder(tmp_path / "pictures")
+    (tmp_path / "pictures" / "green" / "6.png").write_bytes(b"no picture")
+    with pytest.raises(LgcaError, match=r"6\.png"):
+        run(manifest, store, ["clip"])
+    (tmp_path / "pictures" / "green" / "6.png").write_bytes((root / "green" / "6.png").read_bytes())
+    assert run(manifest, store, ["clip"])[0].image_passes == len(manifest.items) - 13
+
+
+def test_what_is_encoded_is_written_now_and_then(manifest, store, tmp_path, monkeypatch):
+    """So that a process that is killed outright, or whose machine stops, does not lose a whole shard."""
+    _, undisturbed = run(manifest, Store(tmp_path / "store-undisturbed", pictures=100))
+    store = Store(store.root, pictures=100)
+    monkeypatch.setattr(dataset_reader, "KEEP_SECONDS", 0.0)
+    seen = []
+
+    def look(done, _):
+        if not seen:
+            monkeypatch.setattr(dataset_reader._New, "write", writing)
+        seen.append(done)
+
+    write = dataset_reader._New.write
+    written = []
+
+    def writing(new):
+        write(new)
+        written.append(seen[-1])
+
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)  # ever due
+    _, predictions = run(manifest, store, progress=look)
+    assert written == [*seen, seen[-1]]
+    assert predictions.equals(undisturbed)
+    assert {Path(file).name for file in features(store)} == {
+        Path(file).name for file in features(Store(tmp_path / "store-undisturbed"))
+    }
+
+
+def test_a_store_that_is_full_when_a_run_is_stopped_does_not_hide_why(manifest, store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(feature_set, "put", full)
+    monkeypatch.setattr(FeatureSet, "_name", lambda _: None)
+    monkeypatch.setattr(evaluate, "prepare_jobs", without_a_store(evaluate.prepare_jobs))
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        run(manifest, store, model=stopped_at(4, KeyboardInterrupt()))
+    [note] = stopped.value.__notes__
+    assert "could not be kept" in note and "No space left" in note and str(store.root) in note
+
+
+def without_a_store(prepare):
+    return lambda encoder, prompts, methods, seeds, settings, *_: prepare(encoder, prompts, methods, seeds, settings)
+
+
+def test_vectors_that_are_not_finite_are_not_kept_and_those_before_them_are(manifest, store):
+    model = encoder()
+    image = model.image
+
+    def broken(pixels):
+        return image(pixels) * (torch.nan if model.image_passes >= 8 else 1)
+
+    model.image = broken
+    with pytest.raises(LgcaError, match="not finite"):
+        run(manifest, store, ["clip"], model)
+    assert run(manifest, store, ["clip"])[0].image_passes == len(manifest.items) - 8
 
 
 def test_an_unreadable_picture_is_skipped_each_time(root, store, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from torch import Tensor
 
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.store.shard import Shard
@@ -94,10 +95,7 @@ class FeatureSet:
         Raises:
             LgcaError: the store cannot be written, or a feature is not finite.
         """
-        if (shard.features.view(torch.int16).bitwise_and(INFINITE) == INFINITE).any():
-            raise LgcaError(
-                "the encoder gives vectors that are not finite, which must not be stored: choose another precision"
-            )
+        check_finite(shard.features)
         if shard.identities != self._of(index):
             raise ValueError(f"this is not shard {index} of the pool: its pictures are others")
         stored = self.read(index)
@@ -130,6 +128,14 @@ class FeatureSet:
         """Writes pool.json, where it is missing or no longer what it was."""
         if read_label(self.folder) is None:
             put(self.folder / LABEL, self._label.model_dump_json(indent=1).encode() + b"\n")
+
+
+def check_finite(features: Tensor) -> None:
+    """Raises LgcaError where float16 features (M, D) hold infinities or what is not a number."""
+    if (features.view(torch.int16).bitwise_and(INFINITE) == INFINITE).any():
+        raise LgcaError(
+            "the encoder gives vectors that are not finite, which must not be stored: choose another precision"
+        )
 
 
 def read_label(folder: Path) -> Label | None:
