@@ -99,8 +99,13 @@ def make_folder(
         draft.chmod(0o755)
         if taken == "replace" and root.exists():
             old = draft.with_name(f"{draft.name}-old")
-            root.rename(old)
-            draft.rename(root)
+            try:
+                root.rename(old)
+                draft.rename(root)
+            except BaseException:
+                if old.exists() and not root.exists():
+                    old.rename(root)
+                raise
             shutil.rmtree(old)
             return
         try:
@@ -120,6 +125,17 @@ def remove_drafts(root: Path) -> None:
     """Remove the drafts that killed calls of :func:`make_folder` left. No other process may be making the folder."""
     for left in root.parent.glob(f"{glob.escape(_drafts(root))}*"):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def restore_folder(root: Path) -> None:
+    """Bring back what a killed :func:`make_folder` had moved aside to replace it, and remove its drafts.
+
+    No other process may be making the folder.
+    """
+    for old in root.parent.glob(f"{glob.escape(_drafts(root))}*-old"):
+        if not root.exists():
+            old.rename(root)
+    remove_drafts(root)
 
 
 def _drafts(root: Path) -> str:

@@ -1,5 +1,6 @@
 """``lgca encode``: fill the store with what an evaluation will look at, in parts that may run side by side."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from lgca_core.cli import options
 from lgca_core.cli.base import app
+from lgca_core.cli.stopping import stoppable
 from lgca_core.errors import LgcaError
 
 
@@ -54,6 +56,7 @@ def encode(
     """
     from lgca_core.evaluation import evaluate
     from lgca_core.evaluation.parts import check_free_file, check_part, empty_part, save_part, shards_of_part
+    from lgca_core.evaluation.targets import claimed
     from lgca_core.methods import check_methods
 
     methods = options.names(method, "--method")
@@ -63,38 +66,40 @@ def encode(
     check_part(piece)
     kept = options.open_store(store, False)
     assert kept is not None
-    if out is not None:
-        check_free_file(out, force=force)
-    manifest = options.pictures(images, dataset, on_error)
-    said = options.prompts(
-        dataset, manifest, methods, templates=templates, descriptions=descriptions, descriptors=descriptors
-    )
-    if not shards_of_part(piece, manifest, kept):
-        took = empty_part(piece, manifest)
-        print(f"part {part} of {manifest.name}: nothing to encode, all its shards are in other parts; {kept.root}")
-    else:
-        model = options.load(encoder, device, precision, batch_size, workers)
-        with options.progress(manifest.name) as progress:
-            took = evaluate.encode(
-                manifest,
-                model,
-                methods,
-                said,
-                kept,
-                part=piece,
-                seeds=range(seeds),
-                wca=wca,
-                lgca=lgca,
-                chunk=chunk,
-                on_error=on_error,
-                progress=progress,
-            )
-        print(
-            f"part {part} of {manifest.name}: {took.pictures} pictures, {took.image_passes} image passes, "
-            f"{took.seconds:.1f} s; {kept.root}"
+    with claimed(out, "what the part took") if out else nullcontext():
+        if out is not None:
+            check_free_file(out, force=force)
+        manifest = options.pictures(images, dataset, on_error)
+        said = options.prompts(
+            dataset, manifest, methods, templates=templates, descriptions=descriptions, descriptors=descriptors
         )
-    if out is not None:
-        save_part(took, out)
+        kept.check()
+        if not shards_of_part(piece, manifest, kept):
+            took = empty_part(piece, manifest)
+            print(f"part {part} of {manifest.name}: nothing to encode, all its shards are in other parts; {kept.root}")
+        else:
+            model = options.load(encoder, device, precision, batch_size, workers)
+            with options.progress(manifest.name) as shown, stoppable(kept, shown) as progress:
+                took = evaluate.encode(
+                    manifest,
+                    model,
+                    methods,
+                    said,
+                    kept,
+                    part=piece,
+                    seeds=range(seeds),
+                    wca=wca,
+                    lgca=lgca,
+                    chunk=chunk,
+                    on_error=on_error,
+                    progress=progress,
+                )
+            print(
+                f"part {part} of {manifest.name}: {took.pictures} pictures, {took.image_passes} image passes, "
+                f"{took.seconds:.1f} s; {kept.root}"
+            )
+        if out is not None:
+            save_part(took, out)
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """``lgca evaluate``: measure methods on labelled pictures."""
 
 import re
+import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
@@ -11,10 +13,14 @@ import typer
 from lgca_core.cli import options
 from lgca_core.cli.base import app
 from lgca_core.cli.output import report, stdout
+from lgca_core.cli.stopping import stoppable
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lgca_core.data.manifest import Manifest
+    from lgca_core.evaluation.record import Record
 
 RUNS = Path("runs")
 
@@ -73,8 +79,8 @@ def evaluate(
     pictures. The record keeps every prediction.
     """
     from lgca_core.evaluation.evaluate import evaluate as run
-    from lgca_core.evaluation.parts import load_part
-    from lgca_core.evaluation.record import check_free, save
+    from lgca_core.evaluation.parts import load_part, misfit
+    from lgca_core.evaluation.record import check_free, reserved
     from lgca_core.methods import check_methods
 
     methods = options.names(method, "--method")
@@ -83,35 +89,39 @@ def evaluate(
     kept = options.open_store(store, no_store)
     if parts and kept is None:
         raise LgcaError("--parts tells who filled the store, which --no-store does not read: give one of the two")
-    check_free(RUNS / "new" if out is None else out, force=force)
-    ahead = [load_part(file) for file in parts or []]
-    manifest = options.pictures(images, dataset, on_error)
-    own = {"templates": templates, "descriptions": descriptions, "descriptors": descriptors}
-    said = options.prompts(dataset, manifest, methods, **own)
-    model = options.load(encoder, device, precision, batch_size, workers)
-    with options.progress(manifest.name) as progress:
-        record, predictions = run(
-            manifest,
-            model,
-            methods,
-            said,
-            seeds=range(seeds),
-            wca=wca,
-            lgca=lgca,
-            chunk=chunk,
-            on_error=on_error,
-            store=kept,
-            progress=progress,
-            parameters={
-                "encoder": encoder or "aviary",
-                "device": device,
-                "dataset": dataset or manifest.name,
-                "own_prompts": [kind for kind, file in own.items() if file],
-            },
-            parts=ahead,
-        )
-    target = out or _free(RUNS / _run_name(manifest, record.utc))
-    record = save(record, predictions, target, force=force)
+    place = RUNS / "new" if out is None else out
+    with reserved(out, force=force) if out else nullcontext(check_free(place)):
+        ahead = [load_part(file) for file in parts or []]
+        manifest = options.pictures(images, dataset, on_error)
+        if fault := misfit(ahead, manifest.sha256):
+            raise LgcaError(f"{fault}: encode it again for {manifest.name}, remove its file, or leave it out")
+        own = {"templates": templates, "descriptions": descriptions, "descriptors": descriptors}
+        said = options.prompts(dataset, manifest, methods, **own)
+        if kept is not None:
+            kept.check()
+        model = options.load(encoder, device, precision, batch_size, workers)
+        with options.progress(manifest.name) as shown, stoppable(kept, shown) as progress:
+            record, predictions = run(
+                manifest,
+                model,
+                methods,
+                said,
+                seeds=range(seeds),
+                wca=wca,
+                lgca=lgca,
+                chunk=chunk,
+                on_error=on_error,
+                store=kept,
+                progress=progress,
+                parameters={
+                    "encoder": encoder or "aviary",
+                    "device": device,
+                    "dataset": dataset or manifest.name,
+                    "own_prompts": [kind for kind, file in own.items() if file],
+                },
+                parts=ahead,
+            )
+        record, target = _save(record, predictions, out or RUNS / _run_name(manifest, record.utc), out, force)
     console = stdout()
     report(console, record, predictions)
     for note in (manifest.note, *said.notes):
@@ -122,10 +132,33 @@ def evaluate(
     console.print(f"record: {target}", soft_wrap=True, highlight=False)
 
 
-def _free(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, ... that is not there: runs may begin in the same second."""
-    numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
-    return next(name for name in chain([folder], numbered) if not name.exists())
+def _save(
+    record: "Record", predictions: "pd.DataFrame", name: Path, out: Path | None, force: bool
+) -> "tuple[Record, Path]":
+    """Write the record to --out, or to a new folder of that name: name-2, name-3, ... where one is there.
+
+    So it does where --out was filled meanwhile: the work is done, and must not be lost to that.
+    """
+    from lgca_core.evaluation.record import save
+
+    if out is not None:
+        try:
+            return save(record, predictions, out, force=force), out
+        except LgcaError as error:
+            if not out.exists():
+                raise
+            print(f"warning: {error}", file=sys.stderr)
+    for folder in chain([name], (name.with_name(f"{name.name}-{number}") for number in count(2))):
+        try:
+            folder.mkdir(parents=True)  # so that no two processes take the same
+        except FileExistsError:
+            continue
+        try:
+            return save(record, predictions, folder), folder
+        except LgcaError:
+            folder.rmdir()
+            raise
+    raise AssertionError("names never end")
 
 
 def _run_name(manifest: "Manifest", utc: datetime) -> str:

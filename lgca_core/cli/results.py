@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,7 +94,7 @@ def show(record: Annotated[Path, typer.Argument(metavar="RECORD", help="The fold
     """Show one record: its code, pictures, encoder, cost, and the table of its methods."""
     from lgca_core.evaluation.record import RECORD, load
 
-    if not (record / RECORD).exists():
+    if not os.path.exists(record / RECORD):
         raise LgcaError(
             f"{record} holds no {RECORD}: name the folder of one record; lgca results check {record} lists them"
         )

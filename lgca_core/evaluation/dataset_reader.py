@@ -30,6 +30,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.evaluation.store.feature_set import FeatureSet, check_finite
 from lgca_core.evaluation.store.keys import pool_key, sentences_key
 from lgca_core.evaluation.store.shard import Shard
+from lgca_core.evaluation.store.shard_files import files_in
 from lgca_core.evaluation.store.store import Store
 from lgca_core.methods import Scorer
 from lgca_core.pixels.cropping import RESIZE
@@ -225,6 +226,16 @@ class Reader:
     def total(self) -> int:
         """How many pictures there are to read."""
         return sum(map(len, self._ranges().values()))
+
+    def room(self, boxes: Mapping[str, int], width: int) -> int:
+        """Bytes that the store must have free, beyond what it has of these pictures already.
+
+        Args:
+            boxes: of a picture, by pool. width: of a vector.
+        """
+        there = {name: sum(file.size for file in files_in(pool.folder)) for name, pool in self._pools.items()}
+        a_box = 2 * width + 4 * 4  # float16 numbers and the four of the box
+        return sum(max(0, n * a_box * self.total - there[name]) for name, n in boxes.items())
 
     def _ranges(self) -> dict[int, range]:
         """Positions in the manifest of each shard; without a store there is one."""

@@ -20,7 +20,7 @@ from lgca_core.data.manifest import Item, Manifest, OnError
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.dataset_reader import Chunk, Reader
-from lgca_core.evaluation.jobs import Job, prepare_jobs
+from lgca_core.evaluation.jobs import Job, boxes_by_pool, prepare_jobs
 from lgca_core.evaluation.machine import peak_memory, recorded
 from lgca_core.evaluation.parts import EncoderInfo, Part, check_part, empty_part, misfit, shards_of_part
 from lgca_core.evaluation.predictions import completed, repeated
@@ -69,6 +69,7 @@ def encode(
     jobs, _ = prepare_jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)
     plans = [plan for job in jobs for plan in job.scorer.plans]
     reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans, shards=shards)
+    store.check(reader.room(boxes_by_pool(jobs), jobs[0].width))
     done = 0
 
     def look(pictures: Chunk) -> None:
@@ -163,7 +164,7 @@ def evaluate(
 
     Raises:
         LgcaError: an unknown method, missing prompts, a picture that cannot be read, no picture left, parts of
-            something else.
+            something else, a store that cannot be written or whose disk has no room.
     """
     meter = _Meter(encoder)
     settings = Settings(wca or WCA(), lgca or LGCA())
@@ -174,6 +175,8 @@ def evaluate(
     jobs, prompts_sha256 = prepare_jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)
     plans = [plan for job in jobs for plan in job.scorer.plans]
     reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans)
+    if store is not None:
+        store.check(reader.room(boxes_by_pool(jobs), jobs[0].width))
     items: list[Item] = []
     with closing(reader.each(lambda part: [part.scores(job.scorer) for job in jobs])) as chunks:
         for part, scored in chunks:

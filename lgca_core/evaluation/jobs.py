@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lgca_core.box_plans import ahead
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
-from lgca_core.evaluation.dataset_reader import sentence_vectors
+from lgca_core.evaluation.dataset_reader import pool_of, sentence_vectors
 from lgca_core.evaluation.predictions import RANKED, TOP
 from lgca_core.evaluation.record import Run
 from lgca_core.evaluation.store.store import Store
@@ -24,13 +25,14 @@ class Job:
     """One method with one seed.
 
     ``columns`` (C,) gives the scorer's class of each class: classes that are described alike are scored once, so that
-    they tie exactly.
+    they tie exactly. ``width`` is D, of its vectors.
     """
 
     method: str
     seed: int
     scorer: Scorer
     columns: Tensor
+    width: int
     logit_scale: float | None = None  # the encoder's
     passes: int = 0  # of the encoder for this method alone, so far
     kept: list[dict[str, Tensor]] = field(default_factory=list)  # columns of the predictions, a table a chunk
@@ -118,8 +120,24 @@ def prepare_jobs(
     for method, seed in runs:
         shared, columns = texts(_reads(method, seed), find(method).anchored)
         scorer = find(method).prepare(shared, seed, settings)
-        jobs.append(Job(method, seed, scorer, columns, getattr(encoder, "logit_scale", None)))
+        width = shared.t.shape[1]
+        jobs.append(Job(method, seed, scorer, columns, width, getattr(encoder, "logit_scale", None)))
     return jobs, prompt.digest({f"{kind}#{seed}": said for (kind, seed), said in read.items()})
+
+
+def boxes_by_pool(jobs: Sequence[Job]) -> dict[str, int]:
+    """How many boxes of a picture go into each pool of the jobs' plans, about.
+
+    Boxes that follow from what is seen are as many as the method's passes leave; where these vary, as many as it draws.
+    """
+    boxes: dict[str, int] = {}
+    for job in jobs:
+        drawn = {pool_of(plan): plan.get("n", 1) for plan in job.scorer.plans if ahead(plan)}
+        seen = max(0, job.scorer.passes - sum(drawn.values())) if job.scorer.passes else sum(drawn.values())
+        follow = {pool_of(plan): seen for plan in job.scorer.plans if not ahead(plan)}
+        for name, n in (drawn | follow).items():
+            boxes[name] = max(boxes.get(name, 0), n)
+    return boxes
 
 
 def _reads(method: str, seed: int) -> tuple[Kind, int]:

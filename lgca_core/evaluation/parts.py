@@ -58,8 +58,12 @@ class Part(Strict):
     peak_device_memory: int | None = Field(default=None, ge=0)
 
 
-def misfit(parts: Sequence[Part], manifest_sha256: str, encoder: EncoderInfo) -> str | None:
-    """Why parts are not those of one evaluation, or None; precisions may differ between machines."""
+def misfit(parts: Sequence[Part], manifest_sha256: str, encoder: EncoderInfo | None = None) -> str | None:
+    """Why parts are not those of one evaluation, or None; precisions may differ between machines.
+
+    Args:
+        encoder: any if None.
+    """
     names = [part.part for part in parts]
     if twice := [name for name in names if names.count(name) > 1]:
         return f"part {twice[0]} is there twice"
@@ -68,7 +72,7 @@ def misfit(parts: Sequence[Part], manifest_sha256: str, encoder: EncoderInfo) ->
     for part in parts:
         if part.manifest_sha256 != manifest_sha256:
             return f"part {part.part} is of other pictures"
-        if (of := part.encoder) and (of.name, of.weights_sha256) != (encoder.name, encoder.weights_sha256):
+        if encoder and (of := part.encoder) and (of.name, of.weights_sha256) != (encoder.name, encoder.weights_sha256):
             return f"part {part.part} was encoded with another encoder, {of.name}"
     return None
 

@@ -7,7 +7,8 @@ that anybody can redo the statistics.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -19,8 +20,8 @@ from lgca_core.data.manifest import Skipped
 from lgca_core.errors import LgcaError, first_line
 from lgca_core.evaluation.parts import EncoderInfo, Part, Sha256, Strict, misfit
 from lgca_core.evaluation.predictions import COLUMNS, FILLED_IN, RANKED, completed, to_parquet
-from lgca_core.evaluation.targets import check_parent
-from lgca_core.files import make_folder
+from lgca_core.evaluation.targets import check_parent, claimed
+from lgca_core.files import make_folder, restore_folder
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
@@ -116,28 +117,51 @@ class Record(Strict):
 
 
 def check_free(folder: Path | str, *, force: bool = False) -> Path:
-    """Check that a record may be written to `folder`; called before a long run and again by :func:`save`.
+    """Check that a record can be written to `folder`; called before a long run and again by :func:`save`.
 
-    A folder that is absent or empty is free. With `force` one that holds a record and nothing else is free
-    too: anything else might be somebody's files.
+    That is tried, see :func:`~lgca_core.evaluation.targets.check_parent`. A folder that is absent or empty is free.
+    With `force` one that holds a record and nothing else is free too: anything else might be somebody's files.
 
     Raises:
-        LgcaError: the folder is taken, or a file is in the way.
+        LgcaError: the folder is taken, cannot be written or exchanged, or a file is in the way.
     """
     folder = Path(folder)
+    check_parent(folder, "the record")
     if not folder.exists():
-        check_parent(folder, "the record")
         return folder
     if not folder.is_dir():
         raise LgcaError(f"{folder} is a file: give a folder for the record")
     held = {path.name for path in folder.iterdir()}
-    if not held:
-        return folder
     if not held <= {RECORD, PREDICTIONS}:
         raise LgcaError(f"{folder} holds other files than a record: choose an empty or a new folder")
-    if not force:
+    if held and not force:
         raise LgcaError(f"{folder} already holds a record: choose another folder, or overwrite it with --force")
+    if os.path.ismount(folder) or folder.resolve() == Path.cwd():
+        what = "mounted there" if os.path.ismount(folder) else "the current folder"
+        inside = folder / "record"
+        raise LgcaError(f"{folder} is {what}, and a record takes the place of its folder: give one inside, as {inside}")
     return folder
+
+
+@contextmanager
+def reserved(folder: Path | str, *, force: bool = False) -> Iterator[None]:
+    """Hold a folder for a record against other processes, from before the work until the record is saved.
+
+    What a killed :func:`save` left beside it is swept up; an earlier record that it had moved aside comes back.
+
+    Raises:
+        LgcaError: as :func:`check_free`, or another process holds it.
+    """
+    folder = _real(folder)
+    with claimed(folder, "the record"):
+        restore_folder(folder)
+        check_free(folder, force=force)
+        yield
+
+
+def _real(folder: Path | str) -> Path:
+    """Where a link leads: it is the folder there that is exchanged."""
+    return Path(os.path.realpath(folder)) if os.path.islink(folder) else Path(folder)
 
 
 def save(record: Record, predictions: pd.DataFrame, folder: Path | str, *, force: bool = False) -> Record:
@@ -160,7 +184,7 @@ def save(record: Record, predictions: pd.DataFrame, folder: Path | str, *, force
         LgcaError: the folder is taken or cannot be written.
         ValueError: the predictions disagree with the record.
     """
-    folder = check_free(folder, force=force)
+    folder = check_free(_real(folder), force=force)
     _check(record, predictions)
     data = to_parquet(completed(predictions, record.dataset.classes))
     written = record.model_copy(update={"predictions_sha256": hashlib.sha256(data).hexdigest()})
@@ -258,7 +282,7 @@ def find_records(folder: Path | str) -> list[Path]:
         LgcaError: no such folder.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # without an error for a name too long, or a place that may not be entered
         raise LgcaError(f"{folder} is not a folder: give one that holds records")
     found = []
     for place, below, names in os.walk(folder):

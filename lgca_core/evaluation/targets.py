@@ -1,15 +1,77 @@
-"""Whether a result can be written to its place: checked before the work, not after it."""
+"""Whether a result can be written to its place: tried before the work, not after it; and the place held meanwhile."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lgca_core.errors import LgcaError
 
+TRIAL = 1 << 16  # bytes that are written on trial, so that a full disk is noticed
+
 
 def check_parent(target: Path, what: str) -> None:
-    """Check that `target` can be made. Raises LgcaError, which names `what` was to go there, if it cannot."""
-    parent = next(p for p in target.absolute().parents if p.exists())
-    if not parent.is_dir():
-        raise LgcaError(f"{parent} is a file, so {what} cannot go to {target}: choose another folder")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise LgcaError(f"{parent} cannot be written, so {what} cannot go to {target}: choose another folder")
+    """Try that `target` can be made: a folder and a file of its kind are written beside it, and removed.
+
+    Nothing but trying tells: root may write where it is not allowed to, until the file system is one for reading only.
+
+    Raises:
+        LgcaError: it cannot be made; says what was to go there.
+    """
+    place, parent = target.absolute(), target.parent
+    try:
+        parent = next(folder for folder in place.parents if folder.exists())
+        if not parent.is_dir():
+            raise LgcaError(f"{parent} is a file, so {what} cannot go to {target}: choose another folder")
+        with tempfile.TemporaryDirectory(prefix=".lgca-", dir=parent) as trial:
+            folder = Path(trial, *place.parent.relative_to(parent).parts)
+            folder.mkdir(parents=True, exist_ok=True)
+            draft = folder / f".{place.name}.draft-12345678-old"  # drafts have longer names than what comes of them
+            with draft.open("xb") as stream:
+                stream.write(bytes(TRIAL))
+                stream.flush()
+                os.fsync(stream.fileno())
+    except OSError as error:
+        reason = error.strerror or error
+        raise LgcaError(
+            f"{parent} cannot be written ({reason}), so {what} cannot go to {target}: choose another folder"
+        ) from error
+
+
+@contextmanager
+def claimed(target: Path, what: str) -> Iterator[None]:
+    """Hold the place of a result, once it was tried, against other processes until the block ends.
+
+    A lock file beside it says so, where the file system can lock; it and folders made for it go with the block, unless
+    something is in them.
+
+    Raises:
+        LgcaError: as :func:`check_parent`, or another process holds the place.
+    """
+    from filelock import FileLock, Timeout
+
+    check_parent(target, what)
+    place = target.absolute()
+    made = [folder for folder in place.parents if not folder.exists()]  # the innermost first
+    place.parent.mkdir(parents=True, exist_ok=True)
+    file = place.with_name(f".{place.name}.lock")
+    lock = FileLock(file)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise LgcaError(
+                f"another process is at work on {target}: choose another place for {what}, or wait for it"
+            ) from None
+        except (OSError, NotImplementedError):  # not every file system can
+            pass
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):
+                file.unlink()  # while it is held, so that it is nobody else's
+            lock.release()
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()

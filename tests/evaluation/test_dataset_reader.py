@@ -5,6 +5,7 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from lgca_core.data import folders
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation import dataset_reader, evaluate
-from lgca_core.evaluation.store import feature_set
+from lgca_core.evaluation.store import feature_set, store as stores
 from lgca_core.evaluation.store.feature_set import FeatureSet
 from lgca_core.evaluation.store.store import Store
 from lgca_core.lgca import LGCA
@@ -310,6 +311,34 @@ def test_a_store_that_is_full_when_a_run_is_stopped_does_not_hide_why(manifest, 
 
 def without_a_store(prepare):
     return lambda encoder, prompts, methods, seeds, settings, *_: prepare(encoder, prompts, methods, seeds, settings)
+
+
+def test_the_room_that_features_take_is_known_before_the_first_picture(manifest, store, tmp_path, monkeypatch):
+    free = SimpleNamespace(free=10**12)
+    monkeypatch.setattr(stores.shutil, "disk_usage", lambda _: free)
+    asked = []
+    monkeypatch.setattr(Store, "check", lambda store, room: asked.append(room))
+    few = {"methods": ["wca", "clip"], "wca": WCA(n=6)}
+    run(manifest, store, **few)
+    run(manifest, store, **few)
+    run(manifest, store, methods=["lgca"], lgca=LGCA(n=6, steps=2))
+    whole, nothing, other = asked
+    assert whole == len(manifest.items) * (1 + 2 * 6) * (2 * 12 + 16)  # the whole picture, six squares of two seeds
+    assert nothing == 0 < other
+    taken = sum(pool.size for pool in store.stored() if pool.plan != "sentences")
+    assert whole + other == pytest.approx(taken, rel=0.5)  # a shard has a head
+    monkeypatch.undo()
+    monkeypatch.setattr(stores.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    model = encoder()
+    for go in (
+        lambda: run(manifest, Store(tmp_path / "new"), model=model),
+        lambda: evaluate.encode(
+            manifest, model, ["clip"], ClassPrompts.by_name(manifest.classes), Store(tmp_path / "new")
+        ),
+    ):
+        with pytest.raises(LgcaError, match=r"free: set LGCA_STORE"):
+            go()
+    assert model.image_passes == 0
 
 
 def test_vectors_that_are_not_finite_are_not_kept_and_those_before_them_are(manifest, store):

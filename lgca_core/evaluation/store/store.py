@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shutil
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.evaluation.store.feature_set import FORMAT, FeatureSet, Label, Report
 from lgca_core.evaluation.store.listing import Stored
 from lgca_core.evaluation.store.shard_files import unreadable, unwritable
+from lgca_core.evaluation.targets import TRIAL
 from lgca_core.files import home
 
 PICTURES_A_SHARD = 256
@@ -66,6 +69,27 @@ class Store:
         except OSError as error:
             raise unwritable(self.root, error) from error
         return pool
+
+    def check(self, room: int = 0) -> None:
+        """Try that the store can be written and, as far as that is known, has room for so many bytes more.
+
+        Raises:
+            LgcaError: it cannot, or the disk has less.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(prefix=".lgca-", dir=self.root) as trial:
+                trial.write(bytes(TRIAL))
+                trial.flush()
+                os.fsync(trial.fileno())
+            free = shutil.disk_usage(self.root).free
+        except OSError as error:
+            raise unwritable(self.root, error) from error
+        if room > free:
+            raise LgcaError(
+                f"the features to be encoded take about {room / 1e9:.1f} GB, and {self.root} has {free / 1e9:.1f} GB "
+                f"free: set LGCA_STORE to a folder that has room, look at fewer crops or seeds, or do without a store"
+            )
 
     def shards(self, pictures: int) -> int:
         """How many shards so many pictures make."""
