@@ -127,17 +127,6 @@ def remove_drafts(root: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def restore_folder(root: Path) -> None:
-    """Bring back what a killed :func:`make_folder` had moved aside to replace it, and remove its drafts.
-
-    No other process may be making the folder.
-    """
-    for old in root.parent.glob(f"{glob.escape(_drafts(root))}*-old"):
-        if not root.exists():
-            old.rename(root)
-    remove_drafts(root)
-
-
 def _drafts(root: Path) -> str:
     """Beginning of the names of a folder's drafts, and of no other folder's, even where one name begins another."""
     return f".{root.name}.draft-"

@@ -20,8 +20,8 @@ from lgca_core.data.manifest import Skipped
 from lgca_core.errors import LgcaError, first_line
 from lgca_core.evaluation.parts import EncoderInfo, Part, Sha256, Strict, misfit
 from lgca_core.evaluation.predictions import COLUMNS, FILLED_IN, RANKED, completed, to_parquet
-from lgca_core.evaluation.targets import check_parent, claimed
-from lgca_core.files import make_folder, restore_folder
+from lgca_core.evaluation.targets import check_parent, claimed, restore_folder
+from lgca_core.files import make_folder
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"

@@ -1,5 +1,6 @@
 """Whether a result can be written to its place: tried before the work, not after it; and the place held meanwhile."""
 
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lgca_core.errors import LgcaError
+from lgca_core.files import remove_drafts
 
 TRIAL = 1 << 16  # bytes that are written on trial, so that a full disk is noticed
 
@@ -75,3 +77,14 @@ def claimed(target: Path, what: str) -> Iterator[None]:
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()
+
+
+def restore_folder(root: Path) -> None:
+    """Bring back what a killed `files.make_folder` had moved aside to replace it, and remove its drafts.
+
+    No other process may be making the folder.
+    """
+    for old in root.parent.glob(f"{glob.escape(f'.{root.name}.draft-')}*-old"):
+        if not root.exists():
+            old.rename(root)
+    remove_drafts(root)

@@ -10,9 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lgca_core import files
 from lgca_core.errors import LgcaError
-from lgca_core.evaluation import record as records
+from lgca_core.evaluation import record as records, targets
 from lgca_core.evaluation.parts import check_free_file
 from lgca_core.evaluation.record import RECORD, Path, check_free, load, reserved, save
 from lgca_core.evaluation.store import store as stores
@@ -195,6 +194,6 @@ def test_folders_are_restored_only_where_they_are_missing(tmp_path):
     for name in ("run", ".run.draft-a-old", ".run.draft-b", ".runner.draft-c"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "of").write_text(name)
-    files.restore_folder(tmp_path / "run")
+    targets.restore_folder(tmp_path / "run")
     assert sorted(os.listdir(tmp_path)) == [".runner.draft-c", "run"]
     assert (tmp_path / "run" / "of").read_text() == "run"
