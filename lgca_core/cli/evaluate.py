@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from lgca_core.cli import options
 from lgca_core.cli.base import app
@@ -75,10 +76,13 @@ def evaluate(
     """Measure methods on labelled pictures and write a record of it.
 
     Prints top-1 accuracy, its 95 % interval over pictures, its spread over
-    seeds, encoder passes an image, and the difference to WCA on the same
-    pictures. The record keeps every prediction.
+    seeds, encoder passes an image, the mean of the classes' accuracies
+    (balanced), how often the class is among the best five, the difference to
+    WCA on the same pictures, and the hardest classes. The record keeps every
+    prediction with its five best classes.
     """
     from lgca_core.evaluation.evaluate import evaluate as run
+    from lgca_core.evaluation.metrics import worst_classes
     from lgca_core.evaluation.parts import load_part, misfit
     from lgca_core.evaluation.record import check_free, reserved
     from lgca_core.methods import check_methods
@@ -124,6 +128,8 @@ def evaluate(
         record, target = _save(record, predictions, out or RUNS / _run_name(manifest, record.utc), out, force)
     console = stdout()
     report(console, record, predictions)
+    if hardest := worst_classes(predictions):
+        console.print(Text(hardest), soft_wrap=True)
     for note in (manifest.note, *said.notes):
         if note:
             console.print(note, style="yellow")

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from lgca_core.evaluation.record import Record
 
 
-WIDE = 108
-"""Columns that the table of a record takes in one piece."""
-
-
 def stdout() -> Console:
     """stdout; without a terminal wide enough that no table is broken."""
     console = Console()
@@ -50,19 +46,29 @@ def listing(rows: Sequence[Mapping[str, Any]], *, right: Collection[str] = ()) -
 def report(console: Console, record: "Record", predictions: "pd.DataFrame") -> None:
     """The table of a record, in two where the console is narrow, and a line about what it took."""
     from lgca_core.evaluation import statistics
+    from lgca_core.evaluation.metrics import metrics
 
     methods = {run.method for run in record.runs}
     rows = statistics.summary(record, predictions, "wca" if "wca" in methods else None)
     own = ["top-1 %", "95 % interval", "std (seeds)", "passes/image"]
+    more = ["balanced %", "top-5 %"]
     against = ["minus wca (points)", "p (Holm)"] if rows["difference"].notna().any() else []
-    for headings in [own + against] if console.width >= WIDE or not against else [own, against]:
+    beside = metrics(predictions).to_dict("records")
+
+    def table_of(headings: Sequence[str]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("method", no_wrap=True)
         for heading in headings:
-            table.add_column(heading, justify="right")
-        for row in rows.to_dict("records"):
-            cells = dict(zip(own, _accuracy(row))) | dict(zip(against, _difference(row)))
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row, also in zip(rows.to_dict("records"), beside):
+            cells = dict(zip(own, _accuracy(row))) | dict(zip(more, _beside(also)))
+            cells |= dict(zip(against, _difference(row)))
             table.add_row(row["method"], *(cells[heading] for heading in headings))
+        return table
+
+    whole = table_of(own + more + against)
+    room = console.measure(whole, options=console.options.update(max_width=1000)).maximum <= console.width
+    for table in [whole] if room else [table_of(own), table_of(more + against)]:
         console.print(table)
     dataset, parts = record.dataset, record.parts
     read = dataset.count - len(record.skipped)
@@ -87,6 +93,10 @@ def _accuracy(row: Mapping[str, Any]) -> list[str]:
         "" if math.isnan(row["std"]) else f"{100 * row['std']:.2f} ({row['seeds']})",
         f"{row['passes']:g}",
     ]
+
+
+def _beside(row: Mapping[str, Any]) -> list[str]:
+    return [f"{100 * row['balanced']:.1f}", "" if math.isnan(row["top5"]) else f"{100 * row['top5']:.1f}"]
 
 
 def _difference(row: Mapping[str, Any]) -> list[str]:
