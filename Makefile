@@ -2,8 +2,10 @@
 #              REPOSITORY=https://github.com/OWNER/NAME: with buttons that open its notebooks on Colab and Binder)
 # make reproduce DATASETS=pets,dtd ENCODERS=ViT-B-32-quickgelu:openai
 #              evaluate real data sets, which `lgca datasets fetch` gets, into results/, and build the book on them
-#              (GPUS=, PARTS=, METHODS=, SEEDS=, CROPS=; SWEEPS=ablation,crops,settings,ranges,released for the pages
-#              beside Table 1; CLUSTER=profiles/slurm spreads it over a cluster)
+#              (ENCODERS=NAME:/path/to/file and DATASETS=pets:/path/to/copy for your own; GPUS=, PARTS=, METHODS=,
+#              SEEDS=, CROPS=, DEVICE=; SWEEPS=ablation,crops,settings,ranges,released for the pages beside Table 1;
+#              CLUSTER=profiles/slurm spreads it over a cluster); by default one process on each GPU that may be used
+# make plan    say what `make reproduce` with the same choices would do, how long it would take, and what is missing
 # make test    run the tests that are quick (ALL=1: all, with those that take long, a browser or a SLURM;
 #              TESTS="tests/core/test_boxes.py -k edge": a part of them)
 # make bench   time files-to-logits beside the encoder alone and the peers' loop, ways to run the encoder, resampling,
@@ -25,39 +27,29 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # The set-up is named after the content of what it installs, so a checkout's file times do not matter.
 READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d ' ' -f 1)
 
-# Of `make reproduce`: by default one process on each GPU that is here and may be used, and two cores for each.
-DATASETS ?= pets,dtd
-ENCODERS ?= ViT-B-32-quickgelu:openai
-GPUS ?= $(shell if [ -n "$${CUDA_VISIBLE_DEVICES+set}" ]; then echo "$$CUDA_VISIBLE_DEVICES" | tr , '\n' | grep -c '^[^-]'; \
-	else nvidia-smi -L 2>/dev/null | grep -c '^GPU '; fi)
-PARTS ?= $(if $(filter 0,$(GPUS)),1,$(GPUS))
-CHOSEN = profile=full datasets=$(DATASETS) encoders=$(ENCODERS) gpus=$(GPUS) parts=$(PARTS) \
-	$(if $(METHODS),methods=$(METHODS)) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(CROPS),crops=$(CROPS)) \
-	$(if $(SWEEPS),sweeps=$(SWEEPS)) $(if $(REPOSITORY),repository=$(REPOSITORY))
-ONCE := --nolock --rerun-incomplete --max-checksum-file-size 100000000
+# What is given reaches programs by the environment, as it is: no shell reads it, and make does not read it twice.
+GIVEN := JOBS STRICT REPOSITORY DATASETS ENCODERS GPUS PARTS METHODS SEEDS CROPS SWEEPS DEVICE CLUSTER SNAKEMAKE TESTS
+$(foreach name,$(GIVEN),$(eval export GIVEN_$(name) := $$(value $(name))))
+export GIVEN_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON),$(value PYTHON))
+unexport $(GIVEN) PYTHON
 
-.PHONY: book reproduce test bench lint lock clean setup
+.PHONY: book plan reproduce test bench lint lock clean setup
 
 book: $(READY)
-	@.venv/bin/snakemake book $(if $(STRICT),strict) --cores $(JOBS) --quiet all $(ONCE) \
-		$(if $(REPOSITORY),--config repository=$(REPOSITORY))
+	@.venv/bin/python -m lgca_book.building.run_graph book
 	@echo "The book: open _build/html/index.html"
 
-reproduce: $(READY)
-	@test -z "$(if $(CLUSTER),$(filter file,$(origin GPUS) $(origin PARTS)))" || { echo "error: with CLUSTER= say how many" \
-		"GPUs to use at once and into how many jobs the encoding goes, such as GPUS=8 PARTS=20" >&2; exit 2; }
-	@.venv/bin/snakemake records book --cores $$(($(JOBS) + 2 * $(GPUS))) --quiet all $(ONCE) --resources gpu=$(GPUS) --config $(CHOSEN) \
-		$(if $(CLUSTER),--profile $(CLUSTER))
-	@echo "The records: results/. The book: open _build/html/index.html"
+plan reproduce: $(READY)
+	@OMP_NUM_THREADS=1 .venv/bin/python -m lgca_book.building.run_graph $@
 
 test: $(READY)
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder \
-		$(if $(ALL),,-m "not slow and not browser and not cluster") $(TESTS)
+	@printf '%s\n' -q "$$GIVEN_TESTS" | OMP_NUM_THREADS=1 xargs .venv/bin/python -m pytest -n "$$GIVEN_JOBS" \
+		--dist loadfile --no-loadscope-reorder $(if $(ALL),,-m "not slow and not browser and not cluster")
 
 bench: $(READY)
 	@.venv/bin/lgca bench pipeline
 	@.venv/bin/lgca bench pipeline --precision auto
-	@.venv/bin/lgca bench pipeline --precision auto --encoder ViT-B-32-quickgelu $(if $(filter 0,$(GPUS)),--pictures 4 --repeats 9)
+	@.venv/bin/lgca bench pipeline --precision auto --encoder ViT-B-32-quickgelu $(shell nvidia-smi -L >/dev/null 2>&1 || echo --pictures 4 --repeats 9)
 	@.venv/bin/lgca bench encoding
 	@.venv/bin/lgca bench encoding --precision auto
 	@.venv/bin/lgca bench resampling --size 64
@@ -74,9 +66,9 @@ lint: $(READY)
 setup: $(READY)
 
 $(READY):
-	@test -n "$(PYTHON)" || { echo "error: Python 3.11 (3.11.4 or newer), 3.12 or 3.13 is needed: install one, or name it as PYTHON=..." >&2; exit 2; }
-	@test -x .venv/bin/pip || { echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv .venv; } \
-		|| { rm -rf .venv; echo "error: $(PYTHON) could not make .venv: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 2; }
+	@test -n "$$GIVEN_PYTHON" || { echo "error: Python 3.11 (3.11.4 or newer), 3.12 or 3.13 is needed: install one, or name it as PYTHON=..." >&2; exit 2; }
+	@test -x .venv/bin/pip || { echo "Making .venv with $$("$$GIVEN_PYTHON" --version)"; "$$GIVEN_PYTHON" -m venv .venv; } \
+		|| { rm -rf .venv; echo "error: $$GIVEN_PYTHON could not make .venv: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 2; }
 	@echo "Installing the pinned set (the first time: about 5.5 GB, some minutes)"
 	@.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	@.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -e .

@@ -1,6 +1,7 @@
 """The graph: features -> evaluations -> records -> executed notebooks -> book.
 
-`make book` runs it on the embedded world, `make reproduce` on real data sets and encoders. With `parts=N` the features
+`make book` runs it on the embedded world, `make reproduce` on real data sets and encoders, after a pre-flight that
+writes the configuration (`lgca_book.building.run_graph` calls both). With `parts=N` the features
 of each evaluation are encoded in N jobs, which fill one store and may run side by side: on several GPUs, or over a
 cluster with `pip install -e '.[cluster]'` and `snakemake --profile profiles/slurm`, where all see the same folders.
 A step runs again when the content of an input, a parameter or its own rule changes. Snakemake keeps the checksums of
@@ -17,7 +18,7 @@ sys.path[:0] = [str(Path.cwd()), str(Path("book").resolve())]  # this checkout's
 import lgca_core
 from lgca_book.building import dependencies, run_notebook
 from lgca_book.building.contents import names_in
-from lgca_book.experiments import plan
+from lgca_book.planning import digest_file, plan
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.code_digest import digest_of_code
 
@@ -30,9 +31,11 @@ def asked(planning, *arguments):
         sys.exit(f"error: {error}")
 
 
-PLAN = asked(plan, config)
 # Code is a parameter, by its digest, and no input: a changed comment or docstring reruns neither evaluation nor page.
 MEASURING = digest_of_code(dependencies.of_evaluations())
+PLAN = asked(plan, config, Path(), MEASURING)
+# In a full run a page that fails is a short page: the others, and hours of work, do not wait for it.
+FAILURES = "--failures _build/failed" if PLAN.full else ""
 
 
 def place(paths):
@@ -90,6 +93,7 @@ rule features:
         "_build/logs/{name}/{k}-of-{n}.log",
     params:
         code=MEASURING,
+        content=lambda wildcards: PLAN.content_of(wildcards.name),
         options=lambda wildcards: PLAN.evaluations[wildcards.name].options(),
     shell:
         "echo '  encode    {wildcards.name}, part {wildcards.k} of {wildcards.n}'; "
@@ -102,26 +106,29 @@ rule evaluate:
         lambda wildcards: PLAN.before(wildcards.name),
         parts=lambda wildcards: PLAN.parts_of(wildcards.name),
     output:
-        record="_build/records/{name}/record.json",
-        predictions="_build/records/{name}/predictions.parquet",
+        record=f"{PLAN.folder}/{{name}}/record.json",
+        predictions=f"{PLAN.folder}/{{name}}/predictions.parquet",
+        digest=digest_file("{name}", full=bool(PLAN.full)),
     threads: lambda wildcards: 2 if wildcards.name in PLAN.full else 1
     resources:
         gpu=lambda wildcards: min(PLAN.gpus, 1) if wildcards.name in PLAN.full else 0,
     log:
         "_build/logs/{name}.log",
     params:
-        code=MEASURING,
+        digest=lambda wildcards: PLAN.digest_of(wildcards.name),
         options=lambda wildcards: PLAN.evaluations[wildcards.name].options(),
         parts=lambda wildcards, input: " ".join(f"--parts {quote(file)}" for file in input.parts),
     shell:
         "echo '  evaluate  {wildcards.name}'; "
-        "{LGCA} evaluate {params.options} {params.parts} --force --out _build/records/{wildcards.name} > {log}"
+        "{LGCA} evaluate {params.options} {params.parts} --force --out {PLAN.folder}/{wildcards.name} > {log} && "
+        "echo {params.digest} > {output.digest}"
 
 
 rule keep:
     # Snakemake removes what a job will make before it starts: an earlier record stays until the new one is whole.
     input:
-        rules.evaluate.output,
+        rules.evaluate.output.record,
+        rules.evaluate.output.predictions,
     output:
         record="results/{name}/record.json",
         predictions="results/{name}/predictions.parquet",
@@ -141,6 +148,13 @@ def source_of(wildcards):
     return Path(f"book/{wildcards.name}.ipynb")
 
 
+def page_options(wildcards):
+    """The values of a page's parameters, or what it says where there is nothing for it to show."""
+    if PLAN.reading(wildcards.name).kind == "none":
+        return f"--short {quote(PLAN.missing_told(wildcards.name))}"
+    return asked(run_notebook.options, source_of(wildcards), PLAN.parameters_of(wildcards.name))
+
+
 rule notebook:
     input:
         lambda wildcards: asked(PLAN.compared_in, wildcards.name),
@@ -151,10 +165,10 @@ rule notebook:
     params:
         # Functions of wildcards alone: Snakemake disregards a change of parameters that are made of inputs.
         code=lambda wildcards: asked(dependencies.code_of_notebook, source_of(wildcards)),
-        values=lambda wildcards: asked(run_notebook.options, source_of(wildcards), PLAN.parameters_of(wildcards.name)),
+        values=lambda wildcards: page_options(wildcards),
     shell:
         "echo '  execute   {input.source}'; "
-        "{PYTHON} -m lgca_book.building.run_notebook {input.source} {output} {params.values}"
+        "{PYTHON} -m lgca_book.building.run_notebook {input.source} {output} {params.values} {FAILURES}"
 
 
 rule copy:

@@ -46,7 +46,7 @@ LGCAS = ("lgca", "lgca-equal")
 NOT_AVAILABLE = "not available"
 """Stands for a value that nobody published, or nobody ran."""
 
-PROFILES = {"embedded": "embedded world", "full": "real CLIP, real pictures"}
+PROFILES = {"embedded": "embedded world", "full": "real CLIP, real pictures", "own": "your own record"}
 
 
 def use_style() -> None:
@@ -173,7 +173,7 @@ def badge(
         told.append(f"{made}: {', '.join(dict.fromkeys(sets))}")
     label = f'<span class="profile profile-{profile}">{PROFILES[profile]}</span>'
     said = f'<p class="built">{label} {"; ".join(told)}.</p>'
-    if wanted not in (None, profile):
+    if wanted not in (None, profile) and profile != "own":
         said += (
             f'<p class="built instead">There is no record on {PROFILES[str(wanted)]} for this page yet, so it shows '
             f"the {PROFILES[profile]}. To get one: <code>{html.escape(how)}</code></p>"

@@ -7,7 +7,7 @@ that anybody can redo the statistics.
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -229,19 +229,28 @@ def load(folder: Path | str) -> tuple[Record, pd.DataFrame]:
 
 
 def load_all(
-    folder: Path | str, names: Sequence[str], *, methods: Sequence[str] = (), seeds: int = 1, encoder: str | None = None
+    folder: Path | str,
+    names: Sequence[str],
+    *,
+    methods: Sequence[str] = (),
+    seeds: int = 1,
+    beside: Mapping[str, tuple[Record, pd.DataFrame]] | None = None,
 ) -> dict[str, tuple[Record, pd.DataFrame]]:
     """Records ``folder/<name>`` that a page needs: name -> record and its predictions, only those of `methods`.
+
+    What a page shows side by side must be of one encoder, and where records are of one data set, of the same pictures.
+    Hashes of weights and of manifests decide that; how an encoder or a data set was spelt does not.
 
     Args:
         methods: which methods each record must hold, in the order wanted; all of the record's when empty.
         seeds: how many seeds each record must hold, at least.
-        encoder: name that each record's encoder must have, up to its source (``NAME`` of ``NAME:TAG``).
+        beside: records loaded before, which the page shows with these.
 
     Raises:
-        LgcaError: a record is absent, or lacks a method, seeds, or the encoder; says what it has.
+        LgcaError: a record is absent, or lacks a method or seeds (says what it has), or is not of the same weights or
+            pictures as the others.
     """
-    found = {}
+    found: dict[str, tuple[Record, pd.DataFrame]] = {}
     for name in names:
         record, predictions = load(Path(folder) / name)
         has = list(dict.fromkeys(run.method for run in record.runs))
@@ -251,8 +260,18 @@ def load_all(
             raise LgcaError(
                 f"the record {name} has {len(record.seeds)} seeds, not {seeds}: evaluate it with --seeds {seeds}"
             )
-        if encoder is not None and encoder not in (record.encoder.name, record.encoder.name.split(":")[0]):
-            raise LgcaError(f"the record {name} is of the encoder {record.encoder.name!r}, not {encoder!r}")
+        for other, (known, _) in {**(beside or {}), **found}.items():
+            if record.encoder.weights_sha256 != known.encoder.weights_sha256:
+                raise LgcaError(
+                    f"the records {other} and {name} are of different weights, of {known.encoder.name} and "
+                    f"{record.encoder.name}: show them apart, or evaluate one of them again"
+                )
+            sets = record.dataset, known.dataset
+            if sets[0].name == sets[1].name and sets[0].manifest_sha256 != sets[1].manifest_sha256:
+                raise LgcaError(
+                    f"the records {other} and {name} are of different pictures of {record.dataset.name}: "
+                    "show them apart, or evaluate one of them again"
+                )
         if methods:
             runs = [run for method in methods for run in record.runs if run.method == method]
             record = record.model_copy(update={"runs": runs})

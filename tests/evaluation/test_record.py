@@ -21,6 +21,7 @@ from lgca_core.evaluation.predictions import COLUMNS, TOP, completed, to_parquet
 from lgca_core.evaluation.record import (
     PREDICTIONS,
     RECORD,
+    Dataset,
     Path,
     Record,
     check_free,
@@ -201,19 +202,37 @@ def test_a_page_gets_the_records_it_needs_or_is_told_what_they_lack(tmp_path, hi
     whole = load_all(tmp_path, ["night", "day"])
     assert list(whole) == ["night", "day"]
     assert whole["day"][0] == load(tmp_path / "day")[0]
-    some = load_all(tmp_path, ["day"], methods=["lgca", "clip"], seeds=2, encoder="aviary")
+    some = load_all(tmp_path, ["day"], methods=["lgca", "clip"], seeds=2)
     record, predictions = some["day"]
     assert [run.method for run in record.runs] == ["lgca"] * 5 + ["clip"]
     assert predictions["method"].drop_duplicates().tolist() == ["lgca", "clip"]
     for wanted, said in (
         ({"methods": ["wca", "lgca"]}, "night .*'lgca'.* wca$"),
         ({"seeds": 5}, "day .*2 seeds.*--seeds 5"),
-        ({"encoder": "ViT-B-32"}, "day .*'aviary:own', not 'ViT-B-32'"),
     ):
         with pytest.raises(LgcaError, match=said):
             load_all(tmp_path, ["day", "night"], **wanted)
     with pytest.raises(LgcaError, match="dusk holds no record"):
         load_all(tmp_path, ["dusk"])
+
+
+def test_records_side_by_side_are_of_the_same_weights_and_pictures_however_these_are_spelt(tmp_path, hits):
+    def written(place: str, name: str, weights: str, data: str, pictures: str) -> None:
+        encoder = EncoderInfo(name=name, weights_sha256=weights * 64, precision="float32")
+        dataset = Dataset(name=data, split="test", count=200, classes=["x", "y"], manifest_sha256=pictures * 64)
+        save(*make(hits, encoder=encoder, dataset=dataset), tmp_path / place)
+
+    written("dtd", "ViT-B-32:file.pt", "a", "dtd", "1")
+    written("dtd-crops", "ViT-B-32:openai", "a", "dtd", "1")
+    written("pets", "ViT-B-32:file.pt", "a", "pets", "2")
+    written("other-weights", "ViT-B-32:file.pt", "b", "pets", "2")
+    written("other-pictures", "ViT-B-32:file.pt", "a", "dtd", "3")
+    known = load_all(tmp_path, ["dtd", "dtd-crops", "pets"])
+    assert list(known) == ["dtd", "dtd-crops", "pets"]
+    with pytest.raises(LgcaError, match="dtd and other-weights are of different weights"):
+        load_all(tmp_path, ["dtd", "other-weights"])
+    with pytest.raises(LgcaError, match="dtd and other-pictures are of different pictures of dtd"):
+        load_all(tmp_path, ["other-pictures"], beside=known)
 
 
 def test_save_refuses_predictions_of_something_else(tmp_path, hits):

@@ -8,6 +8,10 @@ The kernel is the Python that runs this module (no kernelspec of the user is rea
 the notebook's own, so a relative path means the same here as in Jupyter opened on the source.
 
     python -m lgca_book.building.run_notebook book/table1.ipynb _build/executed/table1.ipynb -p profile full -p seeds 5
+
+With ``--short TEXT`` the notebook is not run: the page says this text. With ``--failures FOLDER`` a page that fails
+becomes such a page, what went wrong goes to the folder, and the command succeeds: one page does not keep the others
+from being built.
 """
 
 import argparse
@@ -25,7 +29,10 @@ from typing import Any
 import nbformat
 
 from lgca_book.building import exit_status
+from lgca_book.building.short_page import short_page
+from lgca_book.lacks import LacksError
 from lgca_core.errors import LgcaError
+from lgca_core.files import write_whole
 
 # The kernel's own noise, silenced at its source: progress bars, the debugger's remark about frozen modules.
 QUIET = {
@@ -71,6 +78,7 @@ def run(source: Path, target: Path, values: Mapping[str, Any]) -> None:
     """Execute ``source`` with ``values`` for its parameters and write the executed copy to ``target``.
 
     Raises:
+        LacksError: the page lacks what it needs.
         LgcaError: an unknown parameter, a missing parameters cell, a cell that raised, or output that a page
             must not show. ``target`` is then left as it was.
     """
@@ -89,11 +97,41 @@ def run(source: Path, target: Path, values: Mapping[str, Any]) -> None:
     for cell in executed.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
-        whole = Path(folder) / target.name
-        nbformat.write(executed, whole)
-        whole.replace(target)
+    _write(executed, target)
+
+
+def run_or_tell(source: Path, target: Path, values: Mapping[str, Any], failures: Path) -> None:
+    """As :func:`run`; where that fails, a short page says so, and ``failures/<name>.txt`` what went wrong.
+
+    A page that lacks what it needs says what that is, and has not failed.
+    """
+    file = failures / f"{target.stem}.txt"
+    try:
+        run(source, target, values)
+    except LacksError as error:
+        tell(source, target, f"**Not in this edition.** {error}.")
+        file.unlink(missing_ok=True)
+    except LgcaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        write_whole(file, f"{error}\n".encode())
+        tell(
+            source,
+            target,
+            "**This page could not be made.** The records that it reads are kept in `results/`, and the next "
+            f"`make reproduce` tries it again; what went wrong is in `_build/{failures.name}/{file.name}`.",
+        )
+    else:
+        file.unlink(missing_ok=True)
+
+
+def tell(source: Path, target: Path, said: str) -> None:
+    """Write a short page in the place of a notebook's, with a text in Markdown."""
+    _write(short_page(nbformat.read(source, as_version=4), said), target)
+
+
+def _write(notebook: nbformat.NotebookNode, target: Path) -> None:
+    """A page, written whole."""
+    write_whole(target, nbformat.writes(notebook).encode())
 
 
 def _execute(source: Path, values: dict[str, Any]) -> nbformat.NotebookNode:
@@ -129,6 +167,8 @@ def _execute(source: Path, values: dict[str, Any]) -> nbformat.NotebookNode:
                 cwd=str(source.parent),
             )
         except papermill.PapermillExecutionError as error:
+            if error.ename == LacksError.__name__:
+                raise LacksError(error.evalue) from None
             trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))  # without its terminal colours
             where = f"{source}: cell {error.cell_index + 1}"
             raise LgcaError(f"{where} raised {error.ename}: {error.evalue}\n{trace}") from None
@@ -168,8 +208,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("-p", dest="values", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument("--short", metavar="TEXT", help="do not run it: the page says this")
+    parser.add_argument("--failures", type=Path, metavar="FOLDER", help="where it is kept what went wrong")
     given = parser.parse_args(arguments)
     values = {name: _value(text) for name, text in given.values}
+    if given.short is not None:
+        return exit_status(lambda: tell(given.source, given.target, given.short))
+    if given.failures is not None:
+        return exit_status(lambda: run_or_tell(given.source, given.target, values, given.failures))
     return exit_status(lambda: run(given.source, given.target, values))
 
 

@@ -53,10 +53,17 @@ def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
     return simple_table(shown, caption).apply(bold, where=table["tied"].to_numpy(), subset=["top-1, %"])
 
 
+def baseline(record: Record) -> str | None:
+    """WCA, which the others are compared with, where a record has it."""
+    return "wca" if any(run.method == "wca" for run in record.runs) else None
+
+
 def verdict(table: pd.DataFrame, dataset: str, baseline: str = "wca") -> str:
     """What `statistics.summary` says of LGCA against the baseline on a data set, in sentences of HTML, whichever way it
     came out."""
     rows = table.set_index("method")
+    if baseline not in rows.index:
+        return f"On <code>{html.escape(dataset)}</code> {name(baseline)} was not run, so nothing is compared with it."
     said = []
     for method in LGCAS:
         if method not in rows.index:

@@ -124,7 +124,7 @@ def verdicts(vectors: Mapping[str, Tensor], matrix: Tensor, classes: Sequence[st
                 "method": method,
                 "best class": classes[int(order[0])],
                 "right": "yes" if int(order[0]) == label else "no",
-                "ahead of the second by": float(scores[order[0]] - scores[order[1]]),
+                "ahead of the second by": float(scores[order[0]] - scores[order[min(1, len(order) - 1)]]),
                 "rank of the true class": int((order == label).nonzero()) + 1,
             }
         )

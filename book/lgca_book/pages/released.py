@@ -276,6 +276,8 @@ def _small(value: float) -> str:
 def sentence_about_differences(table: pd.DataFrame) -> str:
     """Which rows of `wca_released.all_differences` show a difference of accuracy, in a sentence."""
     measured = table[table["difference_low"].notna() & (table["changed"] > 0)]
+    if measured.empty:
+        return "**None of them changes a prediction on these pictures.**"
     clear = measured[(measured["difference_low"] > 0) | (measured["difference_high"] < 0)]
     widest = 100 * (measured["difference_high"] - measured["difference_low"]).max() / 2
     if clear.empty:

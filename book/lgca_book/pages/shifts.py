@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import cycle
 
 import numpy as np
@@ -117,25 +117,34 @@ def verdict(gains: pd.DataFrame) -> str:
     )
 
 
-def pictures(names: Sequence[str]) -> HTML:
-    """The plate of :func:`samples` of the data sets that are on this machine, and which are not."""
+def pictures(datasets: Mapping[str, str]) -> HTML:
+    """The plate of :func:`samples` of the data sets (name -> what `open_dataset` takes) that are on this machine, and
+    which are not."""
     found, absent = {}, []
-    for of in names:
+    for of, spec in datasets.items():
         try:
-            found[of] = open_dataset(of)
+            found[of] = open_dataset(spec)
         except LgcaError:
             absent.append(of)
     said = "" if not absent else f"<p>Pictures that are not here, and so not shown: {', '.join(absent)}.</p>"
     if not found:
         return HTML(said)
+    if not shared_classes(found):
+        return HTML(f"{said}<p>Pictures are not shown: no class is in all of the data sets.</p>")
     alt = f"Pictures of the same few classes in each of the data sets {', '.join(found)}, a row each"
     return HTML(plate(samples(found), "table2-pictures", alt, pixels=True).data + said)
 
 
+def shared_classes(manifests: Mapping[str, Manifest]) -> list[str]:
+    """Classes of which every data set has a picture, in the order of the first."""
+    shown = [{manifest.classes[item.label] for item in manifest.items} for manifest in manifests.values()]
+    return [of for of in next(iter(manifests.values())).classes if all(of in known for known in shown)]
+
+
 def samples(manifests: Mapping[str, Manifest], each: int = 4) -> Figure:
     """A row of pictures a data set: the first one of `each` classes that all of them have, evenly spread."""
-    shared = [set(manifest.classes) for manifest in manifests.values()]
-    classes = [of for of in next(iter(manifests.values())).classes if all(of in known for known in shared)]
+    classes = shared_classes(manifests)
+    each = min(each, len(classes))
     chosen = [classes[i] for i in np.linspace(0, len(classes) - 1, each).round().astype(int)]
     figure, axes = subplots(
         len(manifests),

@@ -159,6 +159,12 @@ def sentence_about_all(table: pd.DataFrame) -> str:
     )
 
 
+def both_there(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs of which a record has both methods; `table` is its rows of `significance.all_pairs`."""
+    known = {*table["method"], *table["baseline"]}
+    return [pair for pair in pairs if known.issuperset(pair)]
+
+
 def sentences_about_chosen(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
     """The comparisons that this book is about, a line of Markdown each, record by record."""
     lines = []
@@ -211,7 +217,7 @@ def sentences_about_resolution(table: pd.DataFrame, dataset: str) -> str:
 
     def rows(of: str) -> str:
         return ", ".join(
-            f"{100 * row['detectable']:.1f} points ({100 * row['corrected']:.1f} under the strictest of Holm's tests) "
+            f"{_found(row['detectable'])} points ({_found(row['corrected'])} under the strictest of Holm's tests) "
             f"between {_both(row['of'])}, which differ on {row['discordance']:.1%}"
             for row in table[table["dataset"] == of].to_dict("records")
         )
@@ -223,6 +229,10 @@ def sentences_about_resolution(table: pd.DataFrame, dataset: str) -> str:
         f"{rows(dataset)}. **Smaller ones are there or not; this world cannot say.** On `{most}`, {counts[most]:,} "
         f"pictures, it would be, with as large a share of discordant pictures: {rows(most)}."
     )
+
+
+def _found(share: float) -> str:
+    return "no number of" if np.isnan(share) else f"{100 * share:.1f}"
 
 
 def gaps(table: pd.DataFrame, what: str) -> Figure:

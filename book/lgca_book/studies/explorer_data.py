@@ -370,7 +370,8 @@ def _step(trace: Trace, b: int, t: int, matrix: Tensor, step: Verdict, so_far: V
 
 def _verdict(scores: Tensor, shown: Sequence[int]) -> Verdict:
     """Scores (C,); of equal ones the first class wins, as in a record."""
-    best, second = scores.argsort(descending=True, stable=True)[:2].tolist()
+    ranked = scores.argsort(descending=True, stable=True).tolist()
+    best, second = ranked[0], ranked[min(1, len(ranked) - 1)]  # of one class, itself
     return Verdict(
         scores=_digits(scores[list(shown)]),
         best=best,

@@ -69,6 +69,14 @@ def vit_flops(config: Mapping[str, Any]) -> int:
     return 6 * patches * p**2 * w + blocks + last + 2 * w * config["embed_dim"]
 
 
+def formula_of(encoder: str) -> int | None:
+    """:func:`vit_flops` of an encoder by name; None where its image tower is no plain ViT, or is not open_clip's."""
+    try:
+        return vit_flops(architecture(encoder))
+    except LgcaError:
+        return None
+
+
 def vit_flops_counted(config: Mapping[str, Any]) -> int:
     """As `visual_flops`, of a model that is built without weights: torch follows the shapes and computes nothing."""
     from open_clip.model import CLIP
