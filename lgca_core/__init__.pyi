@@ -21,6 +21,7 @@ from .evaluation.store import FeatureSet as FeatureSet, Shard as Shard, Store as
 from .lgca import LGCA as LGCA, Step as Step, Trace as Trace
 from .methods import METHODS as METHODS, Method as Method
 from .pixels import (
+    Resize as Resize,
     as_picture as as_picture,
     crops as crops,
     crops_int32 as crops_int32,

@@ -17,7 +17,7 @@ from torch import Tensor
 from lgca_core.errors import LgcaError
 from lgca_core.pixels.cropping import normalised
 from lgca_core.pixels.gpu_streams import to_device
-from lgca_core.pixels.pillow_weights import Interpolation, ResizeMode
+from lgca_core.pixels.pillow_weights import Interpolation, Resize, ResizeMode
 
 _counting = threading.Lock()
 
@@ -41,7 +41,7 @@ class Encoder:
         streams: chunks of pictures looked at side by side, see `gpu_streams.map_in_streams`. With more than one,
             ``image`` is called from several threads, on a GPU each with a stream of its own.
         pixels: the type that ``image`` takes.
-        interpolation, resize_mode: how a crop is resized to S, see :mod:`lgca_core.pixels.cropping`.
+        interpolation, resize_mode: how a box is resized to S, see `resize`.
         logit_scale, logit_bias: what the model multiplies a cosine by (100 for CLIP) and adds to it; None where it
             does not say. A model with a bias was trained on each class by itself: a sigmoid gives its probability.
         image_passes, text_passes: crops and sentences encoded so far.
@@ -81,6 +81,11 @@ class Encoder:
                 f"an encoder needs an input side of 1 pixel or more and three means and positive deviations, "
                 f"got size {self.size}, mean {self.mean}, std {self.std}"
             )
+
+    @property
+    def resize(self) -> Resize:
+        """How a box of a picture becomes a crop."""
+        return Resize(self.interpolation, self.resize_mode)
 
     def encode_crops(self, crops: Tensor) -> Tensor:
         """Crops (n, 3, S, S) uint8 on any device -> unit vectors (n, D) float32; counts n image passes."""

@@ -194,10 +194,10 @@ class Views:
     def crops(self, b: int, boxes: Tensor) -> Tensor:
         """Boxes (n, 4) int64 of picture b, cut on the encoder's device: (n, 3, S, S) uint8."""
         if self.encoder.device.type == "cpu":
-            return crops(self._picture(b), boxes, self.encoder.size)
+            return crops(self._picture(b), boxes, self.encoder.size, self.encoder.resize)
         if b not in self._on_device:
             self._on_device[b] = to_device(picture_tensor(self._picture(b)), self.encoder.device)
-        return crops_on_device(self._on_device[b], boxes, self.encoder.size)
+        return crops_on_device(self._on_device[b], boxes, self.encoder.size, self.encoder.resize)
 
     def _picture(self, b: int) -> Image.Image:
         picture = self._pictures[b]

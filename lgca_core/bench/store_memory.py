@@ -30,7 +30,7 @@ from lgca_core.evaluation.machine import peak_memory
 from lgca_core.evaluation.store.keys import pool_key
 from lgca_core.evaluation.store.shard import Shard
 from lgca_core.evaluation.store.store import Store
-from lgca_core.pixels.cropping import RESIZE
+from lgca_core.pixels.pillow_weights import BICUBIC
 from lgca_core.prompts.class_prompts import ClassPrompts
 from lgca_core.views import Encoded
 from lgca_core.wca import WCA
@@ -67,7 +67,8 @@ def _fill(root: Path, manifest: Manifest, width: int) -> None:
     generator = torch.Generator().manual_seed(0)
     identities = [item.sha256 for item in manifest.items]
     for plan in _WCA.plans(SEED_OF_WORK):
-        pool = Store(root).pool(pool_key(identities, _encoder(width), json.loads(pool_of(plan)), RESIZE), identities)
+        key = pool_key(identities, _encoder(width), json.loads(pool_of(plan)), BICUBIC.said)
+        pool = Store(root).pool(key, identities)
         for index in range(len(pool)):
             some = [identities[b] for b in pool.pictures(index)]
             boxes = [draw(plan, *PHOTOGRAPH, identity) for identity in some]

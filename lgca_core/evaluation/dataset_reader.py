@@ -33,7 +33,6 @@ from lgca_core.evaluation.store.shard import Shard
 from lgca_core.evaluation.store.shard_files import files_in
 from lgca_core.evaluation.store.store import Store
 from lgca_core.methods import Scorer
-from lgca_core.pixels.cropping import RESIZE
 from lgca_core.pixels.gpu_streams import map_in_streams
 from lgca_core.pixels.pictures import open_picture
 from lgca_core.views import Encoded, Views, unit_from_float16
@@ -217,7 +216,7 @@ class Reader:
             self._ahead = [longest[name] for name in sorted(longest)]
             identities = [item.sha256 for item in manifest.items]
             for name in sorted({pool_of(plan) for plan in plans}):
-                key = pool_key(identities, encoder, json.loads(name), RESIZE)
+                key = pool_key(identities, encoder, json.loads(name), encoder.resize.said)
                 self._pools[name] = store.pool(key, identities, dataset=manifest.name)
         self._shards = shards
         self.skipped: list[Skipped] = []

@@ -29,7 +29,6 @@ from lgca_core.evaluation.record import Dataset, Record
 from lgca_core.evaluation.store.store import Store
 from lgca_core.lgca import LGCA
 from lgca_core.methods import Settings, as_json
-from lgca_core.pixels.cropping import RESIZE
 from lgca_core.prompts.class_prompts import ClassPrompts
 from lgca_core.wca import WCA
 
@@ -219,7 +218,7 @@ def evaluate(
         ),
         prompts_sha256=prompts_sha256,
         encoder=_info(encoder),
-        resize=RESIZE,
+        resize=encoder.resize.said,
         libraries=library_versions(),
         device=recorded(encoder.device),
         images_per_second=done / took["seconds"],

@@ -1,9 +1,9 @@
 """Boxes cut out of a picture and resized with Pillow's own numbers, and the input that an encoder takes.
 
-The reference is what CLIP and its peers do: crop, bicubic resize of the shorter side with anti-aliasing,
-centre crop. :func:`crops_pillow` is Pillow itself. The others restate its arithmetic and give the same bits:
-:func:`crops` compiled for a CPU, :func:`~lgca_core.pixels.torch_crops.crops_int32` in torch for any device,
-:func:`crops_on_device` the fastest there.
+The reference is what CLIP and its peers do: crop, bicubic resize of the shorter side with anti-aliasing, centre crop;
+or bilinear, or both sides to a square, where a model says so (:class:`Resize`). :func:`crops_pillow` is Pillow
+itself. The others restate its arithmetic and give the same bits: :func:`crops` compiled for a CPU,
+:func:`~lgca_core.pixels.torch_crops.crops_int32` in torch for any device, :func:`crops_on_device` the fastest there.
 """
 
 import functools
@@ -23,17 +23,16 @@ from lgca_core.boxes import check_boxes
 from lgca_core.errors import LgcaError
 from lgca_core.pixels.gpu_streams import to_device
 from lgca_core.pixels.pictures import check_rgb, picture_tensor
-from lgca_core.pixels.pillow_weights import centre, in_order, resize_passes, resized
+from lgca_core.pixels.pillow_weights import BICUBIC, Resize, centre, in_order, resize_passes
 from lgca_core.pixels.torch_crops import check_picture, check_size, crops_int32
-
-RESIZE = "crop, bicubic with anti-aliasing to the shorter side, centre crop (Pillow's numbers)"
-"""How crops are made, for the record."""
 
 PILLOW_PIXELS = 2**24  # above this, a resized crop is mostly thrown away by the centre crop: long thin boxes
 
 
-def crops(image: Image.Image, boxes: Tensor, size: int, *, threads: int | None = None) -> Tensor:
-    """Every box cut out, its shorter side resized to ``size`` (bicubic, anti-aliased), centre-cropped.
+def crops(
+    image: Image.Image, boxes: Tensor, size: int, resize: Resize = BICUBIC, *, threads: int | None = None
+) -> Tensor:
+    """Every box cut out, its shorter side resized to ``size`` (bicubic, anti-aliased) unless `resize` differs, cropped.
 
     ``image`` RGB, ``boxes`` (N, 4) int64 -> (N, 3, size, size) uint8, contiguous, on the CPU. The numbers are
     those of torchvision's ``Resize(size, BICUBIC)`` and ``CenterCrop(size)`` on the cropped picture, as
@@ -44,7 +43,7 @@ def crops(image: Image.Image, boxes: Tensor, size: int, *, threads: int | None =
     """
     numba_crops = _numba()
     if numba_crops is None:
-        return crops_pillow(image, boxes, size, threads=threads)
+        return crops_pillow(image, boxes, size, resize, threads=threads)
     threads = _checked(image, boxes, size, threads)
 
     def cut(some: np.ndarray, turned: bool) -> Tensor:
@@ -52,30 +51,33 @@ def crops(image: Image.Image, boxes: Tensor, size: int, *, threads: int | None =
         if not len(some):
             return torch.from_numpy(out)
         columns = np.array(image if turned else image.transpose(Image.Transpose.TRANSPOSE))
-        taps, across, down = resize_passes(some, size)
+        taps, across, down = resize_passes(some, size, resize)
         arguments = columns.reshape(len(columns), -1), some, across, down, *taps
         _in_threads(lambda which: numba_crops.cut_compiled(*arguments, which, out), np.arange(len(some)), threads)
         return torch.from_numpy(out)
 
-    return in_order(np.ascontiguousarray(boxes.cpu().numpy()), size, cut)
+    return in_order(np.ascontiguousarray(boxes.cpu().numpy()), size, resize, cut)
 
 
-def crops_pillow(image: Image.Image, boxes: Tensor, size: int, *, threads: int | None = None) -> Tensor:
+def crops_pillow(
+    image: Image.Image, boxes: Tensor, size: int, resize: Resize = BICUBIC, *, threads: int | None = None
+) -> Tensor:
     """:func:`crops` by Pillow itself: the reference for the others, and what they stand in for without Numba."""
     threads = _checked(image, boxes, size, threads)
     image.load()  # decoding on first use is not safe in threads
     out = torch.empty((len(boxes), 3, size, size), dtype=torch.uint8)
     pixels = out.numpy()
     boxes = boxes.cpu()
-    new_height, new_width = resized(boxes[:, 2].numpy(), boxes[:, 3].numpy(), size)
+    new_height, new_width = resize.sides(boxes[:, 2].numpy(), boxes[:, 3].numpy(), size)
     sides = np.stack([new_width, new_height], axis=1).tolist()
     rows = boxes.tolist()
+    kind = Image.Resampling[resize.interpolation.upper()]
 
     def work(some: np.ndarray) -> None:
         for i in some.tolist():
             top, left, height, width = rows[i]
             crop = image.crop((left, top, left + width, top + height))
-            crop = crop.resize(sides[i], Image.Resampling.BICUBIC)
+            crop = crop.resize(sides[i], kind)
             if crop.size != (size, size):
                 left, top = centre(crop.width, size), centre(crop.height, size)
                 crop = crop.crop((left, top, left + size, top + size))
@@ -84,7 +86,7 @@ def crops_pillow(image: Image.Image, boxes: Tensor, size: int, *, threads: int |
     # A box of 1 x 5,000 would be blown up to 224 x 1,120,000 before the centre crop: no work for Pillow.
     thin = new_height * new_width > max(PILLOW_PIXELS, size * size)
     if thin.any():
-        out[torch.from_numpy(thin)] = crops_int32(picture_tensor(image), boxes[torch.from_numpy(thin)], size)
+        out[torch.from_numpy(thin)] = crops_int32(picture_tensor(image), boxes[torch.from_numpy(thin)], size, resize)
     _in_threads(work, np.flatnonzero(~thin), threads)
     return out
 
@@ -126,16 +128,16 @@ def _numba() -> ModuleType | None:
     return numba_crops
 
 
-def crops_on_device(image: Tensor, boxes: Tensor, size: int) -> Tensor:
+def crops_on_device(image: Tensor, boxes: Tensor, size: int, resize: Resize = BICUBIC) -> Tensor:
     """:func:`crops_int32` by fused kernels, on a GPU for which Triton compiles them; the same bits.
 
     The kernels are compared with torch before they are first used on a device.
     """
     triton_crops = _triton(image.device) if image.is_cuda else None
     if triton_crops is None:
-        return crops_int32(image, boxes, size)
+        return crops_int32(image, boxes, size, resize)
     check_picture(image, boxes, size)
-    return triton_crops.cut(image, boxes.cpu().numpy(), size)
+    return triton_crops.cut(image, boxes.cpu().numpy(), size, resize)
 
 
 def normalised(crops: Tensor, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype) -> Tensor:

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from lgca_core.boxes import check_boxes
 from lgca_core.errors import LgcaError
-from lgca_core.pixels.pillow_weights import PRECISION_BITS, SUPPORT, in_order, resize_passes
+from lgca_core.pixels.pillow_weights import BICUBIC, PRECISION_BITS, SUPPORT, Resize, in_order, resize_passes
 
 CHUNK_BYTES = 2**27  # working memory that `crops_int32` aims to stay within, whatever the number of boxes
 
 
-def crops_int32(image: Tensor, boxes: Tensor, size: int) -> Tensor:
+def crops_int32(image: Tensor, boxes: Tensor, size: int, resize: Resize = BICUBIC) -> Tensor:
     """:func:`crops` bit for bit, as sums of ``gathered pixel * int32 weight``: any device, all boxes at once.
 
     ``image`` (3, H, W) uint8 on any device, ``boxes`` (N, 4) int64 -> (N, 3, size, size) uint8 on the image's
@@ -28,21 +28,22 @@ def crops_int32(image: Tensor, boxes: Tensor, size: int) -> Tensor:
 
     def cut(some: np.ndarray, turned: bool) -> Tensor:
         out = torch.empty((len(some), 3, size, size), dtype=torch.uint8, device=image.device)
-        for chosen in _launches(some, size):
+        for chosen in _launches(some, size, resize):
             out[torch.from_numpy(chosen).to(image.device)] = _cut_int32(
-                image.mT if turned else image, some[chosen], size
+                image.mT if turned else image, some[chosen], size, resize
             )
         return out
 
-    return in_order(boxes.cpu().numpy(), size, cut)
+    return in_order(boxes.cpu().numpy(), size, resize, cut)
 
 
-def _launches(boxes: np.ndarray, size: int) -> Iterator[np.ndarray]:
+def _launches(boxes: np.ndarray, size: int, resize: Resize) -> Iterator[np.ndarray]:
     """Indices of boxes (N, 4), by rising cost, in groups that take about ``CHUNK_BYTES`` to cut."""
     # Bytes a box: 9 a value, as gathered, as a product and as a sum; 64 a tap, for weights and their making.
-    height, short = boxes[:, 2], boxes[:, 2:].min(axis=1)
-    scale = np.maximum(short / size, 1.0)
-    taps = 2 * np.ceil(SUPPORT * scale) + 1
+    height = boxes[:, 2]
+    side = boxes[:, 2:].min(axis=1) if resize.mode == "shortest" else boxes[:, 2:].max(axis=1)
+    scale = np.maximum(side / size, 1.0)
+    taps = 2 * np.ceil(SUPPORT[resize.interpolation] * scale) + 1
     needed = np.minimum(height, size * scale + taps)
     cost = 27 * size * np.maximum(needed, size) + 64 * size * taps
     order = np.argsort(cost, kind="stable")
@@ -55,11 +56,11 @@ def _launches(boxes: np.ndarray, size: int) -> Iterator[np.ndarray]:
         first += count
 
 
-def _cut_int32(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
+def _cut_int32(image: Tensor, boxes: np.ndarray, size: int, resize: Resize) -> Tensor:
     """One launch of :func:`crops_int32`, horizontal pass first: boxes (n, 4) -> (n, 3, size, size) uint8."""
     n = len(boxes)
     top, left, _, _ = boxes.T
-    taps, across, down = resize_passes(boxes, size)
+    taps, across, down = resize_passes(boxes, size, resize)
 
     def there(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(image.device)

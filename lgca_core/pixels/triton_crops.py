@@ -15,7 +15,16 @@ import triton.language as tl
 from torch import Tensor
 
 from lgca_core.pixels.gpu_streams import to_device
-from lgca_core.pixels.pillow_weights import PRECISION_BITS, Taps, in_order, sides_of, taps_of
+from lgca_core.pixels.pillow_weights import (
+    BICUBIC,
+    PRECISION_BITS,
+    Interpolation,
+    Resize,
+    Taps,
+    in_order,
+    sides_of,
+    taps_of,
+)
 
 SIDES = 2**11  # as many sides' weights are kept on a GPU: some 20 MB at 224 pixels
 MIDDLE_BYTES = 2**27  # what lies between the two passes, at most, unless a single box takes more
@@ -97,10 +106,10 @@ def _look_up(pixels, table, out, plane, total, block: tl.constexpr):
 
 
 class _Sides:
-    """The weights of every side met so far, on one device for one size of crops."""
+    """The weights of every side met so far, on one device for one size of crops and one filter."""
 
-    def __init__(self, device: torch.device, size: int) -> None:
-        self.device, self.size = device, size
+    def __init__(self, device: torch.device, size: int, interpolation: Interpolation) -> None:
+        self.device, self.size, self.interpolation = device, size, interpolation
         self._forget()
 
     def _forget(self) -> None:
@@ -116,7 +125,7 @@ class _Sides:
             self._forget()
         if new := [side for side in dict.fromkeys(sides) if side not in self.number]:
             try:
-                self._add([taps_of(*side, self.size) for side in new])
+                self._add([taps_of(*side, self.size, self.interpolation) for side in new])
             except BaseException:  # an interrupt or a full memory halfway: the tables must not disagree
                 self._forget()
                 raise
@@ -137,25 +146,27 @@ class _Sides:
 
 
 @functools.cache
-def _sides(stream: Any, device: torch.device, size: int) -> _Sides:
+def _sides(stream: Any, device: torch.device, size: int, interpolation: Interpolation) -> _Sides:
     """Each stream has its own: another might not wait for what this one has under way."""
-    return _Sides(device, size)
+    return _Sides(device, size, interpolation)
 
 
-def cut(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
+def cut(image: Tensor, boxes: np.ndarray, size: int, resize: Resize = BICUBIC) -> Tensor:
     """``image`` (3, H, W) uint8 on a GPU, ``boxes`` (n, 4) int64 inside it -> (n, 3, size, size) uint8 there."""
     with torch.cuda.device_of(image):
-        return in_order(boxes, size, lambda some, turned: _cut(image.mT if turned else image, some, size))
+        return in_order(
+            boxes, size, resize, lambda some, turned: _cut(image.mT if turned else image, some, size, resize)
+        )
 
 
-def _cut(image: Tensor, boxes: np.ndarray, size: int) -> Tensor:
+def _cut(image: Tensor, boxes: np.ndarray, size: int, resize: Resize) -> Tensor:
     n = len(boxes)
     out = torch.empty((n, 3, size, size), dtype=torch.uint8, device=image.device)
     if not n:
         return out
     stream = torch.cuda.current_stream(image.device) if image.is_cuda else None
-    sides = _sides(stream, image.device, size)
-    number = sides(sides_of(boxes, size))
+    sides = _sides(stream, image.device, size, resize.interpolation)
+    number = sides(sides_of(boxes, size, resize))
     rows = max(sides.needed[u] for u in number[n:])  # of any box that the vertical pass reads
     places = np.stack([boxes[:, 0], boxes[:, 1], number[:n], number[n:]], axis=1).astype(np.int32)
     there = to_device(torch.from_numpy(places), image.device)

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
+from torchvision.transforms import Compose
 
 from lgca_core.bench.pipeline import paint_photographs
 from lgca_core.boxes import draw_squares, whole
@@ -24,31 +25,37 @@ from lgca_core.errors import LgcaError
 from lgca_core.pixels import cropping, torch_crops
 from lgca_core.pixels.cropping import crops, crops_on_device, crops_pillow
 from lgca_core.pixels.pictures import MAX_PIXELS, open_picture, picture_tensor
+from lgca_core.pixels.pillow_weights import BICUBIC, Resize
 from lgca_core.pixels.torch_crops import crops_int32
 from support.stub_encoder import header_of_png
 
 ORIENTATION = 0x0112
 
 
-def reference(image: Image.Image, boxes: torch.Tensor, size: int) -> torch.Tensor:
-    """What torchvision makes of the crops, as in open_clip's preprocessing, up to the tensor."""
-    transform = Compose([Resize(size, InterpolationMode.BICUBIC), CenterCrop(size)])
+WAYS = [Resize(kind, mode) for kind in ("bicubic", "bilinear") for mode in ("shortest", "squash")]
+
+
+def reference(image: Image.Image, boxes: torch.Tensor, size: int, resize: Resize = BICUBIC) -> torch.Tensor:
+    """What open_clip's preprocessing makes of the crops, up to the tensor."""
+    said = PreprocessCfg(size=size, interpolation=resize.interpolation, resize_mode=resize.mode)
+    *steps, _to_rgb, _to_tensor, _normalise = image_transform_v2(said, is_train=False).transforms
+    transform = Compose(steps)
     out = np.empty((len(boxes), 3, size, size), dtype=np.uint8)
     for i, (top, left, height, width) in enumerate(boxes.tolist()):
         out[i] = np.asarray(transform(image.crop((left, top, left + width, top + height)))).transpose(2, 0, 1)
     return torch.from_numpy(out)
 
 
-def assert_exact(image: Image.Image, boxes: torch.Tensor, size: int) -> None:
-    expected = reference(image, boxes, size)
+def assert_exact(image: Image.Image, boxes: torch.Tensor, size: int, resize: Resize = BICUBIC) -> None:
+    expected = reference(image, boxes, size, resize)
     for name, found in (
-        ("crops", crops(image, boxes, size, threads=2)),
-        ("crops_pillow", crops_pillow(image, boxes, size, threads=2)),
-        ("crops_int32", crops_int32(picture_tensor(image), boxes, size)),
+        ("crops", crops(image, boxes, size, resize, threads=2)),
+        ("crops_pillow", crops_pillow(image, boxes, size, resize, threads=2)),
+        ("crops_int32", crops_int32(picture_tensor(image), boxes, size, resize)),
     ):
         assert found.shape == expected.shape and found.dtype == torch.uint8
         wrong = (found != expected).flatten(1).any(1)
-        assert not wrong.any(), f"{name} at {size}: boxes {boxes[wrong].tolist()} of {image.size[::-1]}"
+        assert not wrong.any(), f"{name} at {size}, {resize}: boxes {boxes[wrong].tolist()} of {image.size[::-1]}"
 
 
 def noise(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -77,27 +84,46 @@ def cases(draw_from):
         top = draw_from(st.sampled_from([0, height - h, (height - h) // 2]))
         left = draw_from(st.sampled_from([0, width - w, (width - w) // 2]))
         boxes.append([top, left, h, w])
-    return noise(height, width, draw_from(st.integers(0, 99))), torch.tensor(boxes), size
+    return (
+        noise(height, width, draw_from(st.integers(0, 99))),
+        torch.tensor(boxes),
+        size,
+        draw_from(st.sampled_from(WAYS)),
+    )
 
 
 @given(case=cases())
-@settings(max_examples=150)
+@settings(max_examples=300)
 def test_crops_equal_pillow_bit_for_bit(case):
     assert_exact(*case)
 
 
+@pytest.mark.parametrize("resize", WAYS)
 @pytest.mark.parametrize("size", [32, 224])
-def test_a_photograph(hopper, size):
+def test_a_photograph(hopper, size, resize):
     n = 20 if size == 32 else 4
     boxes = draw_squares(hopper.height, hopper.width, n, 0.1, 0.9, seed=0, identity="hopper")
-    assert_exact(hopper, torch.cat([boxes, whole(hopper.height, hopper.width)]), size)
+    assert_exact(hopper, torch.cat([boxes, whole(hopper.height, hopper.width)]), size, resize)
 
 
 @pytest.mark.parametrize("shape", [(400, 30), (61, 30), (60, 30), (30, 400), (90, 33), (34, 33)])
 @pytest.mark.parametrize("size", [8, 29, 40])
-def test_tall_and_wide_boxes(shape, size):
+@pytest.mark.parametrize("resize", WAYS)
+def test_tall_and_wide_boxes(shape, size, resize):
     """Pillow 13 swaps the passes for boxes about twice as tall as wide, and the rounding in between shows."""
-    assert_exact(noise(*shape), whole(*shape), size)
+    assert_exact(noise(*shape), whole(*shape), size, resize)
+
+
+def test_a_square_is_the_same_squashed_and_another_box_is_not():
+    image, square, wide = noise(60, 90), torch.tensor([[3, 5, 40, 40]]), whole(60, 90)
+    for kind in ("bicubic", "bilinear"):
+        same = [
+            torch.equal(*(crops(image, box, 16, Resize(kind, mode)) for mode in ("shortest", "squash")))
+            for box in (square, wide)
+        ]
+        assert same == [True, False]
+    assert len({way.said for way in WAYS}) == 4
+    assert BICUBIC.said == "crop, bicubic with anti-aliasing to the shorter side, centre crop (Pillow's numbers)"
 
 
 def test_one_pixel_boxes_at_every_edge():
@@ -145,7 +171,7 @@ def test_many_boxes_in_small_launches(monkeypatch):
 
 def test_launches_are_bounded_and_batched():
     boxes = draw_squares(3000, 4000, 2000, 0.05, 0.9, seed=0, identity="x").numpy()
-    groups = list(torch_crops._launches(boxes, 224))
+    groups = list(torch_crops._launches(boxes, 224, BICUBIC))
     assert sorted(np.concatenate(groups).tolist()) == list(range(2000))
     assert len(groups) < 200  # about 20 launches a gigabyte, not one a box
     for group in groups:
@@ -246,8 +272,9 @@ def test_another_device_gives_the_same_bits(hopper):
     boxes = torch.cat([boxes, torch.tensor([[0, 0, 600, 100], [0, 0, 100, 500]])])
     found = crops_int32(picture_tensor(hopper).cuda(), boxes, 224)
     assert found.is_cuda and torch.equal(found.cpu(), crops(hopper, boxes, 224))
-    fused = crops_on_device(picture_tensor(hopper).cuda(), boxes, 224)
-    assert fused.is_cuda and torch.equal(fused, found)
+    for resize in WAYS:
+        fused = crops_on_device(picture_tensor(hopper).cuda(), boxes, 224, resize)
+        assert fused.is_cuda and torch.equal(fused.cpu(), crops(hopper, boxes, 224, resize))
 
 
 def test_refusals(hopper):

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reas
 COMPARE = """
 import numpy as np
 import torch
-from lgca_core.pixels import cropping, crops_int32, triton_crops
+from lgca_core.pixels import Resize, cropping, crops_int32, triton_crops
 
 launches = []
 plain = triton_crops.triton.cdiv
@@ -33,9 +33,10 @@ for height, width, size in ((57, 90, 16), (90, 33, 7), (20, 21, 40), (1, 1, 8), 
         boxes.append([rng.integers(0, height - h + 1), rng.integers(0, width - w + 1), h, w])
     boxes = torch.tensor(np.array(boxes))
     for triton_crops.MIDDLE_BYTES, triton_crops.SIDES in ((2**27, 2**11), (2**12, 4)):
-        found = triton_crops.cut(image, boxes.numpy(), size)
-        assert torch.equal(found, crops_int32(image, boxes, size)), (height, width, size)
-assert len(launches) > 4 * 20  # four a pair of kernels; unsplit there would be 20 pairs at most
+        for way in (Resize(), Resize("bilinear"), Resize("bilinear", "squash"), Resize("bicubic", "squash")):
+            found = triton_crops.cut(image, boxes.numpy(), size, way)
+            assert torch.equal(found, crops_int32(image, boxes, size, way)), (height, width, size, way)
+assert len(launches) > 4 * 4 * 20  # four a pair of kernels; unsplit there would be 20 pairs a way at most
 
 triton_crops.MIDDLE_BYTES, triton_crops.SIDES = 2**27, 2**11
 image = torch.from_numpy(rng.integers(0, 256, (3, 50, 70)).astype(np.uint8))
