@@ -2,14 +2,35 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lgca_core.errors import LgcaError
 
 OnError = Literal["raise", "skip"]
+
+
+def printable(name: str | Path) -> str:
+    """A name of the file system as valid Unicode: bytes that are no UTF-8 become escapes such as ``\\xe9``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+class Conversion(NamedTuple):
+    """What is done on request where a picture becomes RGB, by the keywords of :func:`lgca_core.open_picture`."""
+
+    scale_grey: bool = False
+    on_white: bool = False
+
+    def identity(self, sha256: str) -> str:
+        """Identity of the pixels that a file of this hash has: the hash itself where nothing is requested."""
+        asked = [name for name, value in self._asdict().items() if value]
+        return hashlib.sha256(" ".join([sha256, *asked]).encode()).hexdigest() if asked else sha256
+
+
+AS_IT_IS = Conversion()
 
 
 @dataclass(frozen=True)
@@ -40,7 +61,8 @@ class Manifest:
 
     ``classes`` are the names in label order, and ``class_ids`` what a published data set itself calls them;
     ``skipped`` are files that could not be read, under ``on_error="skip"``; ``note`` is a sentence that a reader of
-    results must see, such as that a copy is not the whole data set.
+    results must see, such as that a copy is not the whole data set, or how many files were passed over. ``conversion``
+    is how every picture becomes RGB.
     """
 
     name: str
@@ -51,16 +73,21 @@ class Manifest:
     skipped: tuple[Skipped, ...] = ()
     class_ids: tuple[str, ...] = ()
     note: str = ""
+    conversion: Conversion = AS_IT_IS
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of class names, relative paths, labels and file hashes; the place does not enter."""
-        rows = [[self.key(item), item.label, item.sha256] for item in self.items]
+        """Hash of class names, relative paths, labels and pixels (:meth:`content`); the place does not enter."""
+        rows = [[self.key(item), item.label, self.content(item)] for item in self.items]
         return hashlib.sha256(json.dumps([self.classes, rows], ensure_ascii=False).encode()).hexdigest()
 
     def key(self, item: Item) -> str:
-        """Path relative to the root, with forward slashes."""
-        return item.path.relative_to(self.root).as_posix()
+        """Path relative to the root, with forward slashes, as valid Unicode (:func:`printable`)."""
+        return printable(item.path.relative_to(self.root).as_posix())
+
+    def content(self, item: Item) -> str:
+        """Identity of a picture's pixels, which features go by: its file and how it becomes RGB."""
+        return self.conversion.identity(item.sha256)
 
 
 def every_nth(manifest: Manifest, every: int, of_class: str | None = None) -> tuple[Item, ...]:

@@ -214,7 +214,7 @@ class Reader:
                 known = longest.setdefault(pool_of(plan), plan)
                 longest[pool_of(plan)] = max(known, plan, key=lambda of: of.get("n", 1))
             self._ahead = [longest[name] for name in sorted(longest)]
-            identities = [item.sha256 for item in manifest.items]
+            identities = list(map(manifest.content, manifest.items))
             for name in sorted({pool_of(plan) for plan in plans}):
                 key = pool_key(identities, encoder, json.loads(name), encoder.resize.said)
                 self._pools[name] = store.pool(key, identities, dataset=manifest.name)
@@ -319,7 +319,7 @@ class Reader:
                 continue
             items = [self._manifest.items[p] for p in readable]
             pictures = [
-                found if isinstance(found := read.get(p), Image.Image) else partial(open_picture, item.path)
+                found if isinstance(found := read.get(p), Image.Image) else partial(self._open, item)
                 for p, item in zip(readable, items, strict=True)
             ]
             known = [tuple(sizes[p - positions.start].tolist()) for p in readable]
@@ -333,10 +333,12 @@ class Reader:
                 views.add_known(shard.select([p - positions.start for p in readable]).encoded)
             yield Chunk(readable, items, views)
 
-    @staticmethod
-    def _read(item: Item) -> Image.Image | LgcaError:
+    def _open(self, item: Item) -> Image.Image:
+        return open_picture(item.path, **self._manifest.conversion._asdict())
+
+    def _read(self, item: Item) -> Image.Image | LgcaError:
         try:
-            return open_picture(item.path)
+            return self._open(item)
         except LgcaError as error:
             return error
 

@@ -205,6 +205,7 @@ def evaluate(
             "chunk": chunk,
             "on_error": on_error,
             "batch_size": encoder.batch_size,
+            "pictures": manifest.conversion._asdict(),
             "features": "float32" if store is None else "float16",
             **(parameters or {}),
         },

@@ -1,6 +1,5 @@
 """Pictures in files or in memory, upright and in RGB, and their pixels as a tensor."""
 
-import hashlib
 import logging
 import re
 import stat
@@ -9,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,31 +33,18 @@ _REFUSED: dict[type[Exception], str] = {
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or logging prints Pillow's complaints on stderr
 
 
-class Conversion(NamedTuple):
-    """What is done on request where a picture becomes RGB; by default neither.
-
-    Attributes:
-        scale_grey: grey values of more than 8 bits are scaled by their whole range: 0..65535 to 0..255, and floats in
-            0..1 as well. Without it such a picture is refused.
-        on_white: transparent pictures are put on white. Without it transparency is dropped, as by Pillow's ``convert``.
-    """
-
-    scale_grey: bool = False
-    on_white: bool = False
-
-    def identity(self, sha256: str) -> str:
-        """Identity of the pixels that a file with this hash has: the hash itself where nothing is requested."""
-        asked = [name for name, value in self._asdict().items() if value]
-        return hashlib.sha256(" ".join([sha256, *asked]).encode()).hexdigest() if asked else sha256
-
-
 def open_picture(path: str | Path, *, scale_grey: bool = False, on_white: bool = False) -> Image.Image:
     """The picture in a file, upright and in RGB, fully decoded.
 
     EXIF orientation is always honoured, and comes first: boxes are in the pixels of the upright picture.
     Other modes become RGB by Pillow's ``convert``: grey is repeated, a palette looked up, transparency
-    dropped, unless requested otherwise (:class:`Conversion`). Of an animation the first frame is taken. Pillow's
-    warnings are silenced. HEIF is read where the package ``pillow-heif`` is installed.
+    dropped. Of an animation the first frame is taken. Pillow's warnings are silenced. HEIF is read where the
+    package ``pillow-heif`` is installed.
+
+    Args:
+        scale_grey: scale grey values of more than 8 bits by their whole range, 0..65535 to 0..255, and floats in
+            0..1 likewise; otherwise such a picture is refused.
+        on_white: put transparent pictures on white, instead of dropping their transparency.
 
     Raises LgcaError, one sentence, for a file that is missing, empty, damaged, cut short or no picture, for a
     picture of more than ``MAX_PIXELS`` pixels (before any of them is decoded), and for grey values of more
@@ -76,7 +62,7 @@ def open_picture(path: str | Path, *, scale_grey: bool = False, on_white: bool =
                 raise LgcaError(f"{path}: a HEIF picture, which the extra heif reads: pip install 'lgca-core[heif]'")
             stream.seek(0)
             with Image.open(stream, formats=[name for name in FORMATS if _known(name)]) as image:
-                return _rgb(image, Conversion(scale_grey, on_white), str(path))
+                return _rgb(image, scale_grey, on_white, str(path))
     except LgcaError:
         raise
     except Image.DecompressionBombError as error:
@@ -102,11 +88,10 @@ def as_picture(picture: Any, *, scale_grey: bool = False, on_white: bool = False
 
     Raises LgcaError for anything else: other types, shapes, channels or values, floats outside 0..1, NaN, no pixels.
     """
-    conversion = Conversion(scale_grey, on_white)
     try:
         if isinstance(picture, Image.Image):
             with _quiet_pillow():
-                return _rgb(picture, conversion, "the picture")
+                return _rgb(picture, scale_grey, on_white, "the picture")
         if isinstance(picture, Tensor):
             values = picture.detach().cpu()
             array = (values.float() if values.is_floating_point() else values).numpy()
@@ -117,7 +102,7 @@ def as_picture(picture: Any, *, scale_grey: bool = False, on_white: bool = False
             mend = "open_picture reads files" if isinstance(picture, str | Path) else "one at a time"
             raise LgcaError(f"a picture is a picture of Pillow, an array or a tensor, not {kind}: {mend}")
         array = _eight_bit(_channels_last(array, first=isinstance(picture, Tensor)))
-        return _rgb(Image.fromarray(np.ascontiguousarray(array)), conversion, "the picture")
+        return _rgb(Image.fromarray(np.ascontiguousarray(array)), scale_grey, on_white, "the picture")
     except LgcaError:
         raise
     except Exception as error:  # of a file that Pillow reads only now, or a mode without a way to RGB
@@ -151,14 +136,14 @@ def _eight_bit(array: np.ndarray) -> np.ndarray:
     return np.rint(array.astype(np.float64) * 255).astype(np.uint8)
 
 
-def _rgb(image: Image.Image, conversion: Conversion, what: str) -> Image.Image:
+def _rgb(image: Image.Image, scale_grey: bool, on_white: bool, what: str) -> Image.Image:
     """Upright and in RGB; `what` begins the sentence for a picture that is refused."""
     if image.width * image.height > MAX_PIXELS:
         raise LgcaError(_too_large(what, f"{image.width:,} x {image.height:,} pixels are"))
     if not image.width * image.height:
         raise LgcaError(f"{what} has no pixels")
     deep = image.mode.startswith(("I", "F"))
-    if deep and not conversion.scale_grey:
+    if deep and not scale_grey:
         raise LgcaError(
             f"{what}: grey values of more than 8 bits ({image.mode}); save it with 8 bits first, or have it scaled by "
             "scale_grey=True (--scale-grey)"
@@ -171,7 +156,7 @@ def _rgb(image: Image.Image, conversion: Conversion, what: str) -> Image.Image:
         if not (values.min() >= 0 and values.max() <= top):
             raise LgcaError(f"{what}: grey values outside 0..{top} ({image.mode}); save it with 8 bits first")
         return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8)).convert("RGB")
-    if conversion.on_white and image.has_transparency_data:
+    if on_white and image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")

@@ -1,6 +1,7 @@
 """How class names are read out, compared where spelling differs, and suggested where one is not found."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from lgca_core.errors import LgcaError
@@ -14,11 +15,13 @@ def wordify(name: str) -> str:
 def fold(name: str) -> str:
     """A name without case, underscores, hyphens and runs of spaces: how names are compared where spelling differs.
 
-    As lenient as published files force, no more: Food-101 has the folder ``apple_pie`` and sentences of ``apple pie``,
-    CUB the folder ``Black_footed_Albatross`` and sentences of ``Black-footed Albatross``, torchvision's Pets the class
+    Letters that Unicode writes in one piece or in several, as file systems do, are the same. Otherwise as lenient as
+    published files force, no more: Food-101 has the folder ``apple_pie`` and sentences of ``apple pie``, CUB the folder
+    ``Black_footed_Albatross`` and sentences of ``Black-footed Albatross``, torchvision's Pets the class
     ``American Bulldog`` and descriptors of ``american bulldog``.
     """
-    return wordify(name.replace("-", " ")).casefold()
+    folded = unicodedata.normalize("NFC", wordify(name.replace("-", " "))).casefold()
+    return unicodedata.normalize("NFC", folded)
 
 
 def match(names: Iterable[str], table: Iterable[str], where: str, what: str = "descriptions") -> dict[str, str]:
@@ -32,7 +35,8 @@ def match(names: Iterable[str], table: Iterable[str], where: str, what: str = "d
         Class name -> name in the table, in the order of the classes.
 
     Raises:
-        LgcaError: a class finds nothing (the nearest entry that nobody asked for is suggested), or several entries.
+        LgcaError: a class finds nothing (the nearest entry that nobody asked for is suggested), or several entries; two
+            names find the same one, so that they could not be told apart.
     """
     table = list(dict.fromkeys(table))
     loose: dict[str, list[str]] = {}
@@ -47,6 +51,13 @@ def match(names: Iterable[str], table: Iterable[str], where: str, what: str = "d
         asked = {entry for found in candidates.values() for entry in found}
         hint = nearest(missing[0], [entry for entry in table if entry not in asked] or table)
         raise LgcaError(f"{where} has no {what} for {listed(missing)}{hint}")
+    by_entry: dict[str, str] = {}
+    for name, [entry] in candidates.items():
+        if (other := by_entry.setdefault(entry, name)) != name:
+            raise LgcaError(
+                f"{where}: the classes {other!r} and {name!r} cannot be told apart, both find the entry {entry!r}: "
+                "rename one, or give each its own entry"
+            )
     return {name: entry for name, [entry] in candidates.items()}
 
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from lgca_core.data import folders
+from lgca_core.data.manifest import Conversion
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation import dataset_reader, evaluate
 from lgca_core.evaluation.store import feature_set, store as stores
@@ -67,7 +68,7 @@ def test_a_second_run_encodes_nothing_reads_no_picture_and_says_the_same(manifes
     first, answers = run(manifest, store)
     assert first.image_passes > 0 < first.text_passes
 
-    def unread(path):
+    def unread(path, **_):
         raise AssertionError(f"{path} was opened")
 
     monkeypatch.setattr(dataset_reader, "open_picture", unread)
@@ -122,6 +123,27 @@ def test_other_weights_architecture_precision_or_pictures_share_nothing(manifest
     assert run(more, store, ["clip"])[0].image_passes == len(more.items)
 
 
+def test_what_is_done_to_pictures_on_request_has_features_of_its_own(store, tmp_path):
+    """The files, and so the boxes, are the same; the pixels are not, and features of others must not be believed."""
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        (tmp_path / "clear" / name).mkdir(parents=True)
+        for number in range(2):
+            pixels = rng.integers(0, 256, (30, 30, 4), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "clear" / name / f"{number}.png")
+    dropped = folders.folder(tmp_path / "clear")
+    white = replace(dropped, conversion=Conversion(on_white=True))
+    assert [item.identity for item in white.items] == [item.identity for item in dropped.items]
+    assert white.sha256 != dropped.sha256
+    first, answers = run(dropped, store, ["wca"])
+    second, on_white = run(white, store, ["wca"])
+    assert second.image_passes == first.image_passes > 0
+    assert not on_white["margin"].equals(answers["margin"])
+    assert run(white, store, ["wca"])[0].image_passes == 0
+    assert second.parameters["pictures"] == {"scale_grey": False, "on_white": True}
+    assert first.parameters["pictures"] == {"scale_grey": False, "on_white": False}
+
+
 def test_the_same_pictures_under_other_class_names_are_not_encoded_again(manifest, store):
     run(manifest, store, ["wca"])
     renamed = replace(manifest, classes=tuple(f"{name} one" for name in manifest.classes))
@@ -141,7 +163,7 @@ def test_a_pool_of_boxes_that_other_pools_hold_is_there_the_next_time(manifest, 
     run(manifest, store, ["wca"])
     still = {"lgca": LGCA(n=6, steps=2, start="wca", gamma=1.0)}  # asks for WCA's crops only
     run(manifest, store, ["lgca"], **still)
-    monkeypatch.setattr(dataset_reader, "open_picture", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr(dataset_reader, "open_picture", lambda path, **_: pytest.fail(f"{path} was opened"))
     run(manifest, store, ["lgca"], **still)
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from lgca_core.errors import LgcaError
-from lgca_core.pixels.pictures import Conversion, as_picture, open_picture
+from lgca_core.pixels.pictures import as_picture, open_picture
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
@@ -135,12 +135,6 @@ def test_transparent_pictures_are_put_on_white_on_request(tmp_path, mode):
     assert open_picture(tmp_path / "x.png").getpixel((1, 0)) != (255, 255, 255)
     white = open_picture(tmp_path / "x.png", on_white=True)
     assert white.mode == "RGB" and white.getpixel((0, 0)) == (0, 0, 0) and white.getpixel((1, 0)) == (255, 255, 255)
-
-
-def test_requests_change_the_identity_and_none_does_not():
-    identities = [Conversion(*ask).identity("a" * 64) for ask in ((), (True,), (False, True), (True, True))]
-    assert identities[0] == "a" * 64 and len(set(identities)) == 4
-    assert all(len(identity) == 64 for identity in identities)
 
 
 def test_postscript_starts_no_other_program(tmp_path):

@@ -1,6 +1,7 @@
 """Prompts: what is read out, looked up by name, and refused with a sentence that says why."""
 
 import json
+import unicodedata
 import re
 from pathlib import Path
 
@@ -153,6 +154,22 @@ def test_folding_disregards_case_and_what_stands_between_words(words, data):
     assert match([first], [second], "here") == {first: second}
     with pytest.raises(LgcaError, match="has no descriptions"):
         match([first], [second + "x"], "here")
+
+
+@pytest.mark.parametrize("name", ["Bär", "Grünfink", "각시붕어", "Ståle", "ΐ"])
+def test_letters_in_one_piece_or_several_are_the_same(name):
+    whole, apart = unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)
+    assert whole != apart
+    assert match([whole], [apart], "here") == {whole: apart}
+    assert match([apart], [whole], "here") == {apart: whole}
+    assert fold(whole.upper()) == fold(apart)
+
+
+@pytest.mark.parametrize("other", ["Apple", "APPLE"])
+def test_names_that_find_one_entry_cannot_be_told_apart(other):
+    with pytest.raises(LgcaError, match=f"'apple' and '{other}' cannot be told apart.*'apple': rename"):
+        match(["apple", other], ["apple"], "here")
+    assert match(["apple", other], ["apple", other], "here") == {"apple": "apple", other: other}
 
 
 # ---- what a table is like ----------------------------------------------------------------------------------
