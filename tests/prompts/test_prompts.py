@@ -1,8 +1,8 @@
 """Prompts: what is read out, looked up by name, and refused with a sentence that says why."""
 
 import json
-import unicodedata
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
