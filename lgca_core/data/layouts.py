@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lgca_core.data.class_names import imagenet, wnids
+from lgca_core.data.debris import is_debris, is_picture
 from lgca_core.data.source import Copy, Source
 from lgca_core.errors import LgcaError
 
@@ -63,7 +64,7 @@ def _find(source: Source, path: Path, holds: Callable[[Path], bool], tops: Seque
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry for entry in path.iterdir() if not is_debris(entry.name) and entry.is_dir())
 
 
 def _all(*names: str) -> Callable[[Path], bool]:
@@ -122,7 +123,7 @@ def _by_class(source: Source, base: Path, class_of: Callable[[str], str | None])
     classes = dict(sorted(classes.items(), key=lambda item: item[1]))
     rows = []
     for name in classes:
-        inside = sorted(file.name for file in (base / name).iterdir() if not file.name.startswith("."))
+        inside = sorted(file.name for file in (base / name).iterdir() if not is_debris(file.name) and is_picture(file))
         if not inside:
             raise LgcaError(f"the class folder {base / name} holds no pictures: fill or remove it")
         rows += [(f"{name}/{file}", name) for file in inside]

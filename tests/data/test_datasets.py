@@ -1,6 +1,7 @@
 """Labelled pictures on disk: what a manifest holds, what is refused, what is made on demand."""
 
 import hashlib
+import json
 import os
 import sys
 from dataclasses import replace
@@ -111,8 +112,9 @@ def test_file_hash_is_the_identity(root):
 
 
 def test_nothing_readable_at_all(tmp_path):
-    (tmp_path / "x" / "cat").mkdir(parents=True)
-    (tmp_path / "x" / "cat" / "a.jpg").touch()
+    for name in ("cat", "dog"):
+        (tmp_path / "x" / name).mkdir(parents=True)
+        (tmp_path / "x" / name / "a.jpg").touch()
     with pytest.raises(LgcaError, match="no picture that can be read"):
         folders.folder(tmp_path / "x", on_error="skip")
 
@@ -201,12 +203,24 @@ def test_a_damaged_cache_costs_only_time(root, read, tmp_path):
     age(root)
     first = table.open_dataset(root)
     [kept] = (tmp_path / "home" / "manifests").iterdir()
-    for damage in (b"", b"{", b"[]", b'{"red_finch/a.png": 3}', b"\xff"):
+    for damage in (b"", b"{", b"[]", b'{"red_finch/a.png": 3}', b'{"rows": 3, "sha256": 3}', b"\xff"):
         kept.write_bytes(damage)
         read.clear()
         assert table.open_dataset(root) == first
         assert len(read) == 3
     assert os.listdir(kept.parent) == [kept.name]
+
+
+def test_one_changed_digit_is_noticed(root, read, tmp_path):
+    age(root)
+    first = table.open_dataset(root)
+    [kept] = (tmp_path / "home" / "manifests").iterdir()
+    text = kept.read_text()
+    for sha256 in (first.items[0].sha256, json.loads(text)["sha256"]):
+        read.clear()
+        kept.write_text(text.replace(sha256, f"{(int(sha256[0], 16) + 1) % 16:x}{sha256[1:]}"))
+        assert table.open_dataset(root) == first
+        assert len(read) == 3
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(root, read, tmp_path, monkeypatch):
@@ -251,9 +265,10 @@ def world(monkeypatch, tmp_path):
     def materialise(name, root):
         splits.made.append((name, Path(root)))
         paint(Path(root) / "red finch" / "000.png")
+        paint(Path(root) / "blue tit" / "000.png")
 
     splits.materialise = materialise
-    splits.descriptions_of = lambda name: {"red finch": [f"one of {name}."]}
+    splits.descriptions_of = lambda name: {kind: [f"one of {name}."] for kind in ("blue tit", "red finch")}
     monkeypatch.setitem(sys.modules, "lgca_core.aviary.splits", splits)
     monkeypatch.setattr("lgca_core.aviary.splits", splits, raising=False)
     monkeypatch.setenv("LGCA_HOME", str(tmp_path / "home"))
@@ -264,10 +279,10 @@ def test_made_once_on_demand(world, tmp_path):
     first = table.open_dataset("aviary-night")
     again = table.open_dataset("aviary-night")
     assert first == again
-    assert (first.name, first.split, first.classes) == ("aviary-night", "test", ("red finch",))
+    assert (first.name, first.split, first.classes) == ("aviary-night", "test", ("blue tit", "red finch"))
     assert first.root == tmp_path / "home" / "datasets" / "aviary-night-7"
     assert [name for name, _ in world.made] == ["aviary-night"]
-    assert table.DATASETS["aviary-night"].descriptions() == {"red finch": ["one of aviary-night."]}
+    assert table.DATASETS["aviary-night"].descriptions()["red finch"] == ["one of aviary-night."]
     age(first.root)
     table.open_dataset("aviary-night")
     assert len(list((tmp_path / "home" / "manifests").iterdir())) == 1
@@ -304,7 +319,7 @@ def test_made_by_two_at_once(world, tmp_path):
         finished(name, root)
 
     world.materialise = overtaken
-    assert len(table.open_dataset("aviary").items) == 1
+    assert len(table.open_dataset("aviary").items) == 2
     assert os.listdir(tmp_path / "home" / "datasets") == ["aviary-7"]
 
 
