@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lgca_core.cli import options
+from lgca_core.cli import options, output
 from lgca_core.cli.base import app
-from lgca_core.cli.output import listing, report, stdout
+from lgca_core.cli.output import listing, stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
@@ -92,15 +92,55 @@ def table(
 @results_app.command(epilog="\b\nExample:\n  lgca results show runs/aviary-20260102T030405Z")
 def show(record: Annotated[Path, typer.Argument(metavar="RECORD", help="The folder of one record.")]) -> None:
     """Show one record: its code, pictures, encoder, cost, and the table of its methods."""
-    from lgca_core.evaluation.record import RECORD, load
+    from lgca_core.evaluation.report import facts
 
-    if not os.path.exists(record / RECORD):
-        raise LgcaError(
-            f"{record} holds no {RECORD}: name the folder of one record; lgca results check {record} lists them"
-        )
-    read, predictions = load(record)
-    listing([{"of the record": name, str(record): value} for name, value in _facts(read).items()])
-    report(stdout(), read, predictions)
+    read, predictions = _record(record)
+    listing([{"of the record": name, str(record): value} for name, value in facts(read).items()])
+    output.report(stdout(), read, predictions)
+
+
+@results_app.command(
+    epilog="\b\nExamples:\n"
+    "  lgca results report runs/birds-20260102T030405Z --images birds/ --out birds.html\n"
+    "  lgca results report runs/birds-20260102T030405Z --out birds.md"
+)
+def report(
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="The folder of one record.")],
+    images: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The record's pictures, to draw the hardest with their crops.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Looked at closely; the best by top-1 if absent.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ends in .html or .md; RECORD's name with .html if absent.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write one page about a record: its table, classes, confusions, calibration, hardest pictures, and what ran.
+
+    The page is one file: it needs no network and no other file.
+    """
+    from lgca_core.evaluation.report import report_of
+    from lgca_core.evaluation.report_page import to_html, to_markdown
+    from lgca_core.evaluation.targets import claimed
+    from lgca_core.files import write_whole
+
+    target = Path(f"{record.resolve().name}.html") if out is None else out
+    lay_out = {".html": to_html, ".htm": to_html, ".md": to_markdown}.get(target.suffix.lower())
+    if lay_out is None:
+        raise LgcaError(f"{target} ends neither in .html nor in .md: give --out one of the two")
+    with claimed(target, "the report"):
+        if os.path.isdir(target):
+            raise LgcaError(f"{target} is a folder: give a file for the report")
+        if os.path.exists(target) and not force:
+            raise LgcaError(f"{target} is already there: choose another file, or overwrite it with --force")
+        page = lay_out(report_of(*_record(record), method=method, images=images))
+        try:
+            write_whole(target, page.encode("utf-8"))
+        except OSError as error:
+            raise LgcaError(f"cannot write the report to {target} ({error.strerror}): choose another file") from error
+    print(f"report: {target}")
 
 
 @results_app.command(epilog="\b\nExample:\n  lgca results check results/ runs/")
@@ -130,6 +170,17 @@ def check(
     listing(rows)
     if faults:
         raise LgcaError(f"{len(faults)} of {len(rows)} records do not hold; the first: {faults[0]}")
+
+
+def _record(folder: Path) -> "tuple[Record, pd.DataFrame]":
+    """The record of one folder. LgcaError where it is none."""
+    from lgca_core.evaluation.record import RECORD, load
+
+    if not os.path.exists(folder / RECORD):
+        raise LgcaError(
+            f"{folder} holds no {RECORD}: name the folder of one record; lgca results check {folder} lists them"
+        )
+    return load(folder)
 
 
 def _no_record(folders: Sequence[Path]) -> str:
@@ -175,13 +226,14 @@ def _plain(frame: "pd.DataFrame") -> list[dict[str, Any]]:
 def _tables(frame: "pd.DataFrame", *, markdown: bool) -> None:
     """A table a data set and encoder, with what is noted about its records below."""
     from lgca_core.evaluation.paper_values import NOT_RUN
+    from lgca_core.evaluation.report_page import as_markdown, markdown_table
 
     for (dataset, encoder), group in frame.groupby(["dataset", "encoder"], sort=False):
         rows = group.to_dict("records")
         cells = [_cells(row, with_record=bool(group["record"].notna().any())) for row in rows]
         if markdown:
-            print(f"### {dataset}, {encoder}\n")
-            print(_markdown(cells), end="\n\n")
+            print(f"### {as_markdown(dataset)}, {as_markdown(encoder)}\n")
+            print(markdown_table(cells, NUMBERS), end="\n\n")
         else:
             print(f"{dataset}, {encoder}")
             listing(cells, right=NUMBERS)
@@ -211,52 +263,3 @@ def _cells(row: Mapping[str, Any], *, with_record: bool) -> dict[str, str]:
         "verdict": row["verdict"],
     }
     return cells | ({"record": row["record"] or NOT_AVAILABLE} if with_record else {})
-
-
-def _markdown(rows: Sequence[Mapping[str, str]]) -> str:
-    headings = list(rows[0])
-    rule = ["---:" if heading in NUMBERS else "---" for heading in headings]
-    body = [[cell.replace("|", "\\|") for cell in row.values()] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *body))
-
-
-def _parts(record: "Record") -> str:
-    """The parts that other processes encoded before the evaluation, in words."""
-    if not record.parts:
-        return "none"
-    crops, texts = (sum(passes) for passes in zip(*((of.image_passes, of.text_passes) for of in record.parts)))
-    seconds = record.seconds_in_all - record.seconds
-    return f"{len(record.parts)}, with {crops} passes of crops, {texts} of sentences, in {seconds:.1f} s together"
-
-
-def _facts(record: "Record") -> dict[str, str]:
-    """The fields of a record beside its accuracies, in words."""
-
-    def memory(size: int) -> str:
-        return f"{size / 2**30:.2f} GiB"
-
-    dataset, encoder = record.dataset, record.encoder
-    read = dataset.count - len(record.skipped)
-    state = {None: "", True: ", with changes that are not committed", False: ", clean"}[record.dirty]
-    return {
-        "made": f"{record.utc:%Y-%m-%d %H:%M:%S} UTC",
-        "commit": f"{record.commit or 'not known: the code ran outside a checkout'}{state}",
-        "data set": f"{dataset.name}, split {dataset.split}: {read} pictures scored, {len(record.skipped)} skipped, "
-        f"{len(dataset.classes)} classes",
-        "manifest sha256": dataset.manifest_sha256,
-        "prompts sha256": record.prompts_sha256,
-        "encoder": f"{encoder.name}, {encoder.activation or 'activation not known'}, {encoder.precision}",
-        "weights sha256": encoder.weights_sha256 or "not known",
-        "predictions sha256": record.predictions_sha256 or "not known",
-        "seeds": ", ".join(map(str, record.seeds)),
-        "resize": record.resize,
-        "device": record.device,
-        "seconds": f"{record.seconds:.1f}",
-        "images/s": f"{record.images_per_second:.1f}",
-        "encoder passes": f"{record.image_passes} of crops, {record.text_passes} of sentences",
-        "its parts": _parts(record),
-        "peak memory": memory(record.peak_memory),
-        "peak device memory": NOT_AVAILABLE if record.peak_device_memory is None else memory(record.peak_device_memory),
-        "libraries": ", ".join(f"{name} {version}" for name, version in record.libraries.items()),
-        "parameters": json.dumps(record.parameters, ensure_ascii=False),
-    }
