@@ -84,7 +84,9 @@ def evaluate(
     from lgca_core.evaluation.evaluate import evaluate as run
     from lgca_core.evaluation.metrics import worst_classes
     from lgca_core.evaluation.parts import load_part, misfit
+    from lgca_core.evaluation.predictions import BYTES_A_ROW
     from lgca_core.evaluation.record import check_free, reserved
+    from lgca_core.evaluation.targets import check_room
     from lgca_core.methods import check_methods
 
     methods = options.names(method, "--method")
@@ -101,6 +103,7 @@ def evaluate(
             raise LgcaError(f"{fault}: encode it again for {manifest.name}, remove its file, or leave it out")
         own = {"templates": templates, "descriptions": descriptions, "descriptors": descriptors}
         said = options.prompts(dataset, manifest, methods, **own)
+        check_room(place, "the record", BYTES_A_ROW * len(manifest.items) * len(methods) * seeds)
         if kept is not None:
             kept.check()
         model = options.load(encoder, device, precision, batch_size, workers)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from lgca_core.evaluation.record import Record
 
 DEFAULT = Path("results")
+DEFAULTS = (DEFAULT, Path("runs"))  # the second is where `lgca evaluate` writes
 NOT_AVAILABLE = "not available"
+FEW = 10  # classes and pictures of a comparison in text
 NUMBERS = ("paper %", "ours %", "95 % interval", "difference", "tolerance")
 
 results_app = typer.Typer(invoke_without_command=True)
@@ -44,7 +46,7 @@ def overview(context: typer.Context) -> None:
 def table(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FOLDER", help="Records, or folders of them; results/ if absent."),
+        typer.Argument(metavar="FOLDER", help="Records, or folders of them; results/ and runs/ if absent."),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Only these, by our name or the papers'.")
@@ -66,7 +68,7 @@ def table(
     from lgca_core.evaluation.record import find_records, load
 
     if folders is None:
-        folders = [DEFAULT] if DEFAULT.is_dir() else []
+        folders = [folder for folder in DEFAULTS if folder.is_dir()]
     records = {str(folder): load(folder) for given in folders for folder in find_records(given)}
     every = frame = paper_values.compare_with_papers(records)
     for column, text, papers in (
@@ -141,6 +143,108 @@ def report(
         except OSError as error:
             raise LgcaError(f"cannot write the report to {target} ({error.strerror}): choose another file") from error
     print(f"report: {target}")
+
+
+@results_app.command(
+    epilog="\b\nExamples:\n"
+    "  lgca results compare runs/birds-new runs/birds-old\n"
+    "  lgca results compare runs/birds runs/birds --method lgca --against cupl\n"
+    "  lgca results compare runs/a runs/b --format csv --show pictures > changed.csv"
+)
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="The folder of a record.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another; or the same, for two of its methods.")],
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Of A; those that both have if absent.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of B, for all of --method; each method's own if absent.")
+    ] = None,
+    format: Annotated[
+        Literal["text", "csv", "json"], typer.Option(help="json holds all tables, csv the one that --show names.")
+    ] = "text",
+    show: Annotated[
+        Literal["methods", "classes", "pictures"], typer.Option(help="Which table csv prints.")
+    ] = "methods",
+) -> None:
+    """Paired differences, A minus B, on the pictures that both records have.
+
+    A picture is the same by its content, wherever it lies. Prints the
+    difference of top-1 with its 95 % interval, McNemar's exact test, the
+    classes that differ most, and the pictures that changed.
+    """
+    from lgca_core.evaluation.comparison import compare_predictions
+
+    (_, one), (_, other) = _record(a), _record(b)
+    has, theirs = (list(of["method"].unique()) for of in (one, other))
+    chosen = (
+        options.names(method, "--method") if method else has if against else [name for name in has if name in theirs]
+    )
+    if not chosen:
+        raise LgcaError(f"{a} and {b} have no method in common: give --method of {a} and --against of {b}")
+    found = compare_predictions(one, other, [(name, against or name) for name in chosen])
+    tables = {"methods": found.methods, "classes": found.classes, "pictures": found.changed}
+    match format:
+        case "csv":
+            print(tables[show].to_csv(index=False, float_format="%.6g"), end="")
+        case "json":
+            plain = {name: _plain(frame) for name, frame in tables.items()}
+            print(json.dumps({"a": str(a), "b": str(b)} | plain, indent=1, ensure_ascii=False, allow_nan=False))
+        case _:
+            _compared(tables)
+
+
+def _compared(tables: "Mapping[str, pd.DataFrame]") -> None:
+    """The three tables in text: of classes and pictures the first few."""
+    rows = tables["methods"].to_dict("records")
+
+    def points(value: float) -> str:
+        return f"{100 * value:+.1f}"
+
+    listing(
+        [
+            {
+                "A": row["method_a"],
+                "B": row["method_b"],
+                "A %": f"{100 * row['top1_a']:.1f}",
+                "B %": f"{100 * row['top1_b']:.1f}",
+                "A minus B": points(row["difference"]),
+                "95 % interval": f"{points(row['difference_low'])} to {points(row['difference_high'])}",
+                "p": f"{row['p']:.2g}",
+                "p (Holm)": f"{row['p_holm']:.2g}",
+                "gained": str(row["gained"]),
+                "lost": str(row["lost"]),
+            }
+            for row in rows
+        ],
+        right=("A %", "B %", "A minus B", "95 % interval", "p", "p (Holm)", "gained", "lost"),
+    )
+    first = rows[0]
+    left_out = f", {first['other_class']} are of other classes in B" if first["other_class"] else ""
+    print(f"{first['pictures']} pictures in both; {first['only_a']} in A only, {first['only_b']} in B only{left_out}.")
+    for (one, other), classes in tables["classes"].groupby(["method_a", "method_b"], sort=False):
+        differ = classes[classes["difference"] != 0].head(FEW).to_dict("records")
+        changed = tables["pictures"].query("method_a == @one and method_b == @other")
+        print(f"\n{one} of A, {other} of B: {len(changed)} pictures changed.")
+        if differ:
+            listing(
+                [
+                    {
+                        "class": row["class"],
+                        "pictures": str(row["pictures"]),
+                        "A %": f"{100 * row['accuracy_a']:.1f}",
+                        "B %": f"{100 * row['accuracy_b']:.1f}",
+                        "A minus B": points(row["difference"]),
+                    }
+                    for row in differ
+                ],
+                right=("pictures", "A %", "B %", "A minus B"),
+            )
+        if len(changed):
+            names = {"path": "picture", "class": "class", "said_a": "A says", "said_b": "B says", "change": "change"}
+            listing(changed.head(FEW)[list(names)].rename(columns=names).to_dict("records"))
+            if len(changed) > FEW:
+                print(f"{len(changed) - FEW} more: --format csv --show pictures lists them all.")
 
 
 @results_app.command(epilog="\b\nExample:\n  lgca results check results/ runs/")

@@ -5,6 +5,7 @@ mean over seeds. Accuracies and probabilities lie in 0..1.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,16 +78,20 @@ def by_class(predictions: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().astype({"label_name": object})
 
 
-def confusion(predictions: pd.DataFrame, method: str, classes: int) -> np.ndarray:
-    """(classes, classes) float64: of the pictures of a class (row), the share that was taken for each (column).
+def confusion(predictions: pd.DataFrame, method: str, classes: Sequence[str]) -> pd.DataFrame:
+    """Of the pictures of a class (row), the share that was taken for each (column): C x C, by the record's class names.
 
     A row without pictures is NaN.
+
+    Raises:
+        LgcaError: there are no predictions of the method.
     """
     own = of_method(predictions, method)
-    counts = np.zeros((classes, classes))
+    counts = np.zeros((len(classes), len(classes)))
     np.add.at(counts, (own["label"].to_numpy(), own["prediction"].to_numpy()), 1)
     with np.errstate(invalid="ignore"):
-        return counts / counts.sum(axis=1, keepdims=True)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+    return pd.DataFrame(shares, index=list(classes), columns=list(classes))
 
 
 def confused(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike
 TOP = 5
 """How many classes of a picture are kept, the best first."""
 
+BYTES_A_ROW = 60
+"""What a row of the predictions takes in a file, about: of ImageNet's 50,000 pictures, 13 methods and 5 seeds, 56."""
+
 COLUMNS: dict[str, str] = {
     "path": "str",  # relative to the data set's root: the key of a picture within a record
     "image": "category",  # sha256 of the file: the identity that keys its boxes

@@ -50,7 +50,7 @@ class HardPicture:
 
 
 @dataclass(frozen=True)
-class Report:
+class RecordReport:
     """The contents of a report; the columns of ``table`` are ready to be shown."""
 
     record: Record
@@ -67,7 +67,7 @@ class Report:
 
 def report_of(
     record: Record, predictions: pd.DataFrame, *, method: str | None = None, images: Path | None = None
-) -> Report:
+) -> RecordReport:
     """Put a report together.
 
     Args:
@@ -92,13 +92,13 @@ def report_of(
     pictures = [_hard_picture(row, images, config[seed], seed) for row in hard.to_dict("records")]
     if images is not None and (lost := [of for of in pictures if of.image is None]):
         notes.append(f"{len(lost)} of the {len(pictures)} hardest pictures could not be drawn; why is said of each.")
-    return Report(
+    return RecordReport(
         record=record,
         method=chosen,
         facts=facts(record),
         table=_table(record, predictions, beside),
         classes=metrics.by_class(own).sort_values(["accuracy", "label"], kind="stable", ignore_index=True),
-        confusion=metrics.confusion(own, chosen, len(classes)) if len(classes) <= MOST_CLASSES else None,
+        confusion=metrics.confusion(own, chosen, classes).to_numpy() if len(classes) <= MOST_CLASSES else None,
         pairs=metrics.confused(own).head(PAIRS),
         reliability=metrics.reliability(own),
         pictures=pictures,

@@ -9,7 +9,7 @@ from io import BytesIO
 import pandas as pd
 from PIL import Image
 
-from lgca_core.evaluation.report import MOST_CLASSES, HardPicture, Report
+from lgca_core.evaluation.report import MOST_CLASSES, HardPicture, RecordReport
 
 SIDE = 360
 """Longest side of a picture on the page, in pixels."""
@@ -49,7 +49,7 @@ dd{margin:0}@media(max-width:34rem){dl{grid-template-columns:1fr}dd{margin-botto
 """
 
 
-def to_html(report: Report) -> str:
+def to_html(report: RecordReport) -> str:
     """One page, with its pictures inside; it loads nothing and runs nothing."""
     dataset, record = report.record.dataset, report.record
     read = dataset.count - len(record.skipped)
@@ -124,7 +124,7 @@ def _classes(classes: pd.DataFrame) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _confusions(report: Report) -> list[str]:
+def _confusions(report: RecordReport) -> list[str]:
     if report.pairs.empty:
         return ["<p>No class is taken for another.</p>"]
     drawn = [] if report.confusion is None else [_heat(report)]
@@ -142,7 +142,7 @@ def _confusions(report: Report) -> list[str]:
     return [*drawn, note, _table(told, ["pictures", "% of the class"], [False] * len(told))]
 
 
-def _heat(report: Report) -> str:
+def _heat(report: RecordReport) -> str:
     """The confusion as squares: rows are classes, columns what they are taken for."""
     assert report.confusion is not None
     names, n = report.record.dataset.classes, len(report.confusion)
@@ -176,7 +176,7 @@ def _short(name: str) -> str:
     return html.escape(visible(name if len(name) <= 22 else name[:21] + "…"))
 
 
-def _calibration(report: Report) -> list[str]:
+def _calibration(report: RecordReport) -> list[str]:
     if report.reliability.empty:
         why = "the encoder does not say by what its scores are scaled, or the record is of before that was kept"
         return ["<h2>Calibration</h2>", f"<p>Not available: {why}.</p>"]
@@ -237,7 +237,7 @@ def _data(image: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def _skipped(report: Report) -> list[str]:
+def _skipped(report: RecordReport) -> list[str]:
     if not (skipped := report.record.skipped):
         return []
     rows = [{"picture": of.path, "why it was skipped": of.reason} for of in skipped]
@@ -247,7 +247,7 @@ def _skipped(report: Report) -> list[str]:
 # ---- Markdown ----------------------------------------------------------------------------------------------
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: RecordReport) -> str:
     """The same in Markdown: tables alone, since not every reader of it shows pictures that are inside."""
     record, dataset = report.record, report.record.dataset
     read = dataset.count - len(record.skipped)

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +40,17 @@ def check_parent(target: Path, what: str) -> None:
         raise LgcaError(
             f"{parent} cannot be written ({reason}), so {what} cannot go to {target}: choose another folder"
         ) from error
+
+
+def check_room(target: Path, what: str, room: int) -> None:
+    """Check that the disk of `target` has so many bytes free, as far as it says. Raises LgcaError if it has less."""
+    parent = next(folder for folder in target.absolute().parents if folder.exists())
+    free = shutil.disk_usage(parent).free
+    if room > free:
+        raise LgcaError(
+            f"{what} takes about {room / 1e6:.0f} MB, and {parent} has {free / 1e6:.0f} MB free, so it cannot go to "
+            f"{target}: choose another folder"
+        )
 
 
 @contextmanager

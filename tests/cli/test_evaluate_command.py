@@ -4,13 +4,14 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lgca_core.cli import options
-from lgca_core.evaluation import evaluate as evaluation
+from lgca_core.evaluation import evaluate as evaluation, targets
 from lgca_core.evaluation.record import load, reserved
 from support.command_line import files, lgca, refused
 
@@ -107,6 +108,7 @@ def test_under_nohup_a_hang_up_is_none(work, monkeypatch):
 
 @pytest.mark.parametrize("command", ["evaluate", "encode"])
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(work, monkeypatch, command):
+    load = options.load
     monkeypatch.setattr(options, "load", lambda *_: pytest.fail("a model was loaded"))
     words = [command, *evaluate()[1:]]
     before = files(work)
@@ -114,6 +116,13 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(work, monkeyp
     assert "File name too long" in refused(*words, "--out", "x" * 300)
     with reserved("mine/run"):
         assert "another process is at work on mine/run" in refused(*words, "--out", "mine/run")
+    with monkeypatch.context() as full:
+        full.setattr(targets.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+        if command == "evaluate":
+            assert "the record takes about" in refused(*words, "--out", "out")
+        else:
+            full.setattr(options, "load", load)
+            assert "features to be encoded take about" in refused(*words, "--out", "out")
     Path("file").touch()
     monkeypatch.setenv("LGCA_STORE", "file/store")
     assert "cannot write to the store file/store" in refused(*words, "--out", "out")

@@ -58,7 +58,9 @@ def test_classes_and_what_they_are_taken_for():
 
 
 def test_confusion_is_of_the_row_s_pictures():
-    shares = metrics.confusion(told(TOLD, LABELS), "wca", 4)
+    table = metrics.confusion(told(TOLD, LABELS), "wca", CLASSES)
+    assert list(table.index) == list(table.columns) == CLASSES
+    shares = table.to_numpy()
     np.testing.assert_allclose(shares[0], [0.5, 0.5, 0, 0])
     np.testing.assert_allclose(shares[2], [0.5, 0.25, 0.25, 0])
     assert np.isnan(shares[3]).all()
@@ -68,7 +70,7 @@ def test_confusion_is_of_the_row_s_pictures():
     ]  # fmt: skip
     assert pairs["times"].tolist() == [1.5, 1, 0.5] and pairs["share"].tolist() == pytest.approx([0.5, 0.5, 0.25])
     with pytest.raises(LgcaError, match=r"'lgca'; it has wca, clip"):
-        metrics.confusion(told(TOLD, LABELS), "lgca", 4)
+        metrics.confusion(told(TOLD, LABELS), "lgca", CLASSES)
 
 
 def test_calibration_by_hand():

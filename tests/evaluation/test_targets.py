@@ -197,3 +197,10 @@ def test_folders_are_restored_only_where_they_are_missing(tmp_path):
     targets.restore_folder(tmp_path / "run")
     assert sorted(os.listdir(tmp_path)) == [".runner.draft-c", "run"]
     assert (tmp_path / "run" / "of").read_text() == "run"
+
+
+def test_a_disk_is_asked_for_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(targets.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
+    targets.check_room(tmp_path / "deep" / "run", "the record", 5_000_000)
+    with pytest.raises(LgcaError, match=r"the record takes about 6 MB, and .* has 5 MB free.*deep/run: choose another"):
+        targets.check_room(tmp_path / "deep" / "run", "the record", 6_000_000)
