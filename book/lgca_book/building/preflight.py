@@ -115,7 +115,8 @@ def check(config: Mapping[str, object], *, jobs: int = 1, cluster: bool = False)
 
 def _listed(config: Mapping[str, object], name: str, usual: tuple[str, ...]) -> tuple[str, ...]:
     found = config.get(name, usual)
-    return tuple(str(word) for word in found if str(word)) if isinstance(found, list | tuple) else usual
+    words = found if isinstance(found, list | tuple) else str(found).split(",")
+    return tuple(str(word) for word in words if str(word))
 
 
 def _methods(run: Plan | None, usual: Plan) -> list[str]:

@@ -37,9 +37,12 @@ def sentence_about_change(row: pd.Series, what: str, again: pd.Series) -> str:
     low, high = row["difference_low"], row["difference_high"]
     verdict = "costs accuracy" if high < 0 else "gains accuracy" if low > 0 else "no difference that shows"
     seeds = "one seed" if row["seeds"] == 1 else f"mean over {row['seeds']:.0f} seeds"
-    more = row["changed"] / row["pictures"] / (again["changed"] / again["pictures"])
+    beside = "where another seed alone changes none"
+    if again["changed"]:
+        more = row["changed"] / row["pictures"] / (again["changed"] / again["pictures"])
+        beside = f"{more:.1f} times as many as another seed alone"
     return (
-        f"{what} changes {_changed(row)} ({seeds}), {more:.1f} times as many as another seed alone. Accuracy: "
+        f"{what} changes {_changed(row)} ({seeds}), {beside}. Accuracy: "
         f"{gain(row)} points, **{verdict}** ({p_words(row['p'])}, uncorrected)."
     )
 

@@ -8,8 +8,9 @@ import nbformat
 import pytest
 
 from lgca_book.building import run_notebook
-from lgca_book.experiments import experiments, plan
+from lgca_book.experiments import experiments
 from lgca_book.pages import costs
+from lgca_book.planning import plan
 from lgca_book.studies import what_it_took
 from lgca_core.data.sources import SOURCES
 from lgca_core.errors import LgcaError
@@ -130,7 +131,7 @@ def test_every_page_of_results_has_a_title_and_a_command_that_makes_all_that_it_
         words = dict(word.split("=") for word in command.removeprefix("make reproduce ").split())
         assert set(words["DATASETS"].split(",")) <= SOURCES.keys()
         made = plan({"profile": "full"} | {name.lower(): value for name, value in words.items()})
-        assert made.compared_in(page) and set(made.records_of(page)) <= set(made.wanted), page
+        assert made.compared_in(page) and set(made.reading(page).records) <= set(made.wanted), page
 
 
 @pytest.mark.parametrize("page", what_it_took.PAGES)
