@@ -93,7 +93,8 @@ def check(config: Mapping[str, object], *, jobs: int = 1, cluster: bool = False)
             )
     device = str(config.get("device", experiments().full.device))
     loaded = {spec: problems.attempt(_loaded, spec, device, next(iter(manifests.values()), None)) for spec in encoders}
-    for target in [Path("_build/choice.json"), *(Path("results", name, "record.json") for name in (run or usual).full)]:
+    targets = [Path("_build/choice.json"), *(Path("results", name, "record.json") for name in (run or usual).full)]
+    for target in {_above(target): target for target in targets}.values():
         problems.attempt(_check_place, target, "the record")
     problems.attempt(_check_place, Store().root / "features", "features")
     contents = {spec: manifest.sha256 for spec, manifest in manifests.items()}
@@ -157,10 +158,15 @@ def _loaded(spec: str, device: str, manifest: Manifest | None) -> _Loaded:
     return _Loaded(encoder, rate)
 
 
+def _above(target: Path) -> Path:
+    """The nearest folder above a file that is there."""
+    return next(p for p in target.absolute().parents if p.exists())
+
+
 def _check_place(target: Path, what: str) -> None:
     """Try the place of a file; a place that looks writable may not be."""
     check_parent(target, what)
-    parent = next(p for p in target.absolute().parents if p.exists())
+    parent = _above(target)
     try:
         with tempfile.TemporaryFile(dir=parent):
             pass
