@@ -10,6 +10,9 @@ class LgcaError(Exception):
     """
 
 
+NO_WINDOWS = "native Windows has not the file locks that this needs: install it in WSL (wsl --install) and run it there"
+
+
 def first_line(error: Exception) -> str:
     """What another library's exception says, cut to its first line; its type where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -39,11 +39,19 @@ EncoderSpec = Annotated[
         "--encoder",
         metavar="SPEC",
         rich_help_panel="Encoder",
-        help="NAME:TAG of open_clip (downloads once), NAME:/path/to/checkpoint; else the embedded one.",
+        help="NAME:TAG of open_clip (downloads once), NAME:/path/to/checkpoint, hf-hub:ORG/NAME, local-dir:FOLDER; "
+        "else the embedded one.",
     ),
 ]
-DeviceName = Literal["auto", "cpu", "cuda"]
-Device = Annotated[DeviceName, typer.Option(rich_help_panel="Encoder", help="Where the encoder runs.")]
+DeviceName = str
+Device = Annotated[
+    DeviceName,
+    typer.Option(
+        metavar="[auto|cpu|cuda|cuda:N|mps]",
+        rich_help_panel="Encoder",
+        help="Where the encoder runs. auto: a CUDA GPU, else the CPU.",
+    ),
+]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 Precision = Annotated[
     PrecisionName,
@@ -241,6 +249,6 @@ def load(
     from lgca_core.encoders.registry import load_encoder
     from lgca_core.evaluation.machine import claim_gpu
 
-    if os.environ.get("LGCA_ONE_PROCESS_A_GPU") and device != "cpu":
+    if os.environ.get("LGCA_ONE_PROCESS_A_GPU") and device in ("auto", "cuda"):
         claim_gpu()
     return load_encoder(spec, device=device, precision=precision, batch_size=batch_size, workers=workers)

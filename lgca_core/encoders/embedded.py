@@ -31,4 +31,4 @@ def load_embedded(source: str | None, options: Options) -> Encoder:
     return load_architecture(MODEL_NAME, source, label_of(NAME, source), options)
 
 
-register(NAME, load_embedded, input="64 px", activation="quick_gelu", weights="embedded")
+register(NAME, load_embedded, input="64 px", activation="quick_gelu", resize="bicubic, shortest", weights="embedded")

@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -21,19 +22,21 @@ from lgca_core.encoders.checkpoints import (
     check_activation,
     config_beside,
     load_strictly,
+    part_of,
     read_state,
     scale_and_bias,
+    weights_in,
     wrong_activation,
 )
-from lgca_core.encoders.devices import Options, fast_precision, pick_device
+from lgca_core.encoders.devices import Options, how_to_run, pick_device, pick_precision
 from lgca_core.encoders.fast_towers import bytes_of_picture, image_tower, text_tower
 from lgca_core.errors import LgcaError, first_line
 from lgca_core.files import sha256_of
 from lgca_core.pixels.gpu_streams import to_device
+from lgca_core.pixels.pillow_weights import Interpolation, ResizeMode
 
 OPEN_CLIP_PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
-BATCH_SIZE = {"cpu": 32, "cuda": 512}  # on a CPU larger batches fall out of the cache and are slower
-STREAMS = {"cpu": 1, "cuda": 2}  # on a CPU one has all processors already
+BATCH_SIZE = {"cpu": 32, "cuda": 512, "mps": 64}  # on a CPU larger batches fall out of the cache and are slower
 SHARE_OF_MEMORY = 0.4  # of what is free on a GPU, for one batch: two can be on their way
 
 
@@ -54,18 +57,27 @@ def load_named(spec: str, options: Options, *, others: Sequence[str] = ()) -> En
 
 def load_architecture(name: str, source: str, label: str, options: Options) -> Encoder:
     """The encoder of an architecture of open_clip with the weights of a tag or file; ``label`` becomes its name."""
-    place = pick_device(options.device)
-    precision = fast_precision(place) if options.precision == "auto" else options.precision
-    if precision not in OPEN_CLIP_PRECISION:
-        raise LgcaError(f"precision must be one of auto, {', '.join(OPEN_CLIP_PRECISION)}, got {precision!r}")
+    pick_precision(options.precision, pick_device(options.device))
     config = config_of(name)
     file, preprocess = _weights(name, source)
+    return build(name, config, file, preprocess, label, options)
+
+
+def build(
+    name: str, config: dict[str, Any], file: Path, preprocess: dict[str, Any], label: str, options: Options
+) -> Encoder:
+    """The encoder that open_clip makes of `name`, whose configuration is `config`, with the weights in a file."""
+    place = pick_device(options.device)
+    precision = pick_precision(options.precision, place)
+    if problem := lacking(config, preprocess):
+        raise LgcaError(f"encoder {label} wants {problem}")
     sha256 = sha256_of(file)
-    state = read_state(file)
+    state = read_state(file, sha256)
     activation: Activation = "quick_gelu" if _quick(config) else "gelu"
     check_activation(name, activation, file, sha256, state)
     model, tokenizer = _build(name, precision, place)
-    size = _check_preprocess(label, preprocess, model)
+    sides = model.visual.image_size
+    size: int = sides if isinstance(sides, int) else sides[0]
     load_strictly(model, state, name, file)
     dtype: torch.dtype = getattr(torch, precision)
     if place.type == "cuda" and dtype == torch.float32:
@@ -74,7 +86,7 @@ def load_architecture(name: str, source: str, label: str, options: Options) -> E
     image_of, text_of = image_tower(model), text_tower(model)
 
     def image(pixels: Tensor) -> Tensor:
-        return image_of(pixels.to(dtype))
+        return image_of(pixels.to(place, dtype))
 
     def text(sentences: list[str]) -> Tensor:
         return text_of(to_device(tokenizer(sentences), place))
@@ -83,19 +95,15 @@ def load_architecture(name: str, source: str, label: str, options: Options) -> E
         image=image,
         text=text,
         size=size,
-        mean=tuple(preprocess["mean"]),
-        std=tuple(preprocess["std"]),
+        mean=preprocess["mean"],
+        std=preprocess["std"],
         name=label,
         sha256=sha256,
         architecture=hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
         activation=activation,
         precision=precision,
-        device=place,
-        batch_size=_batch_size(place, bytes_of_picture(model, dtype))
-        if options.batch_size is None
-        else options.batch_size,
-        workers=options.workers,
-        streams=STREAMS[place.type],
+        batch_size=pick_batch_size(place, bytes_of_picture(model, dtype), options.batch_size),
+        **how_to_run(place, options),
         pixels=dtype,
         interpolation=preprocess["interpolation"],
         resize_mode=preprocess["resize_mode"],
@@ -111,16 +119,19 @@ def list_named() -> list[dict[str, str]]:
     rows = []
     for name, tag in open_clip.list_pretrained():
         config, pretrained = config_of(name), open_clip.get_pretrained_cfg(name, tag)
-        size = config["vision_cfg"].get("image_size", 224)
-        if _quick(config) == _quick(pretrained) and _resize_problem(pretrained, size) is None:
-            row = {"encoder": f"{name}:{tag}", "input": f"{size} px"}
+        preprocess = preprocessing(pretrained)
+        if not _of_sibling(name, pretrained) and lacking(config, preprocess) is None:
+            row = {"encoder": f"{name}:{tag}", "input": f"{config['vision_cfg'].get('image_size', 224)} px"}
             row["activation"] = "quick_gelu" if _quick(config) else "gelu"
+            row["resize"] = f"{preprocess['interpolation']}, {preprocess['resize_mode']}"
             rows.append(row | {"weights": "downloaded once"})
     return rows
 
 
-def _batch_size(device: torch.device, bytes_of_one: int | None) -> int:
+def pick_batch_size(device: torch.device, bytes_of_one: int | None, given: int | None = None) -> int:
     """How many crops go together; on a GPU half as many, and so on, where its free memory would not hold them."""
+    if given is not None:
+        return given
     most = BATCH_SIZE[device.type]
     if device.type != "cuda" or bytes_of_one is None:
         return most
@@ -153,8 +164,16 @@ def _quick(config: dict[str, Any]) -> bool:
     return bool(config.get("quick_gelu", False))
 
 
+def _of_sibling(name: str, entry: dict[str, Any]) -> bool:
+    """Whether weights were trained with the activation of an architecture's sibling; one without a sibling is right."""
+    import open_clip
+
+    sibling = name.removesuffix("-quickgelu") if (quick := _quick(config_of(name))) else f"{name}-quickgelu"
+    return quick != _quick(entry) and sibling != name and sibling in open_clip.list_models()
+
+
 def _is_path(source: str) -> bool:
-    return "/" in source or "\\" in source or Path(source).is_file()
+    return "/" in source or "\\" in source or Path(source).exists()
 
 
 def _known_tags(name: str) -> str:
@@ -172,10 +191,12 @@ def _weights(name: str, source: str) -> tuple[Path, dict[str, Any]]:
     quick = _quick(config_of(name))
     entry = open_clip.get_pretrained_cfg(name, source)
     if entry:
-        if quick != _quick(entry):
+        if _of_sibling(name, entry):
             raise wrong_activation(f"the weights {source}", name, not quick, source)
+        if problem := lacking(config_of(name), preprocessing(entry)):  # before anything is downloaded
+            raise LgcaError(f"encoder {name}:{source} wants {problem}")
         try:
-            return Path(pretrained.download_pretrained(entry)), _preprocess(entry)
+            return Path(pretrained.download_pretrained(entry)), preprocessing(entry)
         except Exception as error:  # urllib, Hugging Face hub, disc: each has its own
             where = entry.get("hf_hub") or entry.get("url")
             raise LgcaError(
@@ -183,6 +204,8 @@ def _weights(name: str, source: str) -> tuple[Path, dict[str, Any]]:
                 f"fetch the file elsewhere and give {name}:/path/to/file"
             ) from error
     file = Path(source).expanduser()
+    if file.is_dir():
+        file = weights_in(file)
     if file.is_file():
         return file, _preprocess_of_file(name, file)
     if _is_path(source):
@@ -193,23 +216,30 @@ def _weights(name: str, source: str) -> tuple[Path, dict[str, Any]]:
     raise LgcaError(f"encoder {name} has no weights {source!r}, nor is that a file; {_known_tags(name)}")
 
 
-def _preprocess(given: dict[str, Any]) -> dict[str, Any]:
+def preprocessing(given: dict[str, Any]) -> dict[str, Any]:
+    """open_clip's usual preprocessing with what is given changed; LgcaError for a mean that is none."""
     from open_clip.transform import PreprocessCfg
 
     default = asdict(PreprocessCfg())
-    return default | {key: value for key, value in given.items() if key in default and key != "size"}
+    preprocess = default | {key: value for key, value in given.items() if key in default and key != "size"}
+    for key in ("mean", "std"):
+        try:
+            preprocess[key] = tuple(float(channel) for channel in preprocess[key])
+        except (TypeError, ValueError) as error:
+            raise LgcaError(f"{key} of the preprocessing must be three numbers, got {preprocess[key]!r}") from error
+    return preprocess
 
 
 def _preprocess_of_file(name: str, file: Path) -> dict[str, Any]:
     """Preprocessing for a bare checkpoint: by the configuration beside it, else as the model's own tags agree."""
     import open_clip
 
-    beside = config_beside(file).get("preprocess_cfg")
+    beside = part_of(config_beside(file), "preprocess_cfg")
     if beside:
-        return _preprocess(beside)
+        return preprocessing(beside)
     tags = open_clip.list_pretrained_tags_by_model(name)
-    known = [_preprocess(open_clip.get_pretrained_cfg(name, tag)) for tag in tags]
-    return known[0] if known and all(entry == known[0] for entry in known) else _preprocess({})
+    known = [preprocessing(open_clip.get_pretrained_cfg(name, tag)) for tag in tags]
+    return known[0] if known and all(entry == known[0] for entry in known) else preprocessing({})
 
 
 class _Unfilled(TorchFunctionMode):
@@ -236,23 +266,27 @@ def _build(name: str, precision: str, device: torch.device) -> tuple[Any, Callab
     return model.eval().requires_grad_(False), tokenizer
 
 
-def _resize_problem(preprocess: dict[str, Any], size: Any) -> str | None:
-    sides = (size, size) if isinstance(size, int) else tuple(size)
+def lacking(config: dict[str, Any], preprocess: dict[str, Any]) -> str | None:
+    """What this package or this installation lacks for a model, as the end of a sentence; None where it has all."""
+    sides = config["vision_cfg"].get("image_size", 224)
+    sides = (sides, sides) if isinstance(sides, int) else tuple(sides)
     if sides[0] != sides[1]:
-        return f"an input of {sides[0]} x {sides[1]} pixels"
-    resize = (preprocess["interpolation"], preprocess["resize_mode"])
-    return None if resize == ("bicubic", "shortest") else f"{resize[0]} resizing in mode {resize[1]!r}"
-
-
-def _check_preprocess(label: str, preprocess: dict[str, Any], model: Any) -> int:
-    size = model.visual.image_size
-    problem = _resize_problem(preprocess, size)
-    if problem:
-        raise LgcaError(
-            f"encoder {label} wants {problem}; crops are cut square and resized bicubically by the shorter "
-            f"side only: choose another encoder (lgca encoders lists them)"
+        return f"an input of {sides[0]} x {sides[1]} pixels, but crops are square: choose another (lgca encoders)"
+    kind, mode = preprocess["interpolation"], preprocess["resize_mode"]
+    if kind not in get_args(Interpolation) or mode not in get_args(ResizeMode):
+        return (
+            f"{kind} resizing in mode {mode!r}, but crops are resized bicubic or bilinear, in mode shortest or squash: "
+            f"choose another (lgca encoders)"
         )
-    return size if isinstance(size, int) else size[0]
+    text, trunk = config["text_cfg"], config["vision_cfg"].get("timm_model_name")
+    if ("hf_tokenizer_name" in text or "hf_model_name" in text) and find_spec("transformers") is None:
+        return "a tokenizer of transformers, which is not installed: pip install 'lgca-core[hf]'"
+    if trunk:
+        import timm
+
+        if not timm.is_model(trunk):
+            return f"timm's model {trunk}, which timm {timm.__version__} does not have: pip install --upgrade timm"
+    return None
 
 
 @contextmanager

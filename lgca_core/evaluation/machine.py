@@ -5,7 +5,6 @@ import gc
 import math
 import os
 import platform
-import resource
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,7 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from lgca_core.encoders.devices import has_amx
-from lgca_core.errors import LgcaError
+from lgca_core.errors import NO_WINDOWS, LgcaError
+
+try:
+    import resource
+except ImportError as error:
+    raise LgcaError(NO_WINDOWS) from error
 
 if TYPE_CHECKING:
     from filelock import FileLock

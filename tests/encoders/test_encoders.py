@@ -21,10 +21,14 @@ from open_clip.model import build_model_from_openai_state_dict
 
 from lgca_book.studies.flops import visual_flops
 from lgca_core.encoder import Encoder
-from lgca_core.encoders import list_encoders, load_encoder
+from lgca_core.encoders import list_encoders, load_encoder, open_clip_models
+from lgca_core.encoders.devices import Options, how_to_run, pick_device, pick_precision
 from lgca_core.encoders.fast_towers import bytes_of_picture, image_tower, text_tower
-from lgca_core.encoders.open_clip_models import _batch_size
+from lgca_core.encoders.open_clip_models import pick_batch_size
 from lgca_core.errors import LgcaError
+from lgca_core.evaluation.store import pool_key
+from lgca_core.pixels.pillow_weights import BICUBIC, Resize
+from support.command_line import lgca
 from support.stub_encoder import colour_words, mean_colour, stub
 
 CONFIG = {
@@ -256,12 +260,17 @@ def test_preprocessing_is_read_not_assumed(model, tmp_path):
     beside.write_text(json.dumps({"preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}))
     encoder = load_encoder(spec, device="cpu")
     assert (encoder.mean, encoder.std) == ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    for change, named in (
-        ({"interpolation": "bilinear"}, "bilinear resizing"),
-        ({"resize_mode": "squash"}, "'squash'"),
+    for change, way in (
+        ({"interpolation": "bilinear"}, Resize("bilinear", "shortest")),
+        ({"resize_mode": "squash"}, Resize("bicubic", "squash")),
     ):
         beside.write_text(json.dumps({"preprocess_cfg": change}))
-        with pytest.raises(LgcaError, match=named):
+        encoder = load_encoder(spec, device="cpu")
+        assert encoder.resize == way
+        assert pool_key(["0"], encoder, {}, encoder.resize.said) != pool_key(["0"], encoder, {}, BICUBIC.said)
+    for change in ({"interpolation": "random"}, {"resize_mode": "longest"}):
+        beside.write_text(json.dumps({"preprocess_cfg": change}))
+        with pytest.raises(LgcaError, match="resizing in mode"):
             load_encoder(spec, device="cpu")
 
 
@@ -297,7 +306,8 @@ def test_a_full_size_vit_b_32_loads_from_its_path(tmp_path):
         ("ViT-B-32-quikgelu:openai", "no encoder 'ViT-B-32-quikgelu': did you mean ViT-B-32-quickgelu"),
         ("avairy", "did you mean aviary"),
         ("zzz:openai", "did you mean ViT-B-32-quickgelu or aviary"),
-        ("hf-hub:someone/model", "no encoder 'hf-hub'"),
+        ("hf-hub:someone", "hf-hub:ORG/NAME"),
+        ("local-dir:/no/such", "^/no/such: no such folder"),
         ("ViT-B-32-quickgelu", "give ViT-B-32-quickgelu:TAG .*openai"),
         ("ViT-B-32-quickgelu:opnai", "'opnai'.* openai, laion400m_e31"),
         ("tiny-test-quickgelu:openai", "no pretrained tags, only files"),
@@ -358,7 +368,7 @@ def test_activation_of_a_file_is_checked_where_it_can_be_known(model, tmp_path, 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
     path = tmp_path / "weights.pt"
     path.write_bytes(content)
-    with pytest.raises(LgcaError, match=r"weights.pt: not a checkpoint") as caught:
+    with pytest.raises(LgcaError, match=r"weights.pt: .*(empty|not a checkpoint)") as caught:
         load_encoder(f"tiny-test:{path}", device="cpu")
     assert "\n" not in str(caught.value)
 
@@ -427,11 +437,66 @@ def test_device_and_precision_are_checked(monkeypatch, file):
     for wrong, said in (
         ({"device": "cuda"}, "no CUDA device is available"),
         ({"device": "tpu"}, "device .*cpu, cuda.*'tpu'"),
+        ({"device": torch.device("meta")}, "device .*'meta'"),
+        ({"device": "cuda:0"}, "no CUDA device is available"),
+        ({"device": "mps"}, "no Apple GPU"),
         ({"precision": "int4"}, "precision .*'int4'"),
         ({"batch_size": 0}, "batch size .*1, got 0"),
     ):
         with pytest.raises(LgcaError, match=said):
             load_encoder(spec, **wrong)
+
+
+def test_a_device_may_be_numbered_or_torch_s_own(monkeypatch, file):
+    spec = f"tiny-test-quickgelu:{file}"
+    assert load_encoder(spec, device=torch.device("cpu")).device == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    for name, number in (
+        ("auto", 0),
+        ("cuda", 0),
+        ("cuda:1", 1),
+        (torch.device("cuda", 1), 1),
+        (torch.device("cuda"), 0),
+    ):
+        assert pick_device(name) == torch.device("cuda", number)
+    assert pick_device("cpu") == torch.device("cpu")
+    with pytest.raises(LgcaError, match=r"no device cuda:2: .*cuda:0 to cuda:1"):
+        load_encoder(spec, device="cuda:2")
+
+
+def test_on_an_apple_gpu_the_model_runs_there_and_vectors_come_back(monkeypatch, model, file, pixels):
+    """torch's mps is stood in for: what is asked to go to it is noted, and stays on the CPU."""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device("mps") == torch.device("mps")
+    assert pick_precision("auto", torch.device("mps")) == "float16"
+    assert how_to_run(torch.device("mps"), Options(workers=4)) == {
+        "device": torch.device("cpu"),
+        "workers": 1,
+        "streams": 1,
+    }
+    sent = []
+
+    class Place:
+        type = "mps"
+
+    plain = torch.Tensor.to
+
+    def to(tensor, *args, **named):
+        if args and isinstance(args[0], Place):
+            sent.append(tuple(tensor.shape))
+            args = ("cpu", *args[1:])
+        return plain(tensor, *args, **named)
+
+    build = open_clip_models._build
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(open_clip_models, "pick_device", lambda name: Place())
+    monkeypatch.setattr(open_clip_models, "_build", lambda name, kind, place: build(name, kind, torch.device("cpu")))
+    encoder = load_encoder(f"tiny-test-quickgelu:{file}", device="mps", workers=4)
+    assert (encoder.device, encoder.workers, encoder.batch_size) == (torch.device("cpu"), 1, 64)
+    assert close(encoder, model, pixels)
+    assert tuple(pixels.shape) in sent and (len(set(TEXTS)), 77) in sent
 
 
 # Silence
@@ -440,7 +505,7 @@ def test_device_and_precision_are_checked(monkeypatch, file):
 def test_nothing_reaches_stderr_and_logging_is_left_alone(file):
     code = """
 import logging, sys
-from lgca_core.encoders import list_encoders, load_encoder
+from lgca_core.encoders import list_encoders, load_encoder, open_clip_models
 import open_clip, torch
 open_clip.add_model_config(sys.argv[1])
 encoder = load_encoder(sys.argv[2], device="cpu")
@@ -534,12 +599,12 @@ def test_a_gpu_with_little_free_memory_gets_smaller_batches(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**11))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 10**8)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 10**8)
-    assert _batch_size(gpu, 10**6) == 256  # of 400
-    assert _batch_size(gpu, 1) == _batch_size(gpu, None) == 512
-    assert _batch_size(gpu, 10**10) == 1
+    assert pick_batch_size(gpu, 10**6) == 256  # of 400
+    assert pick_batch_size(gpu, 1) == pick_batch_size(gpu, None) == 512
+    assert pick_batch_size(gpu, 10**10) == 1
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5 * 10**8)  # torch's, and free
-    assert _batch_size(gpu, 10**6) == 512  # of 560
-    assert _batch_size(torch.device("cpu"), 10**10) == 32
+    assert pick_batch_size(gpu, 10**6) == 512  # of 560
+    assert pick_batch_size(torch.device("cpu"), 10**10) == 32
 
 
 def test_memory_of_a_picture_grows_with_its_tokens_and_bits(model):
@@ -627,4 +692,39 @@ def test_the_table_of_encoders_holds_only_what_loads():
     assert names[0] == "aviary" and len({tuple(row) for row in rows}) == 1
     assert "ViT-B-32-quickgelu:openai" in names and "ViT-B-32:laion2b_s34b_b79k" in names
     assert "ViT-B-32:openai" not in names  # activation
-    assert not any("SigLIP" in name or "CLIPA" in name for name in names)  # other resizing
+    assert {"ViT-B-16-SigLIP:webli", "PE-Core-L-14-336:meta", "MobileCLIP2-S0:dfndr2b"} <= set(names)
+    assert {row["resize"] for row in rows} == {
+        f"{kind}, {mode}" for kind in ("bicubic", "bilinear") for mode in ("shortest", "squash")
+    }
+
+
+def test_every_tag_is_listed_or_has_a_sibling_of_its_activation():
+    """Many stand under two names, of which one computes another activation than they were trained with."""
+    listed = {row["encoder"] for row in list_encoders()}
+    for name, tag in open_clip.list_pretrained():
+        assert {f"{name}:{tag}", f"{name}-quickgelu:{tag}", f"{name.removesuffix('-quickgelu')}:{tag}"} & listed
+
+
+def test_what_is_lacking_here_is_refused_before_a_download_and_not_listed(monkeypatch):
+    monkeypatch.setattr(open_clip_models, "find_spec", lambda name: None)
+    monkeypatch.setattr(pretrained, "download_pretrained", lambda *args: pytest.fail("downloaded"))
+    for spec, mend in (("ViT-B-16-SigLIP:webli", r"pip install 'lgca-core\[hf\]'"),):
+        with pytest.raises(LgcaError, match=mend):
+            load_encoder(spec, device="cpu")
+        assert spec not in [row["encoder"] for row in list_encoders()]
+    for config, kind in (
+        ({"vision_cfg": {"image_size": [32, 64]}, "text_cfg": {}}, "32 x 64"),
+        ({"vision_cfg": {"timm_model_name": "no_such"}, "text_cfg": {}}, "timm's model no_such"),
+    ):
+        assert kind in open_clip_models.lacking(config, open_clip_models.preprocessing({}))
+
+
+def test_the_list_can_be_narrowed_and_read_by_programs():
+    status, out, _ = lgca("encoders", "siglip", "384", "--json")
+    rows = json.loads(out)
+    assert status == 0 and rows and set(rows[0]) == {"encoder", "input", "activation", "resize", "weights"}
+    assert all("SigLIP" in row["encoder"] and "384" in row["encoder"] for row in rows)
+    assert lgca("encoders", "no-such-thing")[::2] == (
+        2,
+        "error: no encoder's name holds no-such-thing: lgca encoders lists all of them\n",
+    )

@@ -24,6 +24,7 @@ DECIDING = (
     "pixels/*.py",
     "encoders/fast_towers.py",
     "encoders/open_clip_models.py",
+    "encoders/hf_models.py",
     "encoders/checkpoints.py",
 )
 """Files of the package that decide a feature's bits."""

@@ -1,7 +1,6 @@
 """Shards as files: written whole or not at all, read with their hash checked, drafts of killed writers swept."""
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -13,8 +12,13 @@ from io import BufferedRandom
 from pathlib import Path
 from uuid import uuid4
 
-from lgca_core.errors import LgcaError
+from lgca_core.errors import NO_WINDOWS, LgcaError
 from lgca_core.evaluation.store.shard import Shard
+
+try:
+    import fcntl
+except ImportError as error:
+    raise LgcaError(NO_WINDOWS) from error
 
 DRAFT_SECONDS = 24 * 3600  # how old a draft must be to be given up, where the file system cannot lock
 GONE = (errno.ENOENT, errno.ESTALE)  # of a file that another process has replaced; the second over a network
