@@ -2,7 +2,8 @@
 from .boxes import draw_squares as draw_squares, expand as expand, iou as iou, whole as whole
 from .class_vectors import class_matrix as class_matrix, encode_classes as encode_classes, logits as logits
 from .data.folders import folder as folder
-from .data.manifest import Item as Item, Manifest as Manifest
+from .data.manifest import Conversion as Conversion, Item as Item, Manifest as Manifest
+from .data.opening import pictures_at as pictures_at
 from .data.table import DATASETS as DATASETS, open_dataset as open_dataset
 from .encoder import Encoder as Encoder
 from .encoders.registry import list_encoders as list_encoders, load_encoder as load_encoder

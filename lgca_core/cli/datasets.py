@@ -19,13 +19,16 @@ from rich.progress import (
 
 from lgca_core.cli.base import app
 from lgca_core.cli.output import listing, stdout
+from lgca_core.cli.removal import agreed, in_words
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
     from lgca_core.data import downloads
     from lgca_core.data.table import Entry
 
-datasets_app = typer.Typer(help="What --dataset takes: list, fetch and check data sets.", invoke_without_command=True)
+datasets_app = typer.Typer(
+    help="What --dataset takes: list, fetch, check and remove data sets.", invoke_without_command=True
+)
 app.add_typer(datasets_app, name="datasets")
 
 
@@ -33,10 +36,16 @@ app.add_typer(datasets_app, name="datasets")
 def datasets(context: typer.Context) -> None:
     """List what --dataset takes, and what of it is here."""
     if context.invoked_subcommand is None:
+        from lgca_core.data.opening import all_unpacked
         from lgca_core.data.table import DATASETS
 
         wide = stdout().width >= 120
         listing([_row(name, entry, wide) for name, entry in DATASETS.items()])
+        if archives := all_unpacked():
+            rows = [
+                {"unpacked archive": one.name, "size": in_words(one.size), "in": str(one.place)} for one in archives
+            ]
+            listing(rows, right=("size",))
 
 
 def _row(name: str, entry: "Entry", wide: bool) -> dict[str, str]:
@@ -133,6 +142,34 @@ def show(
         ]
     for what, said in rows:
         print(f"{what:<12}{said}")
+
+
+@datasets_app.command(epilog="\b\nExamples:\n  lgca datasets rm pets\n  lgca datasets rm photos.zip --yes")
+def rm(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Data sets, or archives of yours that were unpacked here."),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove data sets that were fetched or made here, and what archives were unpacked to.
+
+    Archives and copies of yours are never removed; stored features are
+    looked after by lgca store rm.
+    """
+    from lgca_core.data import fetching, opening
+
+    for name in names:  # all of them, before the first removal
+        fetching.places_of(name)
+    for name in names:
+        places = [place for place in fetching.places_of(name) if place.exists()]
+        if not places:
+            print(f"{name} is not here: nothing to remove.")
+            continue
+        what = f"{name}, {in_words(sum(map(opening.size_of, places)))} in {' and '.join(map(str, places))}"
+        if yes or agreed(f"Remove {what}?"):
+            fetching.remove_all(name)
+            print(f"Removed {what}.")
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from lgca_core.errors import LgcaError
 def encode(
     images: options.Images = None,
     dataset: options.DatasetName = None,
+    labels: options.Labels = None,
+    class_names: options.ClassNames = None,
     method: options.Methods = "wca,lgca,cupl,clip",
     seeds: options.Seeds = 5,
     part: Annotated[
@@ -37,6 +39,8 @@ def encode(
         bool, typer.Option("--force", rich_help_panel="Output", help="Overwrite the file of an earlier run.")
     ] = False,
     on_error: options.OnError = "raise",
+    scale_grey: options.ScaleGrey = False,
+    on_white: options.OnWhite = False,
     chunk: options.Chunk = 32,
     store: options.Store = None,
     descriptions: options.Descriptions = None,
@@ -69,7 +73,15 @@ def encode(
     with claimed(out, "what the part took") if out else nullcontext():
         if out is not None:
             check_free_file(out, force=force)
-        manifest = options.pictures(images, dataset, on_error)
+        manifest = options.pictures(
+            images,
+            dataset,
+            on_error,
+            labels=labels,
+            class_names=class_names,
+            scale_grey=scale_grey,
+            on_white=on_white,
+        )
         said = options.prompts(
             dataset, manifest, methods, templates=templates, descriptions=descriptions, descriptors=descriptors
         )
@@ -98,6 +110,8 @@ def encode(
                 f"part {part} of {manifest.name}: {took.pictures} pictures, {took.image_passes} image passes, "
                 f"{took.seconds:.1f} s; {kept.root}"
             )
+        if manifest.note:
+            print(manifest.note)
         if out is not None:
             save_part(took, out)
 

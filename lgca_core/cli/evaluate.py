@@ -40,6 +40,8 @@ RUNS = Path("runs")
 def evaluate(
     images: options.Images = None,
     dataset: options.DatasetName = None,
+    labels: options.Labels = None,
+    class_names: options.ClassNames = None,
     method: options.Methods = "wca,lgca,cupl,clip",
     seeds: options.Seeds = 5,
     out: Annotated[
@@ -60,6 +62,8 @@ def evaluate(
         ),
     ] = None,
     on_error: options.OnError = "raise",
+    scale_grey: options.ScaleGrey = False,
+    on_white: options.OnWhite = False,
     chunk: options.Chunk = 32,
     store: options.Store = None,
     no_store: options.NoStore = False,
@@ -98,7 +102,15 @@ def evaluate(
     place = RUNS / "new" if out is None else out
     with reserved(out, force=force) if out else nullcontext(check_free(place)):
         ahead = [load_part(file) for file in parts or []]
-        manifest = options.pictures(images, dataset, on_error)
+        manifest = options.pictures(
+            images,
+            dataset,
+            on_error,
+            labels=labels,
+            class_names=class_names,
+            scale_grey=scale_grey,
+            on_white=on_white,
+        )
         if fault := misfit(ahead, manifest.sha256):
             raise LgcaError(f"{fault}: encode it again for {manifest.name}, remove its file, or leave it out")
         own = {"templates": templates, "descriptions": descriptions, "descriptors": descriptors}

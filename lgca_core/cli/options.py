@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -122,11 +123,31 @@ N = Annotated[
 Images = Annotated[
     Path | None,
     typer.Option(
-        metavar="FOLDER",
+        metavar="PATH",
         parser=lambda text: folder(text),
-        help="Your pictures: one folder a class, named like the class.",
+        help="Your pictures: one folder a class, named like the class; a zip or tar of such, or a webdataset (.tar).",
     ),
 ]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE.csv",
+        help="Path and label a line, for pictures that are not in class folders; relative to --images if given.",
+    ),
+]
+ClassNames = Annotated[
+    Path | None,
+    typer.Option(
+        "--class-names",
+        metavar="FILE",
+        help="CSV or JSON: folder or label, class name; where --images has ids or numbers.",
+    ),
+]
+ScaleGrey = Annotated[
+    bool, typer.Option("--scale-grey", help="Scale grey values of 16 bits to 8, by their whole range.")
+]
+OnWhite = Annotated[bool, typer.Option("--on-white", help="Put transparent pictures on white.")]
 DatasetName = Annotated[
     str | None,
     typer.Option(
@@ -165,14 +186,30 @@ def wca_and_lgca(n: int, dataset: str | None = None) -> "tuple[WCA, LGCA]":
     return WCA(n=n, alpha=alpha), LGCA(n=n)
 
 
-def pictures(images: Path | None, dataset: str | None, on_error: Literal["raise", "skip"]) -> "Manifest":
-    """The pictures of --images or --dataset. LgcaError unless one of the two is given."""
-    from lgca_core.data import folder, open_dataset
+def pictures(
+    images: Path | None,
+    dataset: str | None,
+    on_error: Literal["raise", "skip"],
+    *,
+    labels: Path | None = None,
+    class_names: Path | None = None,
+    scale_grey: bool = False,
+    on_white: bool = False,
+) -> "Manifest":
+    """The pictures of --images, --labels or --dataset. LgcaError unless it is one's own or a data set's."""
+    from lgca_core.data import Conversion, open_dataset, pictures_at
 
-    if (images is None) == (dataset is None):
-        raise LgcaError("give either --images FOLDER or --dataset NAME: which pictures to evaluate on")
+    conversion = Conversion(scale_grey, on_white)
+    if (images is None and labels is None) == (dataset is None):
+        raise LgcaError(
+            "give either --images FOLDER (or --labels FILE) or --dataset NAME: which pictures to evaluate on"
+        )
+    if dataset is not None and class_names is not None:
+        raise LgcaError(f"--class-names is for pictures of your own: {dataset} has names for its classes")
     with status("reading the pictures"):
-        return folder(images, on_error=on_error) if images else open_dataset(str(dataset), on_error=on_error)
+        if dataset is not None:
+            return replace(open_dataset(dataset, on_error=on_error), conversion=conversion)
+        return pictures_at(images, labels=labels, class_names=class_names, conversion=conversion, on_error=on_error)
 
 
 def prompts(

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lgca_core.cli.base import app
 from lgca_core.cli.output import stdout
+from lgca_core.cli.removal import agreed, in_words
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
@@ -20,13 +21,21 @@ if TYPE_CHECKING:
 NAME_LENGTH = 12  # of 64 hexadecimal digits: enough to tell pools apart
 
 store_app = typer.Typer(
-    help="Look after stored features: LGCA_STORE, else the folder store of LGCA_HOME.", no_args_is_help=False
+    help="List and look after stored features: LGCA_STORE, else the folder store of LGCA_HOME.",
+    invoke_without_command=True,
 )
 app.add_typer(store_app, name="store")
 
 Pools = Annotated[
     list[str] | None, typer.Argument(metavar="POOL", help="Names, or their first letters.", show_default=False)
 ]
+
+
+@store_app.callback()
+def store(context: typer.Context) -> None:
+    """List what is stored, or look after it."""
+    if context.invoked_subcommand is None:
+        ls()
 
 
 @store_app.command()
@@ -70,12 +79,7 @@ def rm(
     what = f"{_pools(chosen)}, {_size(chosen)}"
     if not yes:
         _table(chosen)
-        try:
-            agreed = typer.confirm(f"Remove {what}?")
-        except typer.Abort:  # Ctrl-C, or nobody there to ask
-            raise LgcaError("nothing was removed, for want of an answer: give --yes to remove without asking") from None
-        if not agreed:
-            print("Nothing was removed.")
+        if not agreed(f"Remove {what}?"):
             return
     for pool in chosen:
         pool.remove()
@@ -171,10 +175,4 @@ def _count(number: int, thing: str) -> str:
 
 
 def _size(pools: "Sequence[Stored]") -> str:
-    """On disk, in decimal units."""
-    size = float(sum(pool.size for pool in pools))
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+    return in_words(sum(pool.size for pool in pools))

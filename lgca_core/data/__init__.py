@@ -2,11 +2,13 @@
 
 from lgca_core.data import aviary_sets, copies  # noqa: F401  each registers its data sets
 from lgca_core.data.folders import folder
-from lgca_core.data.manifest import Item, Manifest, OnError, Skipped, every_nth
+from lgca_core.data.manifest import Conversion, Item, Manifest, OnError, Skipped, every_nth
+from lgca_core.data.opening import pictures_at
 from lgca_core.data.table import DATASETS, Entry, Facts, open_dataset, register_dataset
 
 __all__ = [
     "DATASETS",
+    "Conversion",
     "Entry",
     "Facts",
     "Item",
@@ -16,5 +18,6 @@ __all__ = [
     "every_nth",
     "folder",
     "open_dataset",
+    "pictures_at",
     "register_dataset",
 ]

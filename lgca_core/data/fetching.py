@@ -1,12 +1,14 @@
 """Published data sets: download, verify and unpack one whole or not at all; compare a copy with the table."""
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 from lgca_core.data.archives import unpack
 from lgca_core.data.copies import downloads_of, fetched_of, how_to_get, place_of, read_copy, what_helps
 from lgca_core.data.downloads import Archive, NotServed, Progress, check_space, download, fault_of, received
 from lgca_core.data.layouts import compare_copy
+from lgca_core.data.opening import all_unpacked, remove_folder
 from lgca_core.data.source import Source
 from lgca_core.data.table import DATASETS, holds_something, near_names, split_spec
 from lgca_core.errors import LgcaError
@@ -73,6 +75,44 @@ def fetch(spec: str, *, progress: Progress | None = None) -> tuple[Path, bool]:
         make_folder(place, fill)
         shutil.rmtree(fetched_of(source), ignore_errors=True)
     return place, False
+
+
+def places_of(name: str) -> list[Path]:
+    """The folders here that belong to a data set, or to unpacked archives of a name or the beginning of a hash.
+
+    Raises:
+        LgcaError: no such data set and no such archive; a path to a copy, which is the user's own.
+    """
+    known, copy = split_spec(name)
+    if copy:
+        raise LgcaError(f"{copy} is a copy of yours: remove it yourself, or name {known} for the one that was fetched")
+    if entry := DATASETS.get(known):
+        place = entry.facts().place
+        return [place, *([fetched_of(entry.source)] if entry.source else [])]
+    places = [
+        one.place for one in all_unpacked() if one.name == name or (len(name) > 5 and one.place.name.startswith(name))
+    ]
+    if not places:
+        close = near_names(name)
+        hint = f"did you mean {close[0]}?" if close else "lgca datasets lists both"
+        raise LgcaError(f"{name!r} is no data set and no archive that was unpacked here: {hint}")
+    return places
+
+
+def remove_all(name: str) -> None:
+    """Remove what :func:`places_of` names. Raises LgcaError where another process is fetching it, or that fails."""
+    from filelock import FileLock, Timeout
+
+    places, entry = places_of(name), DATASETS.get(name)
+    with ExitStack() as held:
+        if entry and entry.source and (downloads := downloads_of(entry.source)).parent.is_dir():
+            try:
+                held.enter_context(FileLock(downloads.with_name(f".{entry.source.folder}.lock")).acquire(timeout=0))
+            except Timeout:
+                raise LgcaError(f"another process is fetching {name}: wait until it is done") from None
+        for place in places:
+            if place.exists():
+                remove_folder(place)
 
 
 def _there(name: str, source: Source) -> bool:

@@ -185,7 +185,7 @@ def items_of(
     keys = [printable(file) for file in files if "\\" in printable(file)]
     if len(set(keys)) < len(keys):
         raise LgcaError(f"{root} holds two files whose names differ in bytes alone and are both shown as {keys[0]}")
-    hashes = _remembered(root, files) if remember else _hashes(files)
+    hashes = remembered_hashes(root, files) if remember else _hashes(files)
     items, skipped = [], []
     for (label, file), (sha256, fault) in zip(found, hashes, strict=True):
         if not fault:
@@ -228,8 +228,11 @@ RECENT = 2.0
 """Seconds. A younger file may change again without another time of change, so its hash is not kept."""
 
 
-def _remembered(root: Path, files: Sequence[Path]) -> list[tuple[str, str]]:
-    """As :func:`_hashes`, but a file of the same size and time of change as when it was last hashed is not read."""
+def remembered_hashes(root: Path, files: Sequence[Path]) -> list[tuple[str, str]]:
+    """(sha256, "") or ("", what is wrong) of files below a folder, kept in the user's cache.
+
+    A file of the same size and time of change as when it was last hashed is not read.
+    """
     kept_in = home() / "manifests" / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()}.json"
     rows = _read_rows(kept_in)
     known: dict[int, str] = {}

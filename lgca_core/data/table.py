@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lgca_core.data.folders import folder
 from lgca_core.data.manifest import Manifest, OnError
+from lgca_core.data.opening import pictures_at
 from lgca_core.data.source import Source
 from lgca_core.errors import LgcaError
 
@@ -67,15 +67,15 @@ def register_dataset(name: str, entry: Entry) -> None:
 
 
 def open_dataset(name_or_path: str | Path, *, on_error: OnError = "raise") -> Manifest:
-    """The manifest of a data set of the table, of a user's copy of one, or of a folder of class folders.
+    """The manifest of a data set of the table, of a user's copy of one, or of one's own pictures.
 
     Args:
-        name_or_path: a name; ``NAME:/path/to/copy`` of a published one; or a folder.
+        name_or_path: a name; ``NAME:/path/to/copy`` of a published one; or a folder of class folders, or an archive.
 
     Raises:
         LgcaError: no name at all, or neither a known one (near ones are suggested) nor a folder; a published data set
             that is not there (how to get it is said), or whose copy is not laid out as the original; see also
-            :func:`~lgca_core.data.folders.folder`.
+            :func:`~lgca_core.data.opening.pictures_at`.
     """
     if isinstance(name_or_path, str):
         name, copy = split_spec(name_or_path)
@@ -83,8 +83,12 @@ def open_dataset(name_or_path: str | Path, *, on_error: OnError = "raise") -> Ma
             return DATASETS[name].open(copy, on_error)
     if not name_or_path:
         raise LgcaError(f"no data set is named: known are {', '.join(DATASETS)}")
-    if Path(name_or_path).exists():
-        return folder(name_or_path, on_error=on_error, remember=True)
+    try:
+        there = Path(name_or_path).exists()
+    except OSError as error:
+        raise LgcaError(f"{name_or_path} cannot be read ({error.strerror})") from error
+    if there:
+        return pictures_at(name_or_path, on_error=on_error, remember=True)
     close = near_names(str(name_or_path))
     hint = f"did you mean {' or '.join(close)}" if close else f"known are {', '.join(DATASETS)}"
     raise LgcaError(f"{str(name_or_path)!r} is neither a data set nor a folder: {hint}")
