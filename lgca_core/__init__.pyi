@@ -8,7 +8,16 @@ from .data.table import DATASETS as DATASETS, open_dataset as open_dataset
 from .encoder import Encoder as Encoder
 from .encoders.registry import list_encoders as list_encoders, load_encoder as load_encoder
 from .errors import LgcaError as LgcaError
+from .evaluation.comparison import Comparison as Comparison, compare_predictions as compare_predictions
 from .evaluation.evaluate import encode as encode
+from .evaluation.metrics import (
+    by_class as by_class,
+    calibration_error as calibration_error,
+    confused as confused,
+    confusion as confusion,
+    metrics as metrics,
+    reliability as reliability,
+)
 from .evaluation.parts import Part as Part, load_part as load_part, save_part as save_part
 from .evaluation.record import Record as Record, load as load, save as save
 from .evaluation.statistics import (

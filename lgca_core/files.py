@@ -99,13 +99,8 @@ def make_folder(
         draft.chmod(0o755)
         if taken == "replace" and root.exists():
             old = draft.with_name(f"{draft.name}-old")
-            try:
-                root.rename(old)
-                draft.rename(root)
-            except BaseException:
-                if old.exists() and not root.exists():
-                    old.rename(root)
-                raise
+            root.rename(old)
+            draft.rename(root)
             shutil.rmtree(old)
             return
         try:

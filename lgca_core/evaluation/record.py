@@ -20,7 +20,7 @@ from lgca_core.data.manifest import Skipped
 from lgca_core.errors import LgcaError, first_line
 from lgca_core.evaluation.parts import EncoderInfo, Part, Sha256, Strict, misfit
 from lgca_core.evaluation.predictions import COLUMNS, FILLED_IN, RANKED, completed, to_parquet
-from lgca_core.evaluation.targets import check_parent, claimed, restore_folder
+from lgca_core.evaluation.targets import check_parent, claimed, put_back, restore_folder
 from lgca_core.files import make_folder
 
 RECORD = "record.json"
@@ -193,7 +193,11 @@ def save(record: Record, predictions: pd.DataFrame, folder: Path | str, *, force
         (draft / PREDICTIONS).write_bytes(data)
         (draft / RECORD).write_text(written.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
-    make_folder(folder, fill, taken="replace" if force else "refuse", mend="choose another folder")
+    try:
+        make_folder(folder, fill, taken="replace" if force else "refuse", mend="choose another folder")
+    except BaseException:
+        put_back(folder)
+        raise
     return written
 
 

@@ -91,12 +91,17 @@ def claimed(target: Path, what: str) -> Iterator[None]:
                 folder.rmdir()
 
 
-def restore_folder(root: Path) -> None:
-    """Bring back what a killed `files.make_folder` had moved aside to replace it, and remove its drafts.
-
-    No other process may be making the folder.
-    """
+def put_back(root: Path) -> None:
+    """Bring back what `files.make_folder` had moved aside to replace it, where it came no further."""
     for old in root.parent.glob(f"{glob.escape(f'.{root.name}.draft-')}*-old"):
         if not root.exists():
             old.rename(root)
+
+
+def restore_folder(root: Path) -> None:
+    """:func:`put_back`, and remove the drafts of a killed `files.make_folder`.
+
+    No other process may be making the folder.
+    """
+    put_back(root)
     remove_drafts(root)
