@@ -227,9 +227,9 @@ def load(folder: Path | str) -> tuple[Record, pd.DataFrame]:
     try:
         predictions = pd.read_parquet(BytesIO(blob))
         _check(record, predictions)
-    except (ValueError, OSError) as error:  # pyarrow's own errors are of these kinds
+        return record, completed(predictions, record.dataset.classes)
+    except (ValueError, TypeError, IndexError, OSError) as error:  # columns of other types; no parquet file
         raise LgcaError(f"{folder}: {first_line(error)}") from error
-    return record, completed(predictions, record.dataset.classes)
 
 
 def load_all(

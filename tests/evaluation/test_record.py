@@ -182,6 +182,32 @@ def test_load_validates(tmp_path, hits, spoil, message):
         load(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda frame: b"no parquet",
+        lambda frame: frame.drop(columns="label"),
+        lambda frame: frame.assign(label="x", prediction="x"),
+        lambda frame: frame.assign(label=0.5),
+        lambda frame: frame.assign(label=None, prediction=None),
+        lambda frame: frame.assign(class_2="x"),
+        lambda frame: frame.assign(margin="wide"),
+        lambda frame: frame.assign(path=3).iloc[:0],
+    ],
+)
+def test_predictions_of_another_form_are_one_sentence(tmp_path, hits, spoil):
+    """Their hash is right: the record is data from anywhere."""
+    record, predictions = make(hits)
+    save(record, predictions, tmp_path / "run")
+    spoilt = spoil(predictions)
+    data = spoilt if isinstance(spoilt, bytes) else spoilt.to_parquet(index=False)
+    (tmp_path / "run" / PREDICTIONS).write_bytes(data)
+    raw = json.loads((tmp_path / "run" / RECORD).read_text()) | {"predictions_sha256": hashlib.sha256(data).hexdigest()}
+    (tmp_path / "run" / RECORD).write_text(json.dumps(raw))
+    with pytest.raises(LgcaError, match="run: "):
+        load(tmp_path / "run")
+
+
 def test_load_recounts_the_predictions(tmp_path, hits):
     record, predictions = make(hits)
     save(record, predictions, tmp_path / "run")

@@ -7,7 +7,8 @@
                                                    its shard 3, of pictures 768 to 1023: 15,616 boxes
 
 No file is ever changed. A shard is written beside its place, forced to the disc, and renamed: a reader sees all of it
-or nothing, and two writers cannot mix. A shard grows by a larger file that takes the place of the smaller. Of several
+or nothing, and two writers cannot mix. A shard grows by a larger file that takes the place of the smaller; that of a
+run which was stopped holds some of its pictures, the others have the size 0 x 0 and no boxes yet. Of several
 files for one shard the one with the most boxes counts, of equals the one whose name sorts first: so whatever wrote
 them, in whatever order, all readers agree. What is damaged no longer has the content that its name says; it is
 reported, removed, and encoded again.
