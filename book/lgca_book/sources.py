@@ -7,7 +7,7 @@ from typing import Any
 
 from lgca_book.experiments import experiments
 from lgca_book.places import folder_of_dataset
-from lgca_core.data import Manifest, open_dataset
+from lgca_core.data import Item, Manifest, open_dataset
 from lgca_core.encoder import Encoder
 from lgca_core.encoders.registry import load_encoder
 from lgca_core.errors import LgcaError
@@ -126,6 +126,11 @@ def sources(records: str, encoder: str, datasets: Sequence[str], profile: str) -
         own=True,
         given=list(datasets),
     )
+
+
+def at_most(items: Sequence[Item], most: int) -> Sequence[Item]:
+    """No more than so many pictures, evenly spread: all of them where there are no more."""
+    return items[:: max(1, -(-len(items) // most))]
 
 
 def _place(records: str) -> Path:
