@@ -2,7 +2,7 @@
 
 # isort: off
 from lgca_core.cli import classify, evaluate, encode, methods, encoders
-from lgca_core.cli import datasets, prompts, store, results, bench
+from lgca_core.cli import datasets, prompts, sentences, store, results, bench
 
 # isort: on
 from lgca_core.cli.base import app
@@ -18,5 +18,6 @@ __all__ = [
     "methods",
     "prompts",
     "results",
+    "sentences",
     "store",
 ]

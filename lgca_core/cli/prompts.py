@@ -85,7 +85,9 @@ def check(
             show_default=False,
         ),
     ],
-    classes: Annotated[str | None, typer.Option(help="Names with commas between.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="NAME,...|FILE", help="Names with commas between, or a file of one a line.")
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(metavar="FOLDER", parser=options.folder, help="One folder a class.")
     ] = None,
@@ -100,15 +102,7 @@ def check(
     from lgca_core.prompts.published import ALIASES, FOLDERS, name_of
     from lgca_core.prompts.survey import survey
 
-    if classes is not None and images is not None:
-        raise LgcaError("give --classes or --images, not both")
-    names: Sequence[str] | None = None
-    if classes is not None:
-        names = options.names(classes, "--classes")
-    elif images is not None:
-        from lgca_core.data.folders import folder
-
-        names = folder(images, on_error="skip").classes
+    names = None if classes is None and images is None else class_names(classes, images)
     for name in what:
         if name in FOLDERS or name in ALIASES:
             _check_published(name_of(name), names)
@@ -116,7 +110,7 @@ def check(
             found = survey(read_descriptions(name, names))
             least, _, most = found.counts
             print(f"{name}: {found.classes} classes, {found.sentences} sentences, {least} to {most} a class")
-            for line in _oddities(found):
+            for line in oddities(found):
                 print(line)
         else:
             known = ", ".join(FOLDERS)
@@ -124,6 +118,32 @@ def check(
                 f"{name!r} is neither a data set with published prompts nor a file"
                 f"{nearest(name, FOLDERS)}: known are {known}"
             )
+
+
+def class_names(classes: str | None, images: Path | None) -> list[str]:
+    """The classes of --classes, names or a file of them, or of --images."""
+    if classes is None and images is None:
+        raise LgcaError("give --classes or --images: which classes there are")
+    if classes is not None and images is not None:
+        raise LgcaError("give --classes or --images, not both")
+    if images is not None:
+        from lgca_core.data.folders import folder
+
+        return list(folder(images, on_error="skip").classes)
+    assert classes is not None
+    try:
+        is_file = Path(classes).is_file()
+    except (OSError, ValueError):  # too long for a path
+        is_file = False
+    if not is_file:
+        if "," not in classes and Path(classes).suffix.lower() in (".txt", ".csv", ".json"):
+            raise LgcaError(f"--classes {classes}: there is no such file")
+        return options.names(classes, "--classes")
+    try:
+        lines = Path(classes).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LgcaError(f"--classes {classes} cannot be read as UTF-8 text: write one name a line") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _check_published(key: str, names: Sequence[str] | None) -> None:
@@ -157,7 +177,7 @@ def _check_published(key: str, names: Sequence[str] | None) -> None:
             "and cannot be told apart."
         )
     for kind in ("descriptors", "descriptions"):
-        for line in _oddities(surveys[kind]):
+        for line in oddities(surveys[kind]):
             print(f"{kind}: {line}")
 
 
@@ -222,29 +242,35 @@ def _readers() -> dict[str, str]:
     return {kind: ", ".join(name for name, of in METHODS.items() if of.prompts == kind) for kind in KINDS}
 
 
-def _oddities(survey: "Survey") -> Iterator[str]:
-    """Lines about oddities that a user may want to look at, each with an example."""
+def oddities(survey: "Survey", *, single: bool = True) -> Iterator[str]:
+    """Lines about oddities that a user may want to look at, each with an example; `single` words are one."""
     from lgca_core.prompts.survey import CONTEXT
 
-    if survey.single:
+    if survey.single and single:
         name, text = survey.single[0]
         yield f"{len(survey.single)} of them are a single word or less; the first: {text!r} of {name!r}"
     if survey.repeated:
         name, text = survey.repeated[0]
-        yield f"{len(survey.repeated)} of them are said again of the same class; the first: {_short(text)} of {name!r}"
+        yield f"{len(survey.repeated)} of them are said again of the same class; the first: {short(text)} of {name!r}"
     if survey.shared:
         text, classes = max(survey.shared.items(), key=lambda item: len(item[1]))
         count = len(survey.shared)
-        yield f"{count} of them are said of several classes; the commonest, of {len(classes)}: {_short(text)}"
+        yield f"{count} of them are said of several classes; the commonest, of {len(classes)}: {short(text)}"
     if survey.cut:
         name, text, tokens = survey.longest
         yield (
             f"{len(survey.cut)} of them have more than the {CONTEXT} tokens that CLIP reads; "
-            f"the longest, {tokens}: {_short(text)} of {name!r}"
+            f"the longest, {tokens}: {short(text)} of {name!r}"
+        )
+    if survey.alike:
+        name, text = survey.alike[0]
+        yield (
+            f"{len(survey.alike)} of them read to CLIP like another that is worded otherwise, after the cut or without "
+            f"signs that it drops; the first: {short(text)} of {name!r}"
         )
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     return repr(textwrap.shorten(text, 70, placeholder=" ..."))
 
 

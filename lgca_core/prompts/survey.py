@@ -16,8 +16,9 @@ class Survey:
 
     ``counts`` are the least, median and most sentences a class; ``single`` are those of one word or less; ``repeated``
     those that a class has said before; ``shared`` maps a sentence to the classes, two or more, that it is said of;
-    ``cut`` are those of more than :data:`CONTEXT` tokens; ``longest`` is the one with the most. All as (class name,
-    sentence), the last two with the number of tokens.
+    ``cut`` are those of more than :data:`CONTEXT` tokens; ``alike`` are worded otherwise than an earlier one, of any
+    class, and read as the same tokens, since the rest is cut or signs are dropped; ``longest`` is the one with the most
+    tokens. All as (class name, sentence), ``cut`` and ``longest`` with the number of tokens.
     """
 
     classes: int
@@ -27,6 +28,7 @@ class Survey:
     repeated: list[tuple[str, str]]
     shared: dict[str, list[str]]
     cut: list[tuple[str, str, int]]
+    alike: list[tuple[str, str]]
     longest: tuple[str, str, int]
 
 
@@ -40,7 +42,8 @@ def survey(
         read: (class name, its entries) -> prompts as the text encoder gets them, whose tokens are counted; none for
             a class leaves it out of the counting.
     """
-    single, repeated, counted = [], [], []
+    single, repeated, counted, alike = [], [], [], []
+    read_as: dict[tuple[int, ...], str] = {}  # tokens within the context -> the folded text that had them first
     said: dict[str, dict[str, str]] = {}  # folded text -> class name -> the text as that class has it
     for name, texts in table.items():
         for text in texts:
@@ -50,7 +53,12 @@ def survey(
             if name in classes:
                 repeated.append((name, text))
             classes.setdefault(name, text)
-        counted += [(name, prompt, tokens(prompt)) for prompt in read(name, texts)]
+        for prompt in read(name, texts):
+            ids = _tokenizer().encode(prompt)
+            counted.append((name, prompt, len(ids) + 2))
+            folded = " ".join(prompt.split()).casefold()
+            if read_as.setdefault(tuple(ids[: CONTEXT - 2]), folded) != folded:
+                alike.append((name, prompt))
     counts = [len(texts) for texts in table.values()]
     return Survey(
         classes=len(counts),
@@ -59,6 +67,7 @@ def survey(
         single=single,
         repeated=repeated,
         shared={next(iter(by.values())): list(by) for by in said.values() if len(by) > 1},
+        alike=alike,
         cut=[entry for entry in counted if entry[2] > CONTEXT],
         longest=max(counted, key=lambda entry: entry[2]),
     )
