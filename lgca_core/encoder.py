@@ -40,7 +40,7 @@ class Encoder:
             than one pays where torch itself runs one thread (``OMP_NUM_THREADS=1``).
         streams: chunks of pictures looked at side by side, see `gpu_streams.map_in_streams`. With more than one,
             ``image`` is called from several threads, on a GPU each with a stream of its own.
-        pixels: the type that ``image`` takes.
+        pixels, tokenizer: the type that ``image`` takes; what ``text`` reads sentences by, as open_clip's, or None.
         interpolation, resize_mode: how a box is resized to S, see `resize`.
         logit_scale, logit_bias: what the model multiplies a cosine by (100 for CLIP) and adds to it; None where it
             does not say. A model with a bias was trained on each class by itself: a sigmoid gives its probability.
@@ -66,6 +66,7 @@ class Encoder:
     resize_mode: ResizeMode = "shortest"
     logit_scale: float | None = None
     logit_bias: float | None = None
+    tokenizer: Any = None
     image_passes: int = 0
     text_passes: int = 0
 

@@ -8,6 +8,7 @@ import typer
 
 from lgca_core.cli import options
 from lgca_core.cli.base import app
+from lgca_core.cli.output import note
 from lgca_core.cli.stopping import stoppable
 from lgca_core.errors import LgcaError
 
@@ -105,6 +106,7 @@ def encode(
                     chunk=chunk,
                     on_error=on_error,
                     progress=progress,
+                    notice=note,
                 )
             print(
                 f"part {part} of {manifest.name}: {took.pictures} pictures, {took.image_passes} image passes, "

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lgca_core.cli import options
 from lgca_core.cli.base import app
-from lgca_core.cli.output import report, stdout
+from lgca_core.cli.output import note, report, stdout
 from lgca_core.cli.stopping import stoppable
 from lgca_core.errors import LgcaError
 
@@ -139,15 +139,16 @@ def evaluate(
                     "own_prompts": [kind for kind, file in own.items() if file],
                 },
                 parts=ahead,
+                notice=note,
             )
         record, target = _save(record, predictions, out or RUNS / _run_name(manifest, record.utc), out, force)
     console = stdout()
     report(console, record, predictions)
     if hardest := worst_classes(predictions):
         console.print(Text(hardest), soft_wrap=True)
-    for note in (manifest.note, *said.notes):
-        if note:
-            console.print(note, style="yellow")
+    for line in (manifest.note, *said.notes):
+        if line:
+            console.print(line, style="yellow")
     if options.embedded(encoder) and not manifest.name.startswith("aviary"):
         console.print(options.OWN_WORLD, style="yellow")
     console.print(f"record: {target}", soft_wrap=True, highlight=False)

@@ -1,6 +1,7 @@
 """Tables on a terminal, or in a file that a terminal's width must not break; and what goes on meanwhile."""
 
 import math
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +28,11 @@ def status(text: str) -> AbstractContextManager[Status | None]:
     """Shows on stderr, where that is a terminal, that something is under way."""
     terminal = Console(stderr=True)
     return terminal.status(text) if terminal.is_terminal else nullcontext()
+
+
+def note(text: str) -> None:
+    """What a user should know of a run, on stderr."""
+    print(f"note: {text}", file=sys.stderr)
 
 
 def listing(rows: Sequence[Mapping[str, Any]], *, right: Collection[str] = ()) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lgca_core.cli import options
-from lgca_core.cli.output import status
+from lgca_core.cli.output import note, status
 from lgca_core.cli.prompts import class_names, oddities, prompts_app
 from lgca_core.errors import LgcaError
 from lgca_core.prompts.asking import Wanted
@@ -103,16 +103,16 @@ def take(
         made.add(answer, source_of_answer(text, model))
         unknown += answer.unknown
         for line, said in answer.unread[:10]:
-            _note(f"{name}, line {line} belongs to no class: {_short(said)}")
+            note(f"{name}, line {line} belongs to no class: {_short(said)}")
         if len(answer.unread) > 10:
-            _note(f"{name}: so do {len(answer.unread) - 10} more, the last in line {answer.unread[-1][0]}")
+            note(f"{name}: so do {len(answer.unread) - 10} more, the last in line {answer.unread[-1][0]}")
         if answer.repeated:
-            _note(f"{name}: {answer.repeated} were there already, and left out")
+            note(f"{name}: {answer.repeated} were there already, and left out")
         if answer.cut:
-            _note(f"{name} breaks off: what is not whole is left out")
+            note(f"{name} breaks off: what is not whole is left out")
     if answer_of_others := list(dict.fromkeys(unknown)):
         hint = nearest(answer_of_others[0], made.classes)
-        _note(f"not among the classes, and left out: {listed(answer_of_others)}{hint}")
+        note(f"not among the classes, and left out: {listed(answer_of_others)}{hint}")
     if short := made.short(sentences):
         lacking = f"{'no sentences' if sentences == 1 else f'fewer than {sentences} sentences'} for {listed(short)}"
         if not partial or not any(made.table.values()):
@@ -120,7 +120,7 @@ def take(
                 f"{' and '.join(answers)}: {lacking}, so {out} is not written: take an answer with them as well"
                 + (", or add --partial" if any(made.table.values()) else "")
             )
-        _note(f"{lacking}: ask for them, and take that answer with the same --out")
+        note(f"{lacking}: ask for them, and take that answer with the same --out")
     made.save()
     _report(made, out)
 
@@ -166,19 +166,19 @@ def write(
     if key_from and key is None:
         raise LgcaError(f"the environment variable {key_from!r}, which --key-from names, is not set")
     asked = ChatServer(
-        server, model, key, timeout, waiting=lambda seconds, reason: _note(f"{reason}: waiting {seconds:.0f} s")
+        server, model, key, timeout, waiting=lambda seconds, reason: note(f"{reason}: waiting {seconds:.0f} s")
     )
     check_parent(out, "the sentences")
     made = Sentences.of(out, class_names(classes, images), kind)
     with options.progress(f"{model} on {asked.url}") as progress:
-        write_sentences(made, asked, count=sentences, about=about, batch=batch, progress=progress, report=_note)
+        write_sentences(made, asked, count=sentences, about=about, batch=batch, progress=progress, report=note)
     if lacking := made.short(1):
         raise LgcaError(
             f"{model} wrote nothing that could be read for {listed(lacking)}, asked {ROUNDS} times; the others are in "
             f"{out}: run the command again, with another model or a smaller --batch"
         )
     if short := made.short(sentences):
-        _note(f"fewer than {sentences} for {listed(short)}: run the command again to ask for more")
+        note(f"fewer than {sentences} for {listed(short)}: run the command again to ask for more")
     _report(made, out)
 
 
@@ -209,10 +209,6 @@ def _read(place: str) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise LgcaError(f"{place} is not UTF-8 text: save the answer as plain text in UTF-8") from None
-
-
-def _note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)
 
 
 def _short(text: str) -> str:

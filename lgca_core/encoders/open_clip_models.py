@@ -109,6 +109,7 @@ def build(
         resize_mode=preprocess["resize_mode"],
         logit_scale=scale,
         logit_bias=bias,
+        tokenizer=tokenizer,
     )
 
 

@@ -49,11 +49,13 @@ def encode(
     chunk: int = 32,
     on_error: OnError = "raise",
     progress: PicturesDone | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> Part:
     """Fill the store with what :func:`evaluate` will look at, for one part of the pictures; says what that took.
 
     Args:
         part: (k, n), the k-th of n parts, each of consecutive shards; different processes may encode different parts.
+        notice: called before the work with each note on the prompts, see :attr:`Record.notes`.
 
     Raises:
         LgcaError: as :func:`evaluate`, or there is no such part.
@@ -66,6 +68,9 @@ def encode(
     meter = _Meter(encoder)
     settings = Settings(wca or WCA(), lgca or LGCA())
     jobs, _ = prepare_jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)
+    if notice:
+        for note in jobs.notes:
+            notice(note)
     plans = [plan for job in jobs for plan in job.scorer.plans]
     reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans, shards=shards)
     store.check(reader.room(boxes_by_pool(jobs), jobs[0].width))
@@ -119,8 +124,8 @@ def _info(encoder: Encoder) -> EncoderInfo:
         weights_sha256=encoder.sha256,
         activation=encoder.activation,
         precision=encoder.precision,
-        logit_scale=getattr(encoder, "logit_scale", None),
-        logit_bias=getattr(encoder, "logit_bias", None),
+        logit_scale=encoder.logit_scale,
+        logit_bias=encoder.logit_bias,
     )
 
 
@@ -139,6 +144,7 @@ def evaluate(
     progress: PicturesDone | None = None,
     parameters: Mapping[str, JsonValue] | None = None,
     parts: Sequence[Part] = (),
+    notice: Callable[[str], None] | None = None,
 ) -> tuple[Record, pd.DataFrame]:
     """Run every method with every seed over a data set.
 
@@ -157,6 +163,7 @@ def evaluate(
         progress: called with (pictures done, pictures in all) after each chunk.
         parameters: whatever else the caller wants the record to hold.
         parts: what :func:`encode` took before, for the record to keep.
+        notice: called before the work with each note on the prompts that the record will keep.
 
     Returns:
         The record, and the predictions in long form (columns as ``predictions.COLUMNS``).
@@ -172,6 +179,9 @@ def evaluate(
         raise LgcaError(f"{fault}: encode it again for {manifest.name}, remove its file, or leave it out")
 
     jobs, prompts_sha256 = prepare_jobs(encoder, prompts, methods, seeds, settings, store, manifest.name)
+    if notice:
+        for note in jobs.notes:
+            notice(note)
     plans = [plan for job in jobs for plan in job.scorer.plans]
     reader = Reader(manifest, encoder, chunk=chunk, on_error=on_error, store=store, plans=plans)
     if store is not None:
@@ -224,6 +234,7 @@ def evaluate(
         device=recorded(encoder.device),
         images_per_second=done / took["seconds"],
         parts=list(parts),
+        notes=list(jobs.notes),
         skipped=skipped,
         runs=[job.run(int(correct[job.method, job.seed]), done) for job in jobs],
         **took,

@@ -11,6 +11,7 @@ from torch.nn import functional
 from lgca_core.box_plans import ahead
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
+from lgca_core.evaluation.alike import notes_on_classes, notes_on_cuts
 from lgca_core.evaluation.dataset_reader import pool_of, sentence_vectors
 from lgca_core.evaluation.predictions import RANKED, TOP
 from lgca_core.evaluation.record import Run
@@ -79,6 +80,12 @@ class Job:
         )
 
 
+class Jobs(list[Job]):
+    """The jobs of a run, with notes for the user on what the encoder cannot tell apart or does not read."""
+
+    notes: tuple[str, ...] = ()
+
+
 def prepare_jobs(
     encoder: Encoder,
     prompts: ClassPrompts,
@@ -87,8 +94,8 @@ def prepare_jobs(
     settings: Settings,
     store: Store | None = None,
     dataset: str | None = None,
-) -> tuple[list[Job], str]:
-    """Every method and seed, ready to score; and the hash of all prompts."""
+) -> tuple[Jobs, str]:
+    """Every method and seed, ready to score, with notes for the user; and the hash of all prompts."""
     check_methods(methods)
     runs = [(method, seed) for method in methods for seed in (seeds if find(method).seeded else (0,))]
     read: dict[tuple[Kind, int], list[list[str]]] = {}
@@ -116,12 +123,22 @@ def prepare_jobs(
         shared = Texts([said for said, _ in distinct], t, [anchor for _, anchor in distinct], t0)
         return shared, torch.tensor([distinct[of] for of in of_class])
 
-    jobs = []
+    jobs = Jobs()
+    shown: dict[str, tuple[Texts, Tensor]] = {}
     for method, seed in runs:
         shared, columns = texts(_reads(method, seed), find(method).anchored)
         scorer = find(method).prepare(shared, seed, settings)
         width = shared.t.shape[1]
-        jobs.append(Job(method, seed, scorer, columns, width, getattr(encoder, "logit_scale", None)))
+        jobs.append(Job(method, seed, scorer, columns, width, encoder.logit_scale))
+        shown.setdefault(method, (shared, columns))
+    said: dict[str, str] = {}
+    vectors: dict[str, Tensor] = {}
+    for shared, columns in shown.values():
+        for c, number in enumerate(columns.tolist()):
+            for sentence in shared.prompts[number]:
+                said.setdefault(sentence, prompts.classes[c])
+        vectors |= zip((sentence for of_class in shared.prompts for sentence in of_class), shared.t, strict=True)
+    jobs.notes = (*notes_on_classes(prompts.classes, shown), *notes_on_cuts(encoder, said, vectors))
     return jobs, prompt.digest({f"{kind}#{seed}": said for (kind, seed), said in read.items()})
 
 

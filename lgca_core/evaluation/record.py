@@ -55,6 +55,7 @@ class Record(Strict):
     ``image_passes`` and ``text_passes`` are what the encoder actually did for the whole evaluation, where
     methods share crops; times are wall-clock seconds; memory is in bytes, ``peak_device_memory`` None without
     an accelerator. All of these are of the evaluation's own process; ``parts`` has what others encoded ahead.
+    ``notes`` say which classes the encoder could not tell apart and which sentences it cut.
     """
 
     version: Literal[1] = 1
@@ -76,6 +77,7 @@ class Record(Strict):
     peak_memory: int = Field(ge=0)
     peak_device_memory: int | None = Field(default=None, ge=0)
     parts: list[Part] = Field(default=[])
+    notes: list[str] = Field(default=[])
     skipped: list[Skipped] = Field(default=[])
     runs: list[Run] = Field(min_length=1)
     predictions_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
