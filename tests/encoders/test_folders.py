@@ -1,4 +1,4 @@
-"""Models kept as folders and repositories: open_clip's, and transformers' CLIP and SigLIP beside transformers itself."""
+"""Models kept as folders and repositories: open_clip's; transformers' CLIP and SigLIP beside transformers itself."""
 
 import json
 import math
