@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from lgca_book.experiments import Evaluation, Names, experiments, within
-from lgca_book.places import folder_of_dataset, folder_of_encoder, told
+from lgca_book.places import file_of, folder_of_dataset, folder_of_encoder, told
 from lgca_core.errors import LgcaError
 
 SETTINGS = {
@@ -81,9 +81,13 @@ class Plan:
         return [f"results/{name}/record.json" for name in self.full] or [_made(name) for name in self.embedded]
 
     def content_of(self, name: str) -> str:
-        """What lies behind the spellings of an evaluation, as far as it is known: another content is another record."""
+        """What lies behind the spellings of an evaluation, as far as it is known: another content is another record.
+
+        A tag always means the same weights, whether they are here yet or not; a path does not.
+        """
         of = self.evaluations[name]
-        return " ".join(self.contents.get(spec, "") for spec in (of.dataset, of.encoder or "")).strip()
+        specs = [of.dataset, *([of.encoder] if of.encoder and file_of(of.encoder) else [])]
+        return " ".join(self.contents.get(spec, "") for spec in specs).strip()
 
     def digest_of(self, name: str) -> str:
         """Hash of all that decides an evaluation's record, kept beside it when it is made."""

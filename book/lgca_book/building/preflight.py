@@ -136,8 +136,14 @@ def _is_method(name: str) -> bool:
 def _prompts(spec: str, manifest: Manifest, methods: list[str]) -> ClassPrompts:
     """What the methods read of the classes; published files are fetched, if they are not here yet."""
     said = prompts_of_dataset(spec, manifest, [find(name).prompts for name in methods])
-    for name in methods:
-        said.of(find(name).prompts, method=name, seed=0)
+    try:
+        for name in methods:
+            said.of(find(name).prompts, method=name, seed=0)
+    except LgcaError as error:
+        raise LgcaError(
+            f"{spec} is no published data set, and no sentences of its classes are known here: evaluate it with lgca "
+            "evaluate --images FOLDER --descriptions FILE, whose record pages take as the parameter records"
+        ) from error
     return said
 
 
@@ -240,7 +246,8 @@ def _tell(
         rate, cost = loaded[str(of.encoder)].rate, costs[name]
         own = None if rate is None or cluster else cost.passes / rate / side_by_side
         seconds, unknown = seconds + (own or 0), unknown or own is None
-        rows.append([f"results/{name}", pictures, f"{cost.passes:,}", _time(own), _size(cost.stored_bytes)])
+        again = "; made again" if Path("results", name, "record.json").is_file() else ""
+        rows.append([f"results/{name}", pictures, f"{cost.passes:,}", _time(own), _size(cost.stored_bytes) + again])
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     print("The records, in this order; the pages after them")
     for row in rows:
@@ -257,6 +264,8 @@ def _tell(
         print(f"  {_time(seconds)} in all, at the rates measured above, and some minutes for the pages")
     if wanted:
         free = shutil.disk_usage(next(p for p in (store.root, *store.root.parents) if p.exists())).free
+        if any("made again" in row[4] for row in rows):
+            print("  Made again: its pictures, weights, methods or code are others than when it was made")
         print(f"  Features go to {store.root}, where {_size(free)} are free")
     if held:
         print("  The store holds features of these pictures already, so passes, time and features are upper bounds")

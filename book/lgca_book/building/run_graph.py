@@ -143,7 +143,11 @@ def main(arguments: list[str] | None = None) -> int:
         nonlocal status
         status = book(chosen) if words == ["book"] else reproduce(chosen, only_plan=words == ["plan"])
 
-    return exit_status(command) or status
+    try:
+        return exit_status(command) or status
+    except KeyboardInterrupt:
+        print("stopped: what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

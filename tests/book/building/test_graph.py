@@ -17,7 +17,7 @@ from support.shared import ROOT
 
 RECORDS = ["a-b/pets", "a-b/dtd", "c-d/pets", "c-d/dtd"]
 
-CHOICE = {"profile": "full", "datasets": ["pets", "dtd"], "encoders": ["a:b", "c:d"], "parts": 2, "gpus": 2}
+CHOICE = {"profile": "full", "datasets": ["pets", "dtd"], "encoders": ["a:/x/b", "c:d"], "parts": 2, "gpus": 2}
 PLANNED = "--dry-run --quiet host"
 
 
@@ -182,7 +182,8 @@ def test_another_content_behind_the_same_spelling_is_evaluated_again(finished):
         return {(rule, own) for rule, own, _ in jobs_of(finished, CHOICE | {"contents": contents})}
 
     assert not rules({})  # as they were made
-    of_a, of_pets = rules({"a:b": "other weights"}), rules({"pets": "other pictures"})
+    assert not rules({"c:d": "weights of a tag, once they are here"})
+    of_a, of_pets = rules({"a:/x/b": "other weights"}), rules({"pets": "other pictures"})
     for made, names in ((of_a, ["a-b/pets", "a-b/dtd"]), (of_pets, ["a-b/pets", "c-d/pets"])):
         assert {own for rule, own in made if rule == "evaluate"} == {f"name={name}" for name in names}
         assert {own for rule, own in made if rule == "keep"} == {f"name={name}" for name in names}

@@ -67,6 +67,13 @@ def test_one_thing_that_is_wrong_is_one_sentence(checkout):
         preflight.check(chosen(checkout, datasets=["dtdd"]))
 
 
+def test_own_pictures_without_sentences_are_told_where_they_belong(checkout):
+    noise_folders(checkout / "photos", ("heron", "ibis"), [(20, 20)])
+    with pytest.raises(LgcaError, match=r"photos is no published data set.*lgca evaluate --images"):
+        preflight.check(chosen(checkout, datasets=[str(checkout / "photos")], methods="clip,wca"))
+    assert preflight.check(chosen(checkout, datasets=[str(checkout / "photos")]))  # methods that need none
+
+
 def test_prompts_that_cannot_be_had_are_told_before_any_work(checkout, monkeypatch):
     monkeypatch.setenv("LGCA_PROMPTS_URL", (checkout / "no such mirror").as_uri())
     with pytest.raises(LgcaError, match="could not be fetched"):
