@@ -198,10 +198,18 @@ def _costs(
                 continue
             first = of.after or name  # sweeps share its features
             store = Store(Path(folder) / hashlib.sha256(first.encode()).hexdigest())
-            cost = problems.attempt(cost_of, of, manifests[of.dataset], said, model.encoder, store)
+            cost = problems.attempt(_cost, name, of, manifests[of.dataset], said, model.encoder, store)
             if cost is not None:
                 found[name] = cost
     return found
+
+
+def _cost(name: str, *arguments: Any) -> Cost:
+    """:func:`cost_of`, whose error says of which evaluation it is."""
+    try:
+        return cost_of(*arguments)
+    except LgcaError as error:
+        raise LgcaError(f"the evaluation {name} cannot be run: {error}") from error
 
 
 def _check_disk(made: Plan, costs: Mapping[str, Cost]) -> None:

@@ -160,3 +160,14 @@ def test_an_encoder_is_timed_on_real_crops_or_on_noise(tmp_path):
     before = encoder.image_passes
     assert calibration.rate_of(encoder, None, seconds=0.0) > 0
     assert encoder.image_passes - before == 3  # one to warm up, and a first round
+
+
+def test_settings_that_cannot_be_run_are_told_with_their_evaluation(checkout, monkeypatch):
+    """With one crop LGCA has no steps at WCA's passes, which shows only when it is prepared."""
+    monkeypatch.setattr(preflight, "_prompts", lambda spec, manifest, methods: described(manifest.classes))
+    with pytest.raises(LgcaError, match=r"^the evaluation aviary/dtd cannot be run: .*passes"):
+        preflight.check(chosen(checkout, methods="lgca-equal", crops=1))
+
+
+def described(classes) -> ClassPrompts:
+    return ClassPrompts.by_name(classes, descriptions={name: [f"A {name} thing."] for name in classes})
