@@ -60,10 +60,11 @@ def weights_in(folder: Path, preferred: Sequence[str] = ()) -> Path:
     raise LgcaError(f"{folder}: is a folder with {len(found)} files of weights: give one of them ({names})")
 
 
-def read_state(file: Path, sha256: str = "") -> dict[str, Tensor]:
+def read_state(file: Path, sha256: str = "", *, piece: bool = False) -> dict[str, Tensor]:
     """The state dict in a checkpoint file, by what the file is rather than by its suffix. Runs no code of the file's.
 
-    Names lose what training wraps around them (``module.``, ``_orig_mod.``, and whatever else all of them begin with).
+    Names lose what training wraps around them (``module.``, ``_orig_mod.``, and whatever else all of them begin with),
+    unless the file is a `piece` of several.
     ``torch.jit.load``, which would run what an archive holds, is only for OpenAI's own, known by their `sha256`.
     """
     try:
@@ -92,7 +93,8 @@ def read_state(file: Path, sha256: str = "") -> dict[str, Tensor]:
             ) from error
         said = "not a checkpoint that can be read: it was cut short or damaged: fetch it again"
         raise LgcaError(f"{file}: {said}") from error
-    return _unwrapped(_dict_of_tensors(found, file), file)
+    state = _dict_of_tensors(found, file)
+    return state if piece else _unwrapped(state, file)
 
 
 def _no_weights(file: Path, head: bytes) -> str | None:

@@ -45,7 +45,9 @@ def load_hub(source: str, options: Options) -> Encoder:
         if problem := open_clip_models.lacking(model, preprocess):
             raise LgcaError(f"encoder {spec} wants {problem}")
         weights = _first(source, OPEN_CLIP_WEIGHTS)
-        return open_clip_models.build(spec, model, weights, preprocess, spec, options)
+        tokenizer_of = spec if "hf_tokenizer_name" in model["text_cfg"] else None  # often another repository's
+        name = f"local-dir:{config.parent}"
+        return open_clip_models.build(name, model, weights, preprocess, spec, options, tokenizer_of)
     config = _first(source, (TRANSFORMERS,))
     hf_models.check(config, spec)
     for name in hf_models.BESIDE:

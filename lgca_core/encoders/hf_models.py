@@ -19,7 +19,7 @@ from lgca_core.encoders.checkpoints import (
     weights_in,
 )
 from lgca_core.encoders.devices import Options, how_to_run, pick_device, pick_precision
-from lgca_core.encoders.open_clip_models import pick_batch_size
+from lgca_core.encoders.open_clip_models import channels, pick_batch_size
 from lgca_core.errors import LgcaError, first_line
 from lgca_core.files import sha256_of
 from lgca_core.pixels.gpu_streams import to_device
@@ -63,7 +63,7 @@ def load(folder: Path, spec: str, options: Options) -> Encoder:
     state: dict[str, Tensor] = {}
     hashes = [sha256_of(file) for file in files]
     for file, sha256 in zip(files, hashes):
-        state |= read_state(file, sha256)
+        state |= read_state(file, sha256, piece=len(files) > 1)
     model, tokenizer, activation = _build(folder, kind, spec)
     expected = model.state_dict()
     for key in ("logit_scale", "logit_bias"):
@@ -153,14 +153,14 @@ def _preprocessing(folder: Path, kind: str, size: int, spec: str) -> dict[str, A
         side = (
             {"shortest_edge": side} if said.get("do_center_crop", kind == "clip") else {"height": side, "width": side}
         )
-    crop = said.get("crop_size", size)
-    sides = {*side.values(), size}
+    sides = [*(side.values() if isinstance(side, dict) else [side])]
     if "shortest_edge" in side and said.get("do_center_crop", True):
-        sides |= set(crop.values()) if isinstance(crop, dict) else {crop}
+        crop = said.get("crop_size", size)
+        sides += crop.values() if isinstance(crop, dict) else [crop]
     resample = said.get("resample", 3)
     usual = all(said.get(key, True) for key in ("do_resize", "do_rescale", "do_normalize"))
     if (
-        sides != {size}
+        any(other != size for other in sides)
         or resample not in RESAMPLE
         or not usual
         or abs(said.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-9
@@ -169,8 +169,7 @@ def _preprocessing(folder: Path, kind: str, size: int, spec: str) -> dict[str, A
             f"encoder {spec} prepares pictures in a way that is not known here: see {PREPROCESSING[0]} of it"
         )
     return {
-        "mean": tuple(said.get("image_mean", MEAN[kind])),
-        "std": tuple(said.get("image_std", STD[kind])),
+        **channels({"mean": said.get("image_mean", MEAN[kind]), "std": said.get("image_std", STD[kind])}),
         "interpolation": RESAMPLE[resample],
         "resize_mode": "shortest" if "shortest_edge" in side else "squash",
     }

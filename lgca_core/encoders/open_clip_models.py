@@ -64,8 +64,9 @@ def load_architecture(name: str, source: str, label: str, options: Options) -> E
 
 
 def build(
-    name: str, config: dict[str, Any], file: Path, preprocess: dict[str, Any], label: str, options: Options
-) -> Encoder:
+    name: str, config: dict[str, Any], file: Path, preprocess: dict[str, Any], label: str, options: Options,
+    tokenizer_of: str | None = None,
+) -> Encoder:  # fmt: skip
     """The encoder that open_clip makes of `name`, whose configuration is `config`, with the weights in a file."""
     place = pick_device(options.device)
     precision = pick_precision(options.precision, place)
@@ -75,7 +76,7 @@ def build(
     state = read_state(file, sha256)
     activation: Activation = "quick_gelu" if _quick(config) else "gelu"
     check_activation(name, activation, file, sha256, state)
-    model, tokenizer = _build(name, precision, place)
+    model, tokenizer = _build(name, precision, place, tokenizer_of or name)
     sides = model.visual.image_size
     size: int = sides if isinstance(sides, int) else sides[0]
     load_strictly(model, state, name, file)
@@ -223,12 +224,15 @@ def preprocessing(given: dict[str, Any]) -> dict[str, Any]:
 
     default = asdict(PreprocessCfg())
     preprocess = default | {key: value for key, value in given.items() if key in default and key != "size"}
-    for key in ("mean", "std"):
-        try:
-            preprocess[key] = tuple(float(channel) for channel in preprocess[key])
-        except (TypeError, ValueError) as error:
-            raise LgcaError(f"{key} of the preprocessing must be three numbers, got {preprocess[key]!r}") from error
-    return preprocess
+    return preprocess | channels({key: preprocess[key] for key in ("mean", "std")})
+
+
+def channels(said: dict[str, Any]) -> dict[str, tuple[float, ...]]:
+    """Mean and deviation as numbers; LgcaError where one is none."""
+    try:
+        return {key: tuple(float(channel) for channel in value) for key, value in said.items()}
+    except (TypeError, ValueError) as error:
+        raise LgcaError(f"mean and std of the preprocessing must be three numbers each, got {said}") from error
 
 
 def _preprocess_of_file(name: str, file: Path) -> dict[str, Any]:
@@ -252,11 +256,11 @@ class _Unfilled(TorchFunctionMode):
         return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
 
 
-def _build(name: str, precision: str, device: torch.device) -> tuple[Any, Callable[[list[str]], Tensor]]:
+def _build(name: str, precision: str, device: torch.device, words: str) -> tuple[Any, Callable[[list[str]], Tensor]]:
     import open_clip
 
     try:
-        tokenizer = open_clip.get_tokenizer(name)
+        tokenizer = open_clip.get_tokenizer(words)
         with _Unfilled():
             kind = OPEN_CLIP_PRECISION[precision]
             model = open_clip.create_model(

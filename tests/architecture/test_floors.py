@@ -26,7 +26,7 @@ def test_every_import_goes_down(monkeypatch, capsys):
 def test_the_core_fits_a_screen():
     assert len(list(CORE.glob("*.py"))) <= 16
     assert lines("*.py") <= 1_400
-    assert lines("*.py", "pixels/*.py", "encoders/*.py") <= 3_300
+    assert lines("*.py", "pixels/*.py", "encoders/*.py") <= 3_440
 
 
 @pytest.mark.parametrize("package", [CORE, ROOT / "book" / "lgca_book"])

@@ -492,7 +492,9 @@ def test_on_an_apple_gpu_the_model_runs_there_and_vectors_come_back(monkeypatch,
     build = open_clip_models._build
     monkeypatch.setattr(torch.Tensor, "to", to)
     monkeypatch.setattr(open_clip_models, "pick_device", lambda name: Place())
-    monkeypatch.setattr(open_clip_models, "_build", lambda name, kind, place: build(name, kind, torch.device("cpu")))
+    monkeypatch.setattr(
+        open_clip_models, "_build", lambda name, kind, place, words: build(name, kind, torch.device("cpu"), words)
+    )
     encoder = load_encoder(f"tiny-test-quickgelu:{file}", device="mps", workers=4)
     assert (encoder.device, encoder.workers, encoder.batch_size) == (torch.device("cpu"), 1, 64)
     assert close(encoder, model, pixels)
