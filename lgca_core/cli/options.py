@@ -202,7 +202,7 @@ def pictures(
     conversion = Conversion(scale_grey, on_white)
     if (images is None and labels is None) == (dataset is None):
         raise LgcaError(
-            "give either --images FOLDER (or --labels FILE) or --dataset NAME: which pictures to evaluate on"
+            "give either --images FOLDER or --dataset NAME, or --labels FILE: which pictures to evaluate on"
         )
     if dataset is not None and class_names is not None:
         raise LgcaError(f"--class-names is for pictures of your own: {dataset} has names for its classes")

@@ -20,8 +20,7 @@ def fold(name: str) -> str:
     ``Black_footed_Albatross`` and sentences of ``Black-footed Albatross``, torchvision's Pets the class
     ``American Bulldog`` and descriptors of ``american bulldog``.
     """
-    folded = unicodedata.normalize("NFC", wordify(name.replace("-", " "))).casefold()
-    return unicodedata.normalize("NFC", folded)
+    return unicodedata.normalize("NFC", wordify(name.replace("-", " ")).casefold())
 
 
 def match(names: Iterable[str], table: Iterable[str], where: str, what: str = "descriptions") -> dict[str, str]:

@@ -263,17 +263,17 @@ def damaged(root, tmp_path):
     Image.fromarray(noise).save(copy / "green" / "cut.jpg")
     whole = (copy / "green" / "cut.jpg").read_bytes()
     (copy / "green" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    (copy / "blue" / "notes.txt").write_text("not a picture")
+    (copy / "blue" / "notes.jpg").write_text("not a picture")
     (copy / "red" / "empty.png").touch()
     return copy
 
 
 def test_unreadable_pictures_stop_it_or_are_listed(damaged, manifest):
     skipping = folders.folder(damaged, on_error="skip")
-    with pytest.raises(LgcaError, match=r"notes\.txt.*--on-error skip"):
+    with pytest.raises(LgcaError, match=r"notes\.jpg.*--on-error skip"):
         run(skipping, ["clip"])
     record, predictions = run(skipping, ["clip", "wca"], on_error="skip", chunk=4)
-    assert {skip.path for skip in record.skipped} == {"green/cut.jpg", "blue/notes.txt", "red/empty.png"}
+    assert {skip.path for skip in record.skipped} == {"green/cut.jpg", "blue/notes.jpg", "red/empty.png"}
     assert all(skip.reason and str(damaged) not in skip.reason for skip in record.skipped)
     assert record.dataset.count == 15
     assert {run.total for run in record.runs} == {12}
