@@ -66,9 +66,9 @@ class Encoder:
     resize_mode: ResizeMode = "shortest"
     logit_scale: float | None = None
     logit_bias: float | None = None
-    tokenizer: Any = None
     image_passes: int = 0
     text_passes: int = 0
+    tokenizer: Any = None
 
     def __post_init__(self) -> None:
         self.device = torch.device(self.device)

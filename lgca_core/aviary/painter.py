@@ -12,9 +12,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 
+from lgca_core.aviary import opencv as cv2
 from lgca_core.aviary.species import COLOURS, Species, draw_species
 
 SIZE = 160

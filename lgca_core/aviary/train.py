@@ -25,7 +25,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import open_clip
 import torch
@@ -33,6 +32,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from lgca_core.aviary import opencv as cv2
 from lgca_core.aviary.language import HABITAT_PHRASES, THINGS, caption, claim_codes, descriptions
 from lgca_core.aviary.painter import HABITATS, PARTS, STYLES, Scene, paint
 from lgca_core.aviary.recipe import Config

@@ -101,10 +101,11 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> float:
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
     """Holm's step-down correction of p values (m,) -> (m,), for the m comparisons of one table."""
-    from statsmodels.stats.multitest import multipletests
-
     values = np.asarray(p, dtype=np.float64)
-    return multipletests(values, method="holm")[1] if len(values) else values
+    order = values.argsort()
+    corrected = np.empty_like(values)
+    corrected[order] = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)).clip(max=1.0)
+    return corrected
 
 
 def correctness(predictions: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
