@@ -69,7 +69,8 @@ def prompt_for(
         named = ", ".join(_quoted(name) for name in more[:OTHERS])
         further = f" and {len(more) - OTHERS} more" if len(more) > OTHERS else ""
         parts.insert(2, f"Further classes that are not to be described now, but told apart from: {named}{further}")
-    return "\n\n".join(parts) + "\n"
+    text = "\n\n".join(parts) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode()  # a folder's name may be no text
 
 
 def in_batches(classes: Sequence[str], size: int) -> list[list[str]]:

@@ -166,6 +166,7 @@ def test_a_class_that_no_text_can_name_is_kept(there):
     made.table[name].append("A café.")
     made.save()
     assert Sentences.of(Path("s.json"), [name]).table == {name: ["A café."]}
+    assert r'"caf\udce9"' in prompt_for([name]).encode().decode()
 
 
 # ---- write -------------------------------------------------------------------------------------------------
