@@ -30,7 +30,7 @@ def load_folder(source: str, options: Options) -> Encoder:
         model, preprocess = _open_clip_config(folder / OPEN_CLIP)
         return open_clip_models.build(name, model, weights_in(folder, OPEN_CLIP_WEIGHTS), preprocess, spec, options)
     if (folder / TRANSFORMERS).is_file():
-        return hf_models.load(folder, spec, options)
+        return hf_models.load_transformers(folder, spec, options)
     raise LgcaError(f"{folder}: holds neither {OPEN_CLIP} of open_clip nor {TRANSFORMERS} of transformers")
 
 
@@ -49,13 +49,13 @@ def load_hub(source: str, options: Options) -> Encoder:
         name = f"local-dir:{config.parent}"
         return open_clip_models.build(name, model, weights, preprocess, spec, options, tokenizer_of)
     config = _first(source, (TRANSFORMERS,))
-    hf_models.check(config, spec)
+    hf_models.kind_and_size(config, spec)
     for name in hf_models.BESIDE:
         _fetched(source, name)
-    index = read_json(_first(source, (*hf_models.WEIGHTS, *hf_models.INDICES)))
+    index = read_json(_first(source, (*hf_models.WEIGHT_FILES, *hf_models.INDICES)))
     for name in sorted(set(part_of(index, "weight_map").values())):
         _first(source, (str(name),))
-    return hf_models.load(config.parent, spec, options)
+    return hf_models.load_transformers(config.parent, spec, options)
 
 
 def _open_clip_config(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:

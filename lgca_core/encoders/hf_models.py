@@ -24,8 +24,8 @@ from lgca_core.errors import LgcaError, first_line
 from lgca_core.files import sha256_of
 from lgca_core.pixels.gpu_streams import to_device
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-INDICES = tuple(f"{name}.index.json" for name in WEIGHTS)
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+INDICES = tuple(f"{name}.index.json" for name in WEIGHT_FILES)
 TOKENIZER = (
     "tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model",
     "special_tokens_map.json", "added_tokens.json",
@@ -37,7 +37,7 @@ STD = {"clip": (0.26862954, 0.26130258, 0.27577711), "siglip": (0.5, 0.5, 0.5)}
 RESAMPLE = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
-def check(config: Path, spec: str) -> tuple[str, int]:
+def kind_and_size(config: Path, spec: str) -> tuple[str, int]:
     """The kind of a model, ``clip`` or ``siglip``, and the side of its input; LgcaError where it cannot run here."""
     said = read_json(config)
     kind = said.get("model_type")
@@ -53,11 +53,11 @@ def check(config: Path, spec: str) -> tuple[str, int]:
     return kind, side
 
 
-def load(folder: Path, spec: str, options: Options) -> Encoder:
+def load_transformers(folder: Path, spec: str, options: Options) -> Encoder:
     """The encoder of a folder with config.json, weights, preprocessing and tokenizer."""
     place = pick_device(options.device)
     precision = pick_precision(options.precision, place)
-    kind, size = check(folder / "config.json", spec)
+    kind, size = kind_and_size(folder / "config.json", spec)
     preprocess = _preprocessing(folder, kind, size, spec)
     files = _weights(folder)
     state: dict[str, Tensor] = {}
@@ -119,13 +119,13 @@ def _vectors(found: Any) -> Tensor:
 def _weights(folder: Path) -> list[Path]:
     """The files of the weights: one, or the pieces that an index names."""
     indices = [folder / name for name in INDICES if (folder / name).is_file()]
-    if indices and not any((folder / name).is_file() for name in WEIGHTS):
+    if indices and not any((folder / name).is_file() for name in WEIGHT_FILES):
         names = sorted({str(name) for name in part_of(read_json(indices[0]), "weight_map").values()})
         files = [folder / Path(name).name for name in names]
         if missing := next((file for file in files if not file.is_file()), None if files else indices[0]):
             raise LgcaError(f"{missing}: no such checkpoint file, of those that {indices[0].name} names")
         return files
-    return [weights_in(folder, WEIGHTS)]
+    return [weights_in(folder, WEIGHT_FILES)]
 
 
 def _build(folder: Path, kind: str, spec: str) -> tuple[Any, Any, str]:
