@@ -278,7 +278,11 @@ def _tell(
     if held:
         print("  The store holds features of these pictures already, so passes, time and features are upper bounds")
     kinds = {page: made.reading(page).kind for page, own in experiments().pages.items() if own.full}
-    for kind, label in (("full", "of these records"), ("embedded", "of the embedded world"), ("none", "in short")):
+    for kind, label in (
+        ("full", "of these records"),
+        ("embedded", "of the embedded world"),
+        ("none", "that lack records"),
+    ):
         if pages := [page for page, of in kinds.items() if of == kind]:
             print(f"  Pages {label}: {', '.join(pages)}", flush=True)
 
