@@ -6,6 +6,7 @@ so that `import lgca_core` is quick. `lgca_core.lgca` is a module, `lgca_core.LG
 
 import ast
 from importlib import import_module
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,13 @@ __all__ = sorted(MODULES)
 def __getattr__(name: str) -> Any:
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{MODULES[name]}"), name)
+    thing = getattr(import_module(f"{__name__}.{MODULES[name]}"), name)
+    if isfunction(thing):  # a class looks after its own arguments
+        from .kinds import checked
+
+        return checked(thing)
+    return thing
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

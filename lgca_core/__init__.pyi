@@ -8,8 +8,10 @@ from .data.table import DATASETS as DATASETS, open_dataset as open_dataset
 from .encoder import Encoder as Encoder
 from .encoders.registry import list_encoders as list_encoders, load_encoder as load_encoder
 from .errors import LgcaError as LgcaError
+from .evaluation.classifier import ZeroShotClassifier as ZeroShotClassifier
 from .evaluation.comparison import Comparison as Comparison, compare_predictions as compare_predictions
 from .evaluation.evaluate import encode as encode
+from .evaluation.explanation import ExplainedStep as ExplainedStep, Explanation as Explanation
 from .evaluation.metrics import (
     by_class as by_class,
     calibration_error as calibration_error,

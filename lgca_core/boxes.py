@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lgca_core.errors import LgcaError
+from lgca_core.kinds import checked
 from lgca_core.seeding import generator
 
 Growth = Literal["square", "free"]
@@ -19,6 +20,7 @@ Side = int | Tensor
 """A side of one picture, or of many: int64, of a shape that broadcasts to that of their boxes without the last axis."""
 
 
+@checked
 def draw_squares(height: int, width: int, n: int, alpha: float, beta: float, *, seed: int, identity: str) -> Tensor:
     """``n`` random squares inside a ``height`` x ``width`` picture: (n, 4) int64.
 
@@ -43,6 +45,7 @@ def draw_squares(height: int, width: int, n: int, alpha: float, beta: float, *, 
     return torch.from_numpy(np.stack([top, left, side, side], axis=1))
 
 
+@checked
 def expand(boxes: Tensor, gamma: float, height: Side, width: Side, *, growth: Growth = "square") -> Tensor:
     """Each box grown by ``gamma`` about its centre and shifted into its picture: (..., 4) int64, as ``boxes``.
 
@@ -68,14 +71,19 @@ def expand(boxes: Tensor, gamma: float, height: Side, width: Side, *, growth: Gr
     return torch.cat([torch.minimum(corner.clamp(min=0), picture - new), new], dim=-1)
 
 
+@checked
 def whole(height: int, width: int) -> Tensor:
     """The box of the whole picture: (1, 4) int64."""
     _check_picture(height, width)
     return torch.tensor([[0, 0, height, width]])
 
 
+@checked
 def iou(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union of every pair of boxes: (n, 4), (m, 4) -> (n, m) float64 in [0, 1]."""
+    for boxes in (a, b):
+        if boxes.ndim != 2 or boxes.shape[-1] != 4:
+            raise LgcaError(f"boxes must be an (n, 4) tensor, got {tuple(boxes.shape)}")
     a, b = a[:, None], b[None]
     low = torch.maximum(a[..., :2], b[..., :2])
     high = torch.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
+from lgca_core.kinds import checked, kind_of, refuse
 
 
+@checked
 def class_matrix(
     t: Tensor,
     counts: Sequence[int],
@@ -30,13 +32,15 @@ def class_matrix(
     ``renormalise`` scales each row to unit length.
     """
     c, m = len(counts), len(t)
-    assert c and 0 not in counts and m == sum(counts), f"{m} vectors, and {list(counts)} sentences a class"
+    if not c or min(counts) < 1 or t.ndim != 2 or m != sum(counts):
+        raise LgcaError(f"vectors of shape {tuple(t.shape)} are not those of {list(counts)} sentences a class")
     lengths = torch.tensor(list(counts), device=t.device)  # (C,)
     of = torch.repeat_interleave(lengths)  # (M,): the class of each sentence
     if anchors is None:
         v = torch.ones(m, device=t.device)  # (M,)
     else:
-        assert len(anchors) == c, f"{len(anchors)} anchors for {c} classes"
+        if anchors.shape != (c, t.shape[1]):
+            raise LgcaError(f"anchors of shape {tuple(anchors.shape)} for {c} classes: give a vector for each class")
         cosine = (t * anchors[of]).sum(dim=-1)  # (M,)
         highest = torch.segment_reduce(cosine, "max", lengths=lengths)  # (C,)
         v = (temperature * (cosine - highest[of])).exp()
@@ -59,15 +63,22 @@ def encode_classes(
 
     ``anchors`` has one plain prompt a class. All sentences and anchors are encoded in the same batches.
 
-    Raises LgcaError where there are no classes, a class has no sentences, or ``prompts`` holds strings, not lists.
+    Raises LgcaError where there are no classes, a class has no sentences, or ``prompts`` holds strings, not lists of
+    them, or is a mapping or a generator.
     """
-    if strings := [of_class for of_class in prompts if isinstance(of_class, str)]:
-        raise LgcaError(f"each class needs a list of sentences, but one is the string {strings[0]!r}: put it in a list")
+    refuse("encoder", encoder, Encoder)
+    for of_class in prompts if isinstance(prompts, Sequence) and not isinstance(prompts, str) else ():
+        if isinstance(of_class, str) or not isinstance(of_class, Sequence):
+            raise LgcaError(f"each class needs a list of sentences, but one is {kind_of(of_class)}: put it in a list")
+    refuse("prompts", prompts, Sequence[Sequence[str]])
+    refuse("anchors", anchors, Sequence[str] | None)
     counts = [len(of_class) for of_class in prompts]
     if not counts:
         raise LgcaError("there are no classes to choose from")
     if 0 in counts:
         raise LgcaError(f"class {counts.index(0)} (counted from 0) has no prompts")
+    if anchors is not None and len(anchors) != len(counts):
+        raise LgcaError(f"{len(anchors)} anchors for {len(counts)} classes: give one plain prompt a class")
     flat = [sentence for of_class in prompts for sentence in of_class]
     vectors = encoder.encode_texts([*flat, *(anchors or ())])  # (M, D), or (M + C, D)
     return class_matrix(
@@ -79,11 +90,15 @@ def encode_classes(
     )
 
 
+@checked
 def logits(vectors: Tensor, matrix: Tensor) -> Tensor:
     """Image vectors (B, D) against a class matrix (C, D): scores (B, C) float32, in cosine units.
 
     Summed in float64, so that a picture's scores do not depend on how many others are scored with it.
     """
-    d, of_classes = vectors.shape[-1], matrix.shape[-1]
-    assert d == of_classes, f"image vectors are {d} wide, class vectors {of_classes}"
+    if vectors.ndim < 1 or matrix.ndim != 2 or vectors.shape[-1] != matrix.shape[-1]:
+        raise LgcaError(
+            f"image vectors {tuple(vectors.shape)} and class vectors {tuple(matrix.shape)} do not fit: "
+            "both must be D wide, from one encoder"
+        )
     return (vectors.double() @ matrix.double().T).float()

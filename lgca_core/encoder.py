@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lgca_core.errors import LgcaError
+from lgca_core.kinds import checked
 from lgca_core.pixels.cropping import normalised
 from lgca_core.pixels.gpu_streams import to_device
 from lgca_core.pixels.pillow_weights import Interpolation, Resize, ResizeMode
@@ -22,6 +23,7 @@ from lgca_core.pixels.pillow_weights import Interpolation, Resize, ResizeMode
 _counting = threading.Lock()
 
 
+@checked
 @dataclass(eq=False)
 class Encoder:
     """An image-text model: f (crops) and g (sentences) of *The method*, and the preprocessing that they expect.
@@ -91,8 +93,10 @@ class Encoder:
     def encode_crops(self, crops: Tensor) -> Tensor:
         """Crops (n, 3, S, S) uint8 on any device -> unit vectors (n, D) float32; counts n image passes."""
         expected = (3, self.size, self.size)
-        assert crops.dtype == torch.uint8, f"crops are {crops.dtype}, the encoder takes torch.uint8"
-        assert crops.shape[1:] == expected, f"crops are {tuple(crops.shape[1:])}, the encoder takes {expected}"
+        if crops.dtype != torch.uint8:
+            raise LgcaError(f"crops are {crops.dtype}, the encoder takes torch.uint8: cut them with crops")
+        if crops.shape[1:] != expected:
+            raise LgcaError(f"crops are {tuple(crops.shape[1:])}, the encoder takes {expected}: cut them to its size")
 
         def run(part: Tensor) -> Tensor:  # (<= batch_size, 3, S, S) -> (<= batch_size, D)
             return self.image(normalised(to_device(part, self.device), self.mean, self.std, self.pixels))
@@ -115,7 +119,8 @@ class Encoder:
 
         Sentences of like length share a batch, so that a short batch can be cut short.
         """
-        assert len(texts) > 0, f"{len(texts)} sentences, at least 1 is needed"
+        if not texts:
+            raise LgcaError("there are no sentences to encode: give at least one")
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         out = []
         batch_size = self.batch_size
@@ -150,5 +155,9 @@ class Encoder:
 
     def _unit(self, vectors: Tensor, n: int) -> Tensor:
         # Outside inference mode, so that what leaves is an ordinary tensor.
-        assert vectors.ndim == 2 and len(vectors) == n, f"{n} inputs gave vectors of shape {tuple(vectors.shape)}"
+        if vectors.ndim != 2 or len(vectors) != n:
+            raise LgcaError(
+                f"the encoder {self.name} made of {n} inputs vectors of shape {tuple(vectors.shape)}: "
+                f"its functions must return ({n}, D)"
+            )
         return F.normalize(vectors.detach().to(self.device).float(), dim=-1)

@@ -22,8 +22,9 @@ from torch import Tensor
 from lgca_core.box_plans import WHOLE, Plan, draw, squares
 from lgca_core.boxes import Growth, expand
 from lgca_core.errors import LgcaError
+from lgca_core.kinds import checked
 from lgca_core.views import Views
-from lgca_core.wca import WCA, check_temperatures, cosine, encode_with_whole, weigh
+from lgca_core.wca import WCA, check_identities, check_temperatures, cosine, encode_with_whole, weigh
 
 Saliency = Literal["image", "stratified", "text"]
 Lam = Literal["uniform", "geometric", "last"]
@@ -61,6 +62,7 @@ class Trace:
     vector: Tensor
 
 
+@checked
 @dataclass(frozen=True)
 class LGCA:
     """Localized-globalized cross alignment; with ``steps=0, start="wca"`` it is WCA, to the last bit.
@@ -182,7 +184,7 @@ class LGCA:
 
         Raises LgcaError where ``saliency="text"`` has no class matrix, or one of a single class.
         """
-        assert len(identities) == len(views.sizes), f"{len(identities)} identities, {len(views.sizes)} pictures"
+        check_identities(views, identities)
         first = self.drawn(seed)
         drawn = [
             draw(first, height, width, identity)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from lgca_core.encoder import Encoder
+from lgca_core.errors import LgcaError
 from lgca_core.pixels.pictures import open_picture
 from lgca_core.views import Views
 
@@ -20,7 +21,8 @@ def views_of_files(
 
     Raises LgcaError, when its chunk is reached, for a file that cannot be read.
     """
-    assert chunk >= 1, f"{chunk} pictures a chunk"
+    if chunk < 1:
+        raise LgcaError(f"a chunk must hold at least one picture, not {chunk}")
     read = partial(open_picture, scale_grey=scale_grey, on_white=on_white)
     parts = [range(start, min(start + chunk, len(paths))) for start in range(0, len(paths), chunk)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:

@@ -15,6 +15,7 @@ from torch import Tensor
 from lgca_core.box_numbers import BoxNumbers, Ints, Size
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
+from lgca_core.kinds import checked
 from lgca_core.pixels.cropping import crops, crops_on_device
 from lgca_core.pixels.gpu_streams import to_device
 from lgca_core.pixels.pictures import picture_tensor
@@ -35,6 +36,7 @@ class Encoded(NamedTuple):
     features: Tensor
 
 
+@checked
 class Views:
     """Some pictures, and the vectors of every box of them that was asked for so far.
 
@@ -67,7 +69,8 @@ class Views:
         self.float16 = float16
         self._pictures = list(pictures)
         given = [None] * len(self._pictures) if sizes is None else list(sizes)
-        assert len(given) == len(self._pictures), f"sizes of {len(given)} pictures, there are {len(self._pictures)}"
+        if len(given) != len(self._pictures):
+            raise LgcaError(f"sizes of {len(given)} pictures, there are {len(self._pictures)}: give one for each")
         self.sizes: list[Size] = []  # B x (height, width)
         for b, size in enumerate(given):
             if size is None:
@@ -88,7 +91,8 @@ class Views:
 
         Only Views that round take any: else their vectors would depend on what was known.
         """
-        assert self.float16, "Views that do not round to float16 cannot take features from a store"
+        if not self.float16:
+            raise LgcaError("Views that do not round to float16 cannot take features from a store: say float16=True")
         owner = np.repeat(np.arange(len(self.sizes)), encoded.counts.numpy())
         boxes = encoded.boxes.numpy().astype(np.int64)
         numbers = self._numbers(owner, boxes)
@@ -102,7 +106,8 @@ class Views:
 
         Raises LgcaError for a box outside its picture, or as the pictures' functions do.
         """
-        assert len(boxes) == len(self.sizes), f"boxes of {len(boxes)} pictures, there are {len(self.sizes)}"
+        if len(boxes) != len(self.sizes):
+            raise LgcaError(f"boxes of {len(boxes)} pictures, there are {len(self.sizes)}: give some for each")
         counts = [len(of_picture) for of_picture in boxes]
         asked = torch.cat([torch.empty(0, 4, dtype=torch.int64), *boxes]).cpu().numpy()  # (M, 4)
         owner = np.repeat(np.arange(len(boxes)), counts)  # (M,)

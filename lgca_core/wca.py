@@ -17,12 +17,14 @@ from torch import Tensor
 from lgca_core.box_plans import WHOLE, Plan, draw, squares
 from lgca_core.boxes import whole
 from lgca_core.errors import LgcaError
+from lgca_core.kinds import checked
 from lgca_core.seeding import generator
 from lgca_core.views import Views
 
 POOL_SEED = 0
 
 
+@checked
 @dataclass(frozen=True)
 class WCA:
     """Weighted visual-text cross alignment, with the paper's settings.
@@ -87,18 +89,28 @@ class WCA:
 
     def vectors(self, views: Views, identities: Sequence[str], seed: int) -> Tensor:
         """``sum_i w_i k_i`` of every picture: (B, D) float32."""
-        assert len(identities) == len(views.sizes), f"{len(identities)} identities, {len(views.sizes)} pictures"
+        return self.weighed(views, identities, seed)[2]
+
+    def weighed(self, views: Views, identities: Sequence[str], seed: int) -> tuple[list[Tensor], Tensor, Tensor]:
+        """The boxes of every picture, B x (N, 4), their weights w (B, N), and :meth:`vectors` of them (B, D)."""
+        check_identities(views, identities)
         boxes = [
             self.boxes(height, width, seed, identity)
             for (height, width), identity in zip(views.sizes, identities, strict=True)
         ]  # B x (N, 4)
         k0, k = encode_with_whole(views, boxes)  # (B, D), (B, N, D)
-        _, u = weigh(k, cosine(k, k0), self.image_temperature)  # (B, D)
-        return F.normalize(u, dim=-1) if self.renormalise else u
+        w, u = weigh(k, cosine(k, k0), self.image_temperature)  # (B, N), (B, D)
+        return boxes, w, F.normalize(u, dim=-1) if self.renormalise else u
 
     def passes(self) -> int:
         """Encoder passes a picture, 1 + N; fewer are run where boxes coincide, as a pool's do."""
         return 1 + self.n
+
+
+def check_identities(views: Views, identities: Sequence[str]) -> None:
+    """Raises LgcaError unless there is an identity for each picture."""
+    if len(identities) != len(views.sizes):
+        raise LgcaError(f"{len(identities)} identities for {len(views.sizes)} pictures: give one for each")
 
 
 def check_temperatures(image: float, text: float) -> None:

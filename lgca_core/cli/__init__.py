@@ -14,6 +14,8 @@ def main() -> None:
     if sys.platform == "win32":
         print(f"error: {NO_WINDOWS}", file=sys.stderr)
         sys.exit(2)
-    from lgca_core.cli.commands import app
-
+    try:
+        from lgca_core.cli.commands import app
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     app()

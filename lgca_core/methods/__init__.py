@@ -15,10 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from lgca_core.errors import LgcaError
 from lgca_core.lgca import LGCA
 from lgca_core.methods import bifta, clip_family, guided_cropping, lazsl, wca_and_lgca
-from lgca_core.methods.base import Method, Scorer, Settings, Texts, as_json
+from lgca_core.methods.base import Look, Method, Scorer, Settings, Texts, as_json
 from lgca_core.wca import WCA
 
-__all__ = ["METHODS", "Method", "Scorer", "Settings", "Texts", "as_json", "check_methods", "find"]
+__all__ = ["METHODS", "Look", "Method", "Scorer", "Settings", "Texts", "as_json", "check_methods", "find"]
 
 METHODS: dict[str, Method] = {
     "clip": clip_family.whole_picture("one plain prompt a class, the whole picture", "plain"),

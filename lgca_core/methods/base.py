@@ -95,6 +95,22 @@ class Texts:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What a method saw of one picture at one step, and what that says.
+
+    Attributes:
+        boxes: (n, 4) int64. weights: (n,), sum 1.
+        share: of this step in the picture's vector; those of all steps sum to 1.
+        scores: (C,), logits of the step's vector alone.
+    """
+
+    boxes: Tensor
+    weights: Tensor
+    share: float
+    scores: Tensor
+
+
+@dataclass(frozen=True)
 class Scorer:
     """A method that knows its classes and its seed.
 
@@ -104,12 +120,15 @@ class Scorer:
         plans: which boxes it asks for, see `plans`; it asks for no others, and not always for all.
         passes: encoder passes a picture by formula; None where it varies: then they are counted.
         config: its settings, for the record.
+        looks: what it saw of one picture, step by step, from views of it alone and its identity; None where the scores
+            are no weighted sum of boxes.
     """
 
     scores: Scores
     plans: tuple[Plan, ...]
     passes: int | None = None
     config: dict[str, JsonValue] = field(default_factory=dict)
+    looks: Callable[[Views, str], list[Look]] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from lgca_core.box_plans import WHOLE
 from lgca_core.boxes import whole
 from lgca_core.class_vectors import logits
-from lgca_core.methods.base import Method, Scorer, Settings, Texts
+from lgca_core.methods.base import Look, Method, Scorer, Settings, Texts
 from lgca_core.prompts.class_prompts import Kind
 from lgca_core.views import Views
 
@@ -39,4 +39,7 @@ def _scorer(matrix: Tensor) -> Scorer:
         vectors = torch.cat(views.encode([whole(height, width) for height, width in views.sizes]))  # (B, D)
         return logits(vectors, matrix)  # (B, C)
 
-    return Scorer(scores, plans=(WHOLE,), passes=1, config={"look": "whole"})
+    def looks(views: Views, identity: str) -> list[Look]:
+        return [Look(whole(*views.sizes[0]), torch.ones(1), 1.0, scores(views, [identity])[0])]
+
+    return Scorer(scores, plans=(WHOLE,), passes=1, config={"look": "whole"}, looks=looks)

@@ -68,7 +68,7 @@ def test_logits_are_cosines_of_the_known_answer():
     scores = logits(torch.tensor([[1.0, 0, 0], [0, 0, 1.0]]), matrix)
     assert scores.shape == (2, 3)
     assert scores.argmax(dim=1).tolist() == [0, 2]
-    with pytest.raises(AssertionError, match=r"are 3 wide, class vectors 12"):
+    with pytest.raises(LgcaError, match=r"\(1, 3\) and class vectors \(2, 12\)"):
         logits(torch.ones(1, 3), torch.ones(2, 12))
 
 

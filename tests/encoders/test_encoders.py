@@ -624,11 +624,11 @@ def test_each_distinct_sentence_once_by_length_in_the_order_asked():
 
 
 def test_wrong_shapes_name_both():
-    with pytest.raises(AssertionError, match=r"\(3, 8, 8\).*\(3, 16, 16\)"):
+    with pytest.raises(LgcaError, match=r"\(3, 8, 8\).*\(3, 16, 16\)"):
         stub().encode_crops(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
-    with pytest.raises(AssertionError, match=r"crops are torch.float32, the encoder takes torch.uint8"):
+    with pytest.raises(LgcaError, match=r"crops are torch.float32, the encoder takes torch.uint8"):
         stub().encode_crops(torch.zeros(2, 3, 16, 16))
-    with pytest.raises(AssertionError, match=r"2 inputs .*\(1, 3\)"):
+    with pytest.raises(LgcaError, match=r"2 inputs .*\(1, 3\)"):
         stub(lambda x: mean_colour(x)[:1]).encode_crops(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
     with pytest.raises(LgcaError, match=r"three means"):
         Encoder(image=mean_colour, text=list, size=16, mean=(0, 0), std=(1, 1, 1))

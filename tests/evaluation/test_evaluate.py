@@ -12,7 +12,7 @@ from lgca_core.class_vectors import encode_classes, logits
 from lgca_core.data import folders
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
-from lgca_core.evaluation import classify, evaluate
+from lgca_core.evaluation import evaluate
 from lgca_core.evaluation.record import load, save
 from lgca_core.lgca import LGCA
 from lgca_core.methods import METHODS
@@ -321,30 +321,6 @@ def test_progress_reaches_the_end(damaged):
     assert [total for _, total in seen] == [14] * len(seen)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1][0] == 14
-
-
-# ---- one picture at a time ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("method", ["clip", "wca", "lgca"])
-def test_classify_agrees_with_evaluate(manifest, method):
-    _, predictions = run(manifest, [method], seeds=(3,))
-    paths = [item.path for item in manifest.items]
-    said = ClassPrompts.by_name(manifest.classes, descriptions=DESCRIPTIONS)
-    ranked = list(classify.classify(paths, said, colour_encoder(), method, seed=3, **QUICK))
-    assert len(ranked) == len(paths)
-    for rows, prediction, margin in zip(ranked, predictions["prediction"], predictions["margin"], strict=True):
-        assert rows[0][0] == manifest.classes[prediction]
-        assert [score for _, score in rows] == sorted((score for _, score in rows), reverse=True)
-        assert rows[0][1] - rows[1][1] == pytest.approx(margin, abs=1e-6)
-        assert {name for name, _ in rows} == set(COLOURS)
-
-
-def test_classify_wants_different_classes(manifest):
-    for classes in (["red"], ["red", "red"], []):
-        with pytest.raises(LgcaError, match="at least two different classes"):
-            said = ClassPrompts.by_name(classes)
-            list(classify.classify([manifest.items[0].path], said, colour_encoder(), "clip"))
 
 
 def test_generic_templates_stand_in_for_none(manifest):

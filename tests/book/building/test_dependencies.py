@@ -26,7 +26,7 @@ def page(folder: Path, *code: str) -> Path:
     return path
 
 
-CORE = {"lgca_core/__init__.py", "lgca_core/boxes.py", "lgca_core/errors.py"}
+CORE = {f"lgca_core/{name}.py" for name in ("__init__", "boxes", "errors", "kinds/__init__")}
 
 
 def test_a_module_depends_on_what_it_imports_and_on_what_these_do():
