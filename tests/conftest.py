@@ -21,6 +21,13 @@ def own_store(monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
+def no_defaults(monkeypatch, tmp_path_factory):
+    """The encoder that the user of this machine has chosen for himself is not that of a test."""
+    monkeypatch.delenv("LGCA_ENCODER", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
+
+
+@pytest.fixture(autouse=True)
 def same_draws():
     """torch draws the same numbers for a test whichever tests ran before it."""
     torch.manual_seed(0)

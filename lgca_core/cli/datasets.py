@@ -1,12 +1,11 @@
 """``lgca datasets``: what ``--dataset`` takes, how to get it, and whether a copy is whole."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -17,8 +16,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from lgca_core.cli.base import app
-from lgca_core.cli.output import listing, stdout
+from lgca_core.cli.base import app, stopping
+from lgca_core.cli.output import listing, say, stderr, stdout
 from lgca_core.cli.removal import agreed, in_words
 from lgca_core.errors import LgcaError
 
@@ -82,13 +81,10 @@ def fetch(
 
     asked = [(name, fetching.published(name)[1]) for name in names]  # all of them, before the first download
     for name, source in asked:
-        try:
-            with _progress() as report:
-                place, there = fetching.fetch(name, progress=report)
-        except KeyboardInterrupt:
-            raise LgcaError(f"interrupted: run lgca datasets fetch {name} again, and it goes on") from None
-        print(f"{place}{' (already there, and whole)' if there else ''}")
-        print(f"  licence   {source.licence} ({source.terms})")
+        with stopping(partial("run lgca datasets fetch {} again, and it goes on".format, name)), _progress() as report:
+            place, there = fetching.fetch(name, progress=report)
+        say(f"{place}{' (already there, and whole)' if there else ''}")
+        say(f"  licence   {source.licence} ({source.terms})")
 
 
 @datasets_app.command(
@@ -105,11 +101,11 @@ def check(
     from lgca_core.data import fetching
 
     place, rows, faults, mend = fetching.check(name)
-    print(place)
+    say(str(place))
     for what, finding in rows:
-        print(f"  {what:<10}{finding}")
+        say(f"  {what:<10}{finding}")
     for fault in faults:
-        print(f"  off       {fault}")
+        say(f"  off       {fault}")
     if faults:
         raise LgcaError(f"{name} is not whole: {faults[0]}: {mend}")
 
@@ -141,7 +137,7 @@ def show(
             ("  source", archive.source),
         ]
     for what, said in rows:
-        print(f"{what:<12}{said}")
+        say(f"{what:<12}{said}")
 
 
 @datasets_app.command(epilog="\b\nExamples:\n  lgca datasets rm pets\n  lgca datasets rm photos.zip --yes")
@@ -164,19 +160,19 @@ def rm(
     for name in names:
         places = [place for place in fetching.places_of(name) if place.exists()]
         if not places:
-            print(f"{name} is not here: nothing to remove.")
+            say(f"{name} is not here: nothing to remove.")
             continue
         what = f"{name}, {in_words(sum(map(opening.size_of, places)))} in {' and '.join(map(str, places))}"
         if yes or agreed(f"Remove {what}?"):
             fetching.remove_all(name)
-            print(f"Removed {what}.")
+            say(f"Removed {what}.")
 
 
 @contextmanager
 def _progress() -> "Iterator[downloads.Progress]":
     """Show progress on stderr: a bar for each file and stage; without a terminal, a line as each begins."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = stderr()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
         tasks: dict[str, TaskID] = {}
 
@@ -184,7 +180,7 @@ def _progress() -> "Iterator[downloads.Progress]":
             if what not in tasks:
                 tasks[what] = bar.add_task(what)
                 if not console.is_terminal:
-                    print(what, file=sys.stderr, flush=True)
+                    say(what, err=True)
             bar.update(tasks[what], completed=done, total=total)
 
         yield report

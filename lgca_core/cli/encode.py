@@ -8,8 +8,8 @@ import typer
 
 from lgca_core.cli import options
 from lgca_core.cli.base import app
-from lgca_core.cli.output import note
-from lgca_core.cli.stopping import stoppable
+from lgca_core.cli.output import note, say
+from lgca_core.cli.progress import progress
 from lgca_core.errors import LgcaError
 
 
@@ -66,6 +66,7 @@ def encode(
 
     methods = options.names(method, "--method")
     check_methods(methods)
+    encoder = options.resolve_encoder(encoder, dataset)
     wca, lgca = options.wca_and_lgca(n, dataset)
     piece = _part(part)
     check_part(piece)
@@ -89,10 +90,10 @@ def encode(
         kept.check()
         if not shards_of_part(piece, manifest, kept):
             took = empty_part(piece, manifest)
-            print(f"part {part} of {manifest.name}: nothing to encode, all its shards are in other parts; {kept.root}")
+            say(f"part {part} of {manifest.name}: nothing to encode, all its shards are in other parts; {kept.root}")
         else:
             model = options.load(encoder, device, precision, batch_size, workers)
-            with options.progress(manifest.name) as shown, stoppable(kept, shown) as progress:
+            with progress(manifest.name, lambda: model.image_passes, kept=options.kept_in(kept)) as shown:
                 took = evaluate.encode(
                     manifest,
                     model,
@@ -105,15 +106,15 @@ def encode(
                     lgca=lgca,
                     chunk=chunk,
                     on_error=on_error,
-                    progress=progress,
+                    progress=shown,
                     notice=note,
                 )
-            print(
+            say(
                 f"part {part} of {manifest.name}: {took.pictures} pictures, {took.image_passes} image passes, "
                 f"{took.seconds:.1f} s; {kept.root}"
             )
         if manifest.note:
-            print(manifest.note)
+            say(manifest.note)
         if out is not None:
             save_part(took, out)
 

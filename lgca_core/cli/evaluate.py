@@ -1,7 +1,6 @@
 """``lgca evaluate``: measure methods on labelled pictures."""
 
 import re
-import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -9,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from lgca_core.cli import options
 from lgca_core.cli.base import app
-from lgca_core.cli.output import note, report, stdout
-from lgca_core.cli.stopping import stoppable
+from lgca_core.cli.output import note, report, say, stdout
+from lgca_core.cli.progress import progress
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
@@ -95,6 +93,7 @@ def evaluate(
 
     methods = options.names(method, "--method")
     check_methods(methods)
+    encoder = options.resolve_encoder(encoder, dataset)
     wca, lgca = options.wca_and_lgca(n, dataset)
     kept = options.open_store(store, no_store)
     if parts and kept is None:
@@ -119,7 +118,7 @@ def evaluate(
         if kept is not None:
             kept.check()
         model = options.load(encoder, device, precision, batch_size, workers)
-        with options.progress(manifest.name) as shown, stoppable(kept, shown) as progress:
+        with progress(manifest.name, lambda: model.image_passes, kept=options.kept_in(kept)) as shown:
             record, predictions = run(
                 manifest,
                 model,
@@ -131,9 +130,9 @@ def evaluate(
                 chunk=chunk,
                 on_error=on_error,
                 store=kept,
-                progress=progress,
+                progress=shown,
                 parameters={
-                    "encoder": encoder or "aviary",
+                    "encoder": encoder,
                     "device": device,
                     "dataset": dataset or manifest.name,
                     "own_prompts": [kind for kind, file in own.items() if file],
@@ -145,11 +144,11 @@ def evaluate(
     console = stdout()
     report(console, record, predictions)
     if hardest := worst_classes(predictions):
-        console.print(Text(hardest), soft_wrap=True)
+        console.print(hardest, soft_wrap=True)
     for line in (manifest.note, *said.notes):
         if line:
             console.print(line, style="yellow")
-    if options.embedded(encoder) and not manifest.name.startswith("aviary"):
+    if encoder == "aviary" and not manifest.name.startswith("aviary"):
         console.print(options.OWN_WORLD, style="yellow")
     console.print(f"record: {target}", soft_wrap=True, highlight=False)
 
@@ -169,7 +168,7 @@ def _save(
         except LgcaError as error:
             if not out.exists():
                 raise
-            print(f"warning: {error}", file=sys.stderr)
+            say(f"warning: {error}", err=True)
     for folder in chain([name], (name.with_name(f"{name.name}-{number}") for number in count(2))):
         try:
             folder.mkdir(parents=True)  # so that no two processes take the same

@@ -1,7 +1,7 @@
 """``lgca methods``: what ``--method`` takes."""
 
 from lgca_core.cli.base import app
-from lgca_core.cli.output import listing
+from lgca_core.cli.output import listing, say
 
 
 @app.command()
@@ -18,8 +18,8 @@ def methods() -> None:
     listing([{"method": name, "what": of.summary, "reads": of.prompts} for name, of in METHODS.items()])
     for settings_group, tuned in TUNED.items():
         own = {name: of for name, of in METHODS.items() if of.settings_group == settings_group}
-        print(f"\nsettings of {', '.join(own)}:")
-        print("  " + ", ".join(field.name for field in fields(tuned)))
+        say("", f"settings of {', '.join(own)}:")
+        say("  " + ", ".join(field.name for field in fields(tuned)))
         for name, of in own.items():
             if of.fixed_settings:
-                print(f"  but {name} decides {', '.join(sorted(of.fixed_settings))} itself")
+                say(f"  but {name} decides {', '.join(sorted(of.fixed_settings))} itself")

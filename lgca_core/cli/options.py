@@ -1,19 +1,15 @@
 """Options that several commands take, and what they mean."""
 
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lgca_core.cli.output import status
-from lgca_core.errors import LgcaError
+from lgca_core.cli.output import say, status
+from lgca_core.errors import LgcaError, first_line
 
 if TYPE_CHECKING:
     from lgca_core.data.manifest import Manifest
@@ -28,7 +24,6 @@ OWN_WORLD = (
     "near chance, and use --encoder ViT-B-32-quickgelu:openai for real CLIP."
 )
 
-
 METHODS_HELP = (
     "clip, clip-e, clip-d, waffle, cupl, cupl-weighted, wca, wca-released, lgca, lgca-equal, gc, bifta, "
     "lazsl or lazsl-d"
@@ -40,8 +35,8 @@ EncoderSpec = Annotated[
         "--encoder",
         metavar="SPEC",
         rich_help_panel="Encoder",
-        help="NAME:TAG of open_clip (downloads once), NAME:/path/to/checkpoint, hf-hub:ORG/NAME, local-dir:FOLDER; "
-        "else the embedded one.",
+        help="NAME:TAG of open_clip (downloads once), NAME:/path/to/checkpoint, hf-hub:ORG/NAME, local-dir:FOLDER; see "
+        'lgca encoders. Your own default: LGCA_ENCODER, or encoder = "..." in config.toml, see the README.',
     ),
 ]
 DeviceName = str
@@ -240,16 +235,6 @@ def prompts(
     return said
 
 
-@contextmanager
-def progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal; gives a function to be called with (pictures done, pictures in all)."""
-    terminal = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=terminal, disable=not terminal.is_terminal, transient=True) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 def folder(text: str) -> Path:
     """A folder of pictures as it is named; to a path, no name at all would be the current folder."""
     if not text:
@@ -271,18 +256,71 @@ def open_store(folder: Path | None, without: bool) -> "FeatureStore | None":
 
     if folder is not None and without:
         raise LgcaError("give --store or --no-store, not both")
-    return None if without else Store(folder, report=lambda damage: print(f"warning: {damage}", file=sys.stderr))
+    return None if without else Store(folder, report=lambda damage: say(f"warning: {damage}", err=True))
 
 
-def embedded(encoder: str | None) -> bool:
-    """Whether --encoder, or its absence, names the embedded encoder."""
-    return encoder in (None, "aviary")
+def kept_in(store: "FeatureStore | None") -> str:
+    """For who stops an evaluation: what is kept of it, and how to go on."""
+    if store is None:
+        return "nothing is kept, as --no-store asks: without it the same command would go on from here"
+    return f"what was encoded is kept in {store.root}: give the same command again, and it goes on from there"
+
+
+def resolve_encoder(spec: str | None, dataset: str | None = None) -> str:
+    """The encoder that is asked for: `spec`, else the user's default, else the embedded one for its own aviary.
+
+    The user's default is ``$LGCA_ENCODER``, else ``encoder = "..."`` in :func:`config_file`.
+
+    Raises:
+        LgcaError: none is named, and the pictures are not of the aviary, the only ones that the embedded encoder knows;
+            the file cannot be read.
+    """
+    if spec is not None:
+        if not spec.strip():
+            raise LgcaError("--encoder names no encoder: see lgca encoders")
+        return spec
+    if found := os.environ.get("LGCA_ENCODER") or _configured_encoder():
+        return found
+    if dataset is not None and dataset.partition(":")[0].startswith("aviary"):
+        return "aviary"
+    raise LgcaError(
+        "no encoder is named: give --encoder ViT-B-32-quickgelu:openai (real CLIP, small), "
+        "--encoder ViT-L-14-quickgelu:dfn2b (better, slower), or --encoder aviary (knows only painted birds, for "
+        f'trying out); for a default of your own set LGCA_ENCODER or write encoder = "..." into {config_file()}'
+    )
+
+
+def config_file() -> Path:
+    """Where a user's defaults are: ``lgca/config.toml`` in the folder that the system has for that."""
+    import platformdirs  # `lgca bench` does without
+
+    return platformdirs.user_config_path("lgca") / "config.toml"
+
+
+def _configured_encoder() -> str | None:
+    """The encoder of the user's file, or None. LgcaError where the file is there and says something else."""
+    file = config_file()
+    form = 'it must hold lines such as encoder = "ViT-B-32-quickgelu:openai"'
+    try:
+        said = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise LgcaError(f"{file} cannot be read ({error.strerror}): mend or remove it") from error
+    except ValueError as error:  # of TOML or of UTF-8
+        raise LgcaError(f"{file} is not TOML ({first_line(error)}): {form}") from error
+    if unknown := sorted(said.keys() - {"encoder"}):
+        raise LgcaError(f"{file} sets {unknown[0]!r}, which nothing reads: {form}")
+    encoder = said.get("encoder")
+    if encoder is not None and not (isinstance(encoder, str) and encoder.strip()):
+        raise LgcaError(f"{file} sets encoder = {encoder!r}: {form}")
+    return encoder
 
 
 def load(
-    spec: str | None, device: DeviceName, precision: PrecisionName, batch_size: int | None, workers: int = 1
+    spec: str, device: DeviceName, precision: PrecisionName, batch_size: int | None, workers: int = 1
 ) -> "Encoder":
-    """The encoder that the options ask for."""
+    """The encoder that the options ask for; `spec` is of :func:`resolve_encoder`."""
     from lgca_core.encoders.registry import load_encoder
     from lgca_core.evaluation.machine import claim_gpu
 

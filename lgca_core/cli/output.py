@@ -1,7 +1,12 @@
-"""Tables on a terminal, or in a file that a terminal's width must not break; and what goes on meanwhile."""
+"""What is printed, for any terminal: names as they are, tables that no width breaks, and what goes on meanwhile.
+
+Names are a user's, and may hold anything that a file system or a JSON file can: :func:`shown` is the one place that
+makes them fit to be looked at. A console of :func:`stdout` and :func:`say` apply it to all that they print.
+"""
 
 import math
 import sys
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,21 +23,74 @@ if TYPE_CHECKING:
     from lgca_core.evaluation.record import Record
 
 
+WIDE = 108
+"""Columns that the table of a record takes in one piece."""
+
+
+JOINERS = "\u200c\u200d"
+"""Invisible, and part of words in Persian or Hindi and of emoji: the only marks of format that are left as they are."""
+
+
+def shown(text: str) -> str:
+    """`text` on one line, as any terminal can show it.
+
+    What would move the cursor, colour or hide what follows, or turn the direction of reading becomes a visible escape:
+    control characters and line ends (``\\x1b``, ``\\n``), marks of format (``\\u202e``), and bytes of a file's name
+    that are no UTF-8 (``\\xe9``, as a data set's keys have them). All else stays.
+    """
+    return text if text.isascii() and text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that it could not decode
+        return f"\\x{code - 0xDC00:02x}"
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in JOINERS
+    return character.encode("unicode_escape").decode() if hidden else character
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines on stdout, or on stderr, at once; what a line holds cannot break or colour it."""
+    print(*map(shown, lines), sep="\n", file=sys.stderr if err else sys.stdout, flush=True)
+
+
+class _Console(Console):
+    """Shows strings as they are: no markup, no emoji, no highlights, and nothing that a terminal would obey."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str("\n".join(map(shown, text.split("\n"))), **options)
+
+
 def stdout() -> Console:
     """stdout; without a terminal wide enough that no table is broken."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+    console = _Console()
+    return console if console.is_terminal else _Console(width=160)
+
+
+def stderr() -> Console:
+    """stderr."""
+    return _Console(stderr=True)
+
+
+def any_encoding() -> None:
+    """Let stdout and stderr write what their encoding lacks as escapes, where Python would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def status(text: str) -> AbstractContextManager[Status | None]:
     """Shows on stderr, where that is a terminal, that something is under way."""
-    terminal = Console(stderr=True)
+    terminal = stderr()
     return terminal.status(text) if terminal.is_terminal else nullcontext()
 
 
 def note(text: str) -> None:
     """What a user should know of a run, on stderr."""
-    print(f"note: {text}", file=sys.stderr)
+    say(f"note: {text}", err=True)
 
 
 def listing(rows: Sequence[Mapping[str, Any]], *, right: Collection[str] = ()) -> None:
@@ -45,7 +103,7 @@ def listing(rows: Sequence[Mapping[str, Any]], *, right: Collection[str] = ()) -
         justify: Literal["left", "right"] = "right" if heading in right else "left"
         table.add_column(heading, overflow="fold", no_wrap=number == 0, justify=justify)
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))  # not markup: a path may hold brackets
+        table.add_row(*(shown(str(value)) for value in row.values()))
     stdout().print(table)
 
 
@@ -86,10 +144,11 @@ def report(console: Console, record: "Record", predictions: "pd.DataFrame") -> N
         f"{record.seconds:.1f} s, {record.images_per_second:.1f} pictures/s, {record.image_passes} image passes"
         f"{others if parts else ' in all'}."
     )
-    console.print(line, highlight=False)
+    console.print(Text(shown(line)))
     if record.skipped:
         first = record.skipped[0]
-        console.print(f"Skipped {len(record.skipped)}, listed in the record; the first: {first.path} ({first.reason})")
+        said = f"Skipped {len(record.skipped)}, listed in the record; the first: {first.path} ({first.reason})"
+        console.print(Text(shown(said)))
 
 
 def _accuracy(row: Mapping[str, Any]) -> list[str]:

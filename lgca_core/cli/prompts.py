@@ -11,7 +11,7 @@ from rich.table import Table
 
 from lgca_core.cli import options
 from lgca_core.cli.base import app
-from lgca_core.cli.output import listing, status, stdout
+from lgca_core.cli.output import listing, say, status, stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def overview(context: typer.Context) -> None:
         rows.append({"data set": key, **counts, "state": state})
     listing(rows)
     for kind, methods in _readers().items():
-        print(f"{kind:<13} read by {methods}")
+        say(f"{kind:<13} read by {methods}")
     _print_source()
 
 
@@ -65,8 +65,8 @@ def fetch(
     for key in keys or FOLDERS:
         fetched: list[str] = []
         for note in _fetch(key, fetched):
-            print(f"{key}: {note}")
-        print(f"{key}: {f'{len(fetched)} files fetched' if fetched else 'already cached'}")
+            say(f"{key}: {note}")
+        say(f"{key}: {f'{len(fetched)} files fetched' if fetched else 'already cached'}")
     _print_source()
 
 
@@ -109,9 +109,9 @@ def check(
         elif name.endswith(".json") or Path(name).exists():
             found = survey(read_descriptions(name, names))
             least, _, most = found.counts
-            print(f"{name}: {found.classes} classes, {found.sentences} sentences, {least} to {most} a class")
+            say(f"{name}: {found.classes} classes, {found.sentences} sentences, {least} to {most} a class")
             for line in oddities(found):
-                print(line)
+                say(line)
         else:
             known = ", ".join(FOLDERS)
             raise LgcaError(
@@ -154,7 +154,7 @@ def _check_published(key: str, names: Sequence[str] | None) -> None:
     from lgca_core.prompts.survey import survey, tokens
 
     for note in _fetch(key, []):
-        print(f"{key}: {note}")
+        say(f"{key}: {note}")
     made = load_prompts(key)
     classes, tables = _read(key, made, names)
     distinct = list(tables["descriptions"])
@@ -178,7 +178,7 @@ def _check_published(key: str, names: Sequence[str] | None) -> None:
         )
     for kind in ("descriptors", "descriptions"):
         for line in oddities(surveys[kind]):
-            print(f"{kind}: {line}")
+            say(f"{kind}: {line}")
 
 
 def _read(
@@ -292,4 +292,4 @@ def _print_source() -> None:
     from lgca_core.prompts.published import FILES, LICENCE
 
     first = next(iter(FILES.values()))
-    print(f"Published by the authors of WCA: github.com/{first.repository} at {first.commit[:7]}, {LICENCE} licence.")
+    say(f"Published by the authors of WCA: github.com/{first.repository} at {first.commit[:7]}, {LICENCE} licence.")

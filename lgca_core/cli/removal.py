@@ -2,6 +2,7 @@
 
 import typer
 
+from lgca_core.cli.output import say
 from lgca_core.errors import LgcaError
 
 
@@ -12,7 +13,7 @@ def agreed(question: str) -> bool:
     except typer.Abort:  # Ctrl-C, or no terminal
         raise LgcaError("nothing was removed, for want of an answer: give --yes to remove without asking") from None
     if not answer:
-        print("Nothing was removed.")
+        say("Nothing was removed.")
     return answer
 
 

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +11,7 @@ import typer
 
 from lgca_core.cli import options, output
 from lgca_core.cli.base import app
-from lgca_core.cli.output import listing, stdout
+from lgca_core.cli.output import listing, say, stdout
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
@@ -81,12 +80,12 @@ def table(
     if frame.empty:
         raise LgcaError("there is neither a published value nor a record of these together: ask for one of them only")
     if not any(record.dataset.name in paper_values.PUBLISHED_PICTURES for record, _ in records.values()):
-        print(_no_record(folders), file=sys.stderr)
+        say(_no_record(folders), err=True)
     match format:
         case "csv":
             print(frame.to_csv(index=False, na_rep=NOT_AVAILABLE, float_format="%.6g"), end="")
         case "json":
-            print(json.dumps(_plain(frame), indent=1, ensure_ascii=False, allow_nan=False))
+            print(json.dumps(_plain(frame), indent=1, allow_nan=False))
         case _:
             _tables(frame, markdown=format == "markdown")
 
@@ -142,7 +141,7 @@ def report(
             write_whole(target, page.encode("utf-8"))
         except OSError as error:
             raise LgcaError(f"cannot write the report to {target} ({error.strerror}): choose another file") from error
-    print(f"report: {target}")
+    say(f"report: {target}")
 
 
 @results_app.command(
@@ -189,7 +188,7 @@ def compare(
             print(tables[show].to_csv(index=False, float_format="%.6g"), end="")
         case "json":
             plain = {name: _plain(frame) for name, frame in tables.items()}
-            print(json.dumps({"a": str(a), "b": str(b)} | plain, indent=1, ensure_ascii=False, allow_nan=False))
+            print(json.dumps({"a": str(a), "b": str(b)} | plain, indent=1, allow_nan=False))
         case _:
             _compared(tables)
 
@@ -339,14 +338,14 @@ def _tables(frame: "pd.DataFrame", *, markdown: bool) -> None:
             print(f"### {as_markdown(dataset)}, {as_markdown(encoder)}\n")
             print(markdown_table(cells, NUMBERS), end="\n\n")
         else:
-            print(f"{dataset}, {encoder}")
+            say(f"{dataset}, {encoder}")
             listing(cells, right=NUMBERS)
         for row in rows:
             if row["note"]:
-                print(f"No verdict on {row['method']} of {row['record']}: it {row['note']}.\n")
+                say(f"No verdict on {row['method']} of {row['record']}: it {row['note']}.", "")
     counted = frame["verdict"].value_counts()
     verdicts = ", ".join(f"{counted.get(name, 0)} {name}" for name in ("within", "above", "below", NOT_AVAILABLE))
-    print(f"Verdicts: {verdicts}. Published but trained, so not run here: {', '.join(NOT_RUN)}.")
+    say(f"Verdicts: {verdicts}. Published but trained, so not run here: {', '.join(NOT_RUN)}.")
 
 
 def _cells(row: Mapping[str, Any], *, with_record: bool) -> dict[str, str]:

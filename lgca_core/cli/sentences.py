@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lgca_core.cli import options
-from lgca_core.cli.output import note, status
+from lgca_core.cli.output import note, say, status
+from lgca_core.cli.progress import progress
 from lgca_core.cli.prompts import class_names, oddities, prompts_app
 from lgca_core.errors import LgcaError
 from lgca_core.prompts.asking import Wanted
@@ -170,8 +171,9 @@ def write(
     )
     check_parent(out, "the sentences")
     made = Sentences.of(out, class_names(classes, images), kind)
-    with options.progress(f"{model} on {asked.url}") as progress:
-        write_sentences(made, asked, count=sentences, about=about, batch=batch, progress=progress, report=note)
+    kept = f"the answers so far are in {out}: give the same command again, and it goes on from there"
+    with progress(f"{model} on {asked.url}", kept=kept) as shown:
+        write_sentences(made, asked, count=sentences, about=about, batch=batch, progress=shown, report=note)
     if lacking := made.short(1):
         raise LgcaError(
             f"{model} wrote nothing that could be read for {listed(lacking)}, asked {ROUNDS} times; the others are in "
@@ -191,11 +193,11 @@ def _report(made: "Sentences", out: Path) -> None:
     with status("counting tokens"):
         found = survey(said)
     least, _, most = found.counts
-    print(f"{out}: {found.classes} classes, {found.sentences} {made.wanted}, {least} to {most} a class")
+    say(f"{out}: {found.classes} classes, {found.sentences} {made.wanted}, {least} to {most} a class")
     for line in oddities(found, single=made.wanted == "descriptions"):
-        print(line)
+        say(line)
     if made.others:
-        print(f"It also describes {listed(made.others)}, which it had before")
+        say(f"It also describes {listed(made.others)}, which it had before")
 
 
 def _read(place: str) -> str:

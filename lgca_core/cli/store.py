@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
 from lgca_core.cli.base import app
-from lgca_core.cli.output import stdout
+from lgca_core.cli.output import say, shown, stderr, stdout
 from lgca_core.cli.removal import agreed, in_words
 from lgca_core.errors import LgcaError
 
@@ -46,10 +45,10 @@ def ls() -> None:
     store = Store()
     pools = store.stored()
     if not pools:
-        print(f"The store {store.root} is empty.")
+        say(f"The store {store.root} is empty.")
         return
     _table(pools)
-    stdout().print(f"{_pools(pools)}, {_size(pools)} in {store.root}", soft_wrap=True, highlight=False)
+    stdout().print(f"{_pools(pools)}, {_size(pools)} in {store.root}", soft_wrap=True)
 
 
 @store_app.command(
@@ -74,7 +73,7 @@ def rm(
     store = Store()
     chosen = _chosen(store, pools or [], everything, dataset, encoder)
     if not chosen:
-        print(f"The store {store.root} is empty: nothing to remove.")
+        say(f"The store {store.root} is empty: nothing to remove.")
         return
     what = f"{_pools(chosen)}, {_size(chosen)}"
     if not yes:
@@ -83,7 +82,7 @@ def rm(
             return
     for pool in chosen:
         pool.remove()
-    print(f"Removed {what}.")
+    say(f"Removed {what}.")
 
 
 @store_app.command(epilog="\b\nExamples:\n  lgca store verify\n  lgca store verify 3f2a91 --fix")
@@ -100,9 +99,9 @@ def verify(
     store = Store()
     chosen = store.find(pools) if pools else store.stored()
     if not chosen:
-        print(f"The store {store.root} is empty.")
+        say(f"The store {store.root} is empty.")
         return
-    terminal = Console(stderr=True)
+    terminal = stderr()
     damaged: list[Damage] = []
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=terminal, disable=not terminal.is_terminal, transient=True) as bar:
@@ -110,13 +109,13 @@ def verify(
         for pool in chosen:
             damaged += pool.verify(fix=fix, progress=lambda file: bar.advance(task, file.size))
     for damage in damaged:
-        print(f"damaged: {damage.path}: {damage.reason}")
+        say(f"damaged: {damage.path}: {damage.reason}")
     shards = sum(len(pool.files) for pool in chosen)
     where = f"{_count(shards, 'shard')} in {_pools(chosen)}"
     sentence = f"{len(damaged)} of {where} {'is' if len(damaged) == 1 else 'are'} damaged"
     if damaged and not fix:
         raise LgcaError(f"{sentence}: remove with lgca store verify --fix what is then encoded again")
-    print(f"{sentence}, and removed." if damaged else f"{where}, {_size(chosen)}: sound.")
+    say(f"{sentence}, and removed." if damaged else f"{where}, {_size(chosen)}: sound.")
 
 
 def _chosen(
@@ -155,8 +154,8 @@ def _table(pools: "Sequence[Stored]") -> None:
         known = pool.label is not None
         table.add_row(
             pool.folder.name[:NAME_LENGTH],
-            (pool.dataset or "(unnamed)") if known else "(no pool.json)",
-            pool.encoder,
+            shown(pool.dataset or "(unnamed)") if known else "(no pool.json)",
+            shown(pool.encoder),
             pool.precision,
             pool.plan,
             str(pool.pictures) if known else "?",

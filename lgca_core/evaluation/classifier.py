@@ -105,8 +105,8 @@ class ZeroShotClassifier:
             scale_and_bias(encoder, independent=True)
         self.encoder, self.method, self.seed, self.independent = encoder, method, seed, independent
         self.classes_: NDArray[np.object_] = np.array(said.classes, dtype=object)
-        self.notes = said.notes
-        [self._job], _ = prepare_jobs(encoder, said, [method], [seed], Settings(wca or WCA(), lgca or LGCA()))
+        jobs, _ = prepare_jobs(encoder, said, [method], [seed], Settings(wca or WCA(), lgca or LGCA()))
+        [self._job], self.notes = jobs, (*said.notes, *jobs.notes)
 
     def scores(self, pictures: Any) -> ScoreArray:
         """Logits of pictures, (B, C) float64, or of one, (C,), in cosine units: a unit class vector (or a mean of unit

@@ -329,13 +329,32 @@ def test_a_data_set_brings_its_own_descriptions(work, tiny, monkeypatch):
 
 def test_embedded_encoder_says_what_it_knows(work, monkeypatch):
     quick = ["evaluate", *FEW, "--method", "clip"]
-    status, out, _ = lgca(*quick, *THINGS)
+    status, out, _ = lgca(*quick, *THINGS, "--encoder", "aviary")
     assert status == 0
     assert "knows only the painted birds" in out
     own = Entry("its own", toys, facts, lambda: DESCRIPTIONS)
-    monkeypatch.setitem(DATASETS, "toys", own)
-    assert "knows only" not in lgca(*quick, "--dataset", "toys")[1]
-    assert "knows only" in lgca("classify", "things/red/0.png", "--classes", "red,blue", "--n", "4")[1]
+    monkeypatch.setitem(DATASETS, "aviary-toys", own)
+    assert "knows only" not in lgca(*quick, "--dataset", "aviary-toys")[1]
+    words = ["classify", "things/red/0.png", "--classes", "red,blue", "--n", "4"]
+    assert "knows only" in lgca(*words, "--encoder", "aviary")[1]
+
+
+def test_who_names_no_encoder_is_told_which_there_are(work, tiny, monkeypatch):
+    words = ["classify", "things/red/0.png", "--classes", "red,blue", "--method", "clip", "--json"]
+    for asked in (words, ["evaluate", *THINGS], ["encode", *THINGS], ["evaluate", "--dataset", "pets"]):
+        said = refused(*asked)
+        assert all(name in said for name in ("ViT-B-32-quickgelu:openai", "ViT-L-14", "aviary", "config.toml"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(work / "config"))
+    file = work / "config" / "lgca" / "config.toml"
+    file.parent.mkdir(parents=True)
+    for text, wrong in (("encoder =", "TOML"), ("encoder = 3", "3"), ("colour = 'red'", "colour"), ("\xff", "TOML")):
+        file.write_bytes(text.encode("latin-1"))
+        assert "config.toml" in refused(*words) and wrong in refused(*words)
+    file.write_text(f"encoder = {json.dumps(tiny)}")
+    assert json.loads(lgca(*words)[1])["encoder"].startswith("tiny-cli")
+    monkeypatch.setenv("LGCA_ENCODER", "aviary")
+    assert json.loads(lgca(*words)[1])["encoder"] == "aviary"
+    assert json.loads(lgca(*words, "--encoder", tiny)[1])["encoder"].startswith("tiny-cli")
 
 
 # ---- classify ----------------------------------------------------------------------------------------------
@@ -444,7 +463,12 @@ def test_bad_pictures(work, tiny, name, command):
         if command == "evaluate"
         else ["classify", "things/red/0.png", file, "--encoder", tiny, "--classes", "red,green", "--n", "2"]
     )
-    sentence = refused(*words)
+    if command == "evaluate":
+        sentence = refused(*words)
+    else:
+        status, out, sentence = lgca(*words)
+        assert status == 1 and "things/red/0.png" in out and sentence.count("\n") == 1
+        assert name in refused(*words, "--on-error", "raise", printed=True)
     assert name in sentence
     assert re.search(message, sentence)
     assert files(work) == before
@@ -540,13 +564,20 @@ def test_neither_images_nor_data_set(work, tiny):
         (["things/red/0.png", "--classes", "red,red"], "at least two different classes"),
         (["things/red/0.png", "--classes", "red,,green"], "--classes must be names"),
         (["nowhere.png", "--classes", "red,green"], "nowhere.png is not a file"),
-        (["things", "--classes", "red,green"], "things is not a file"),
+        (["things.json", "--classes", "red,green"], "things.json"),
+        (["void", "--classes", "red,green"], "void holds no pictures"),
+        (["*.tiff", "--classes", "red,green"], "matches no file"),
+        (["things", "--classes", "names.txt"], "no file names.txt"),
+        (["things", "--classes", "red,green", "--json", "--format", "csv"], "not both"),
+        (["things", "--classes", "red,none", "--none-below", "0.5"], "is called 'none'"),
+        (["things", "--classes", "red,green", "--independent"], "no bias"),
         (["--classes", "red,green"], "PHOTO"),
         (["things/red/0.png", "--classes", "red,green", "--method", "goal"], "choose from clip"),
         (["things/red/0.png", "--classes", "red,green", "--top", "0"], "--top"),
     ],
 )
 def test_bad_requests_to_classify(work, tiny, words, message):
+    Path("void").mkdir()
     assert message in refused("classify", "--encoder", tiny, *words)
 
 

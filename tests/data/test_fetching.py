@@ -234,7 +234,7 @@ def test_interrupted_it_goes_on(offer, server, home, monkeypatch):
 
         patched.setattr(downloads.time, "sleep", interrupt)
         status, _, err = lgca("datasets", "fetch", "pets")
-    assert status == 2
+    assert status == 130
     assert "lgca datasets fetch pets again" in err.splitlines()[-1]
     assert listing(home / "datasets") == []
     assert lgca("datasets", "fetch", "pets")[0] == 0

@@ -627,7 +627,8 @@ def test_peers_from_the_command_line(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(options, "load", lambda *_: rich(name="stub", sha256="0" * 64))
     (tmp_path / "trees.json").write_text(json.dumps(SENTENCES))
-    words = ["--images", str(root), "--descriptions", "trees.json", "--n", "6", "--seeds", "2", "--out", "run"]
+    words = ["--images", str(root), "--encoder", "stub", "--descriptions", "trees.json"]
+    words += ["--n", "6", "--seeds", "2", "--out", "run"]
     status, out, err = lgca("evaluate", "--method", ",".join(PEERS), *words)
     assert status == 0, err
     assert [line.split()[0] for line in out.splitlines()[3:7]] == PEERS
