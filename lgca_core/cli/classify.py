@@ -147,7 +147,7 @@ def classify(
     shows = sys.stdout.isatty() or listed  # how far it is
     bar = nullcontext(_no_progress) if shows else progress("classify", lambda: model.image_passes)
     kept = lambda: f"{done} pictures are answered, and those answers are whole; give the others to go on"  # noqa: E731
-    with stopping(kept), bar as shown:
+    with bar as shown, stopping(kept):
         for photo, scores in classifier.answers(model, jobs, found, ahead=0 if _is_live(photos) else classifier.AHEAD):
             path = str(photo)
             if isinstance(scores, LgcaError):
