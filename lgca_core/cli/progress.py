@@ -100,4 +100,6 @@ def progress(
 
 
 def _after(done: int, total: int | None) -> str:
+    if not done:
+        return "before the first picture was done"
     return f"after {done:,}{'' if total is None else f' of {total:,}'} pictures"

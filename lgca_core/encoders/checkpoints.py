@@ -16,7 +16,7 @@ from lgca_core.errors import LgcaError
 
 Activation = Literal["gelu", "quick_gelu"]
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI keeps among its weights
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 WRAPPERS = ("module.", "_orig_mod.", "model.", "clip_model.", "_forward_module.")  # data parallel, compiled, Lightning
 MAGIC = {b"GGUF": "a GGUF file", b"\x89HDF": "an HDF5 file of TensorFlow", b"\x1f\x8b": "a gzip archive"}
 STORAGES = {
@@ -51,11 +51,11 @@ def weights_in(folder: Path, preferred: Sequence[str] = ()) -> Path:
     for name in preferred:
         if (folder / name).is_file():
             return folder / name
-    found = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    found = sorted(file for file in folder.iterdir() if file.suffix in WEIGHTS_SUFFIXES and file.is_file())
     if len(found) == 1:
         return found[0]
     if not found:
-        raise LgcaError(f"{folder}: is a folder without weights in it (a file *{', *'.join(SUFFIXES)})")
+        raise LgcaError(f"{folder}: is a folder without weights in it (a file *{', *'.join(WEIGHTS_SUFFIXES)})")
     names = ", ".join(file.name for file in found[:5])
     raise LgcaError(f"{folder}: is a folder with {len(found)} files of weights: give one of them ({names})")
 
@@ -257,7 +257,7 @@ def wrong_activation(what: str, name: str, quick: bool, source: str) -> LgcaErro
     return LgcaError(f"{what}: trained with {wanted}, but {name} computes {used}, which costs accuracy: {mend}")
 
 
-def scale_and_bias(state: dict[str, Tensor]) -> tuple[float | None, float | None]:
+def scale_and_bias_of(state: dict[str, Tensor]) -> tuple[float | None, float | None]:
     """What a model multiplies a cosine by, and what it adds then, as far as its weights say."""
     scale, bias = (state[key].item() if key in state else None for key in ("logit_scale", "logit_bias"))
     return None if scale is None else math.exp(min(scale, 100.0)), bias

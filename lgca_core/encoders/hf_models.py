@@ -15,7 +15,7 @@ from lgca_core.encoders.checkpoints import (
     part_of,
     read_json,
     read_state,
-    scale_and_bias,
+    scale_and_bias_of,
     weights_in,
 )
 from lgca_core.encoders.devices import Options, how_to_run, pick_device, pick_precision
@@ -92,7 +92,7 @@ def load_transformers(folder: Path, spec: str, options: Options) -> Encoder:
         tokens = tokenizer(sentences, padding="max_length", **words)
         return _vectors(model.get_text_features(input_ids=to_device(tokens["input_ids"], place)))
 
-    scale, bias = scale_and_bias(state)
+    scale, bias = scale_and_bias_of(state)
     return Encoder(
         image=image,
         text=text,

@@ -24,7 +24,7 @@ from lgca_core.encoders.checkpoints import (
     load_strictly,
     part_of,
     read_state,
-    scale_and_bias,
+    scale_and_bias_of,
     weights_in,
     wrong_activation,
 )
@@ -83,7 +83,7 @@ def build(
     dtype: torch.dtype = getattr(torch, precision)
     if place.type == "cuda" and dtype == torch.float32:
         torch.backends.cudnn.allow_tf32 = False
-    scale, bias = scale_and_bias(state)
+    scale, bias = scale_and_bias_of(state)
     image_of, text_of = image_tower(model), text_tower(model)
 
     def image(pixels: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ def test_who_stops_a_command_is_told_what_is_kept(pictures, monkeypatch, signall
 def test_any_command_that_is_stopped_says_one_sentence(monkeypatch):
     from lgca_core.encoders import registry
 
-    def stop():
+    def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(registry, "list_encoders", stop)
@@ -172,7 +172,7 @@ def test_who_reads_no_further_gets_no_traceback(pictures):
 def test_a_file_that_nobody_foresaw_is_one_sentence(monkeypatch):
     from lgca_core.encoders import registry
 
-    def fail():
+    def fail(*_):
         Path("/nowhere/at/all").read_text()
 
     monkeypatch.setattr(registry, "list_encoders", fail)
