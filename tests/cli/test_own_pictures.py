@@ -60,7 +60,8 @@ def test_debris_is_said_and_odd_bytes_are_names(photos):
 
 def test_grey_of_16_bits(photos):
     Image.fromarray(np.full((40, 40), 4096, dtype=np.uint16)).save(photos / "crab" / "deep.png")
-    assert "--scale-grey" in refused("evaluate", *FAST, "--images", photos)
+    status, _, err = lgca("evaluate", *FAST, "--images", photos)
+    assert status == 2 and "--scale-grey" in err
     _, record, paths = evaluated("--images", photos, "--scale-grey")
     assert len(paths) == 3 and record["parameters"]["pictures"]["scale_grey"]
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_prompts_that_cannot_be_had_are_told_before_any_work(checkout, monkeypat
 
 
 def test_a_disk_that_is_too_small_is_told(checkout, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(100, 90, 10))
+    monkeypatch.setattr(preflight, "shutil", SimpleNamespace(disk_usage=lambda place: Usage(100, 90, 10)))
     with pytest.raises(LgcaError, match=r"the features need .* has 10 bytes free: set LGCA_STORE"):
         preflight.check(chosen(checkout))
 
@@ -155,7 +156,7 @@ def test_passes_and_bytes_are_those_of_the_evaluation(tmp_path):
 
 def test_an_encoder_is_timed_on_real_crops_or_on_noise(tmp_path):
     encoder = load_encoder("aviary", device="cpu")
-    manifest = noise_folders(tmp_path / "pictures", ("heron",), [(60, 70)])
+    manifest = noise_folders(tmp_path / "pictures", ("heron", "egret"), [(60, 70)])
     assert calibration.rate_of(encoder, manifest, seconds=0.0) > 0
     before = encoder.image_passes
     assert calibration.rate_of(encoder, None, seconds=0.0) > 0

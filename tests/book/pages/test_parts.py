@@ -53,9 +53,9 @@ def test_a_method_s_settings_stand_behind_its_name():
 
 
 def test_a_badge_says_what_stands_in_for_what(tmp_path):
-    manifest = noise_folders(tmp_path, ["wren"])
+    manifest = noise_folders(tmp_path, ["wren", "yak"])
     plain = style.badge("embedded", manifest, stub(), wanted="embedded", how="make <it>").data
-    assert "embedded world" in plain and "1 pictures in 1 classes" in plain and "instead" not in plain
+    assert "embedded world" in plain and "2 pictures in 2 classes" in plain and "instead" not in plain
     stand_in = style.badge("embedded", manifest, wanted="full", how="make <it>").data
     assert "no record on real CLIP" in stand_in and "<code>make &lt;it&gt;</code>" in stand_in
 

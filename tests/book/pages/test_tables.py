@@ -298,7 +298,7 @@ def test_pictures_of_the_same_classes_and_a_word_on_what_is_not_here(tmp_path):
     assert "data:image/webp" in html and html.endswith("not shown: cub.</p>")
     assert shifts.pictures({"cub": "cub"}).data.startswith("<p>")
     assert len(shifts.samples(manifests, each=4).axes) == 4  # two classes are shared, and each is shown once
-    noise_folders(tmp_path / "other", ("emu",), [(20, 20)])
+    noise_folders(tmp_path / "other", ("emu", "kiwi"), [(20, 20)])
     apart = shifts.pictures({name: str(tmp_path / name) for name in ("plain", "other")}).data
     assert "data:image" not in apart and "no class is in all" in apart
 

@@ -1,8 +1,7 @@
 """The explorer's data: what rule picks the pictures, and whether its numbers are LGCA's and the record's."""
 
 import json
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import fields, replace
 
 import pandas as pd
 import pytest
@@ -11,6 +10,7 @@ import torch
 from lgca_book.pages import explorer as page
 from lgca_book.studies import explorer_data
 from lgca_core.class_vectors import encode_classes
+from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.evaluate import evaluate
 from lgca_core.evaluation.store.store import Store
@@ -25,6 +25,13 @@ from support.stub_encoder import noise_folders, rich
 NAMES = ("crane", "heron", "ibis", "stork")
 SENTENCES = [[f"a {name} by the water", f"a {name} in the air", f"what a {name}"] for name in NAMES]
 LOOK = LGCA(n=8, steps=2)
+
+
+class Stored(Encoder):
+    """Reads sentences as they come out of a store: rounded to float16."""
+
+    def encode_texts(self, texts):
+        return unit_from_float16(super().encode_texts(texts).half())
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +76,8 @@ def test_the_numbers_are_those_of_the_trace(world, method):
     item = next(item for item in manifest.items if manifest.key(item) == shown.key)
     views = Views(encoder, [open_picture(item.path)], float16=True)
     anchors = [anchor for [anchor] in plain(manifest.classes)]
-    texts = SimpleNamespace(
-        encode_texts=lambda said: unit_from_float16(encoder.encode_texts(said).half())
-    )  # as out of a store
-    matrix = encode_classes(texts, SENTENCES, anchors=anchors, renormalise=False)
+    stored = Stored(**{field.name: getattr(encoder, field.name) for field in fields(encoder)})
+    matrix = encode_classes(stored, SENTENCES, anchors=anchors, renormalise=False)
 
     def close(given, expected):
         assert given == pytest.approx(expected.tolist(), abs=1e-6)
