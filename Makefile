@@ -69,7 +69,7 @@ $(READY):
 	@test -n "$$GIVEN_PYTHON" || { echo "error: Python 3.11 (3.11.4 or newer), 3.12 or 3.13 is needed: install one, or name it as PYTHON=..." >&2; exit 2; }
 	@test -x .venv/bin/pip || { echo "Making .venv with $$("$$GIVEN_PYTHON" --version)"; "$$GIVEN_PYTHON" -m venv .venv; } \
 		|| { rm -rf .venv; echo "error: $$GIVEN_PYTHON could not make .venv: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 2; }
-	@echo "Installing the pinned set (the first time: about 5.5 GB, some minutes)"
+	@echo "Installing the pinned set (the first time: about 7 GB, some minutes)"
 	@.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	@.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@rm -f .venv/ready-* && touch $@
