@@ -66,6 +66,8 @@ def classify(
         Literal["skip", "raise"],
         typer.Option(help="Name a picture that cannot be read on stderr and go on, then end with 1; or stop."),
     ] = "skip",
+    scale_grey: options.ScaleGrey = False,
+    on_white: options.OnWhite = False,
     nul: Annotated[bool, typer.Option("-0", "--null", help="Names on standard input end with a NUL.")] = False,
     form: Annotated[
         Format,
@@ -90,6 +92,7 @@ def classify(
     use generic templates instead. Status 1: some pictures could not be read.
     """
     from lgca_core import methods
+    from lgca_core.data.manifest import Conversion
     from lgca_core.evaluation import classifier
     from lgca_core.evaluation.jobs import prepare_jobs
     from lgca_core.prompts import files, own_classes
@@ -148,7 +151,9 @@ def classify(
     bar = nullcontext(_no_progress) if shows else progress("classify", lambda: model.image_passes)
     kept = lambda: f"{done} pictures are answered, and those answers are whole; give the others to go on"  # noqa: E731
     with bar as shown, stopping(kept):
-        for photo, scores in classifier.answers(model, jobs, found, ahead=0 if _is_live(photos) else classifier.AHEAD):
+        ahead = 0 if _is_live(photos) else classifier.AHEAD
+        conversion = Conversion(scale_grey, on_white)
+        for photo, scores in classifier.answers(model, jobs, found, ahead=ahead, conversion=conversion):
             path = str(photo)
             if isinstance(scores, LgcaError):
                 printer.failed(path, str(scores).removeprefix(f"{path}: "))
@@ -269,30 +274,18 @@ def _at(photo: str) -> Iterable[str]:
 
 
 def _below(folder: str) -> list[str]:
-    """The pictures in a folder and those below it, by name; links are followed, hidden and other files passed over."""
-    from PIL import Image
+    """The pictures in a folder and those below it, as class folders are read: what is no picture is counted."""
+    from lgca_core.data.debris import Passed, pictures_below
 
-    known = set(Image.registered_extensions())
-    found, others, seen = [], 0, set()
-    faults: list[OSError] = []
-    for place, below, names in os.walk(folder, followlinks=True, onerror=faults.append):
-        real = os.path.realpath(place)
-        below[:] = [] if real in seen else sorted(name for name in below if not name.startswith((".", "@", "__MACOSX")))
-        if real in seen:
-            continue
-        seen.add(real)
-        for name in sorted(names):
-            file = os.path.join(place, name)
-            if name.startswith("."):
-                continue
-            if os.path.splitext(name)[1].lower() in known and os.path.isfile(file):
-                found.append(file)
-            else:
-                others += 1
-    if faults:
-        raise LgcaError(f"{faults[0].filename} cannot be read ({faults[0].strerror}): allow it, or name its pictures")
+    passed = Passed()
+    try:
+        found = pictures_below(Path(folder), passed)
+    except OSError as error:
+        raise LgcaError(
+            f"{error.filename} cannot be read ({error.strerror}): allow it, or name its pictures"
+        ) from error
     if not found:
         raise LgcaError(f"{folder} holds no pictures: give pictures to classify")
-    if others:
-        say(f"note: {folder}: {others} file{'s' if others > 1 else ''} passed over, by the name no picture", err=True)
-    return found
+    if said := str(passed):
+        say(f"note: {folder}: {said}", err=True)
+    return list(map(str, found))

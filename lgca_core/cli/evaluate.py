@@ -135,6 +135,7 @@ def evaluate(
                     "encoder": encoder,
                     "device": device,
                     "dataset": dataset or manifest.name,
+                    **({"images": str(images)} if images else {}),
                     "own_prompts": [kind for kind, file in own.items() if file],
                 },
                 parts=ahead,

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from lgca_core.data.folders import file_hash
+from lgca_core.data.manifest import AS_IT_IS, Conversion
 from lgca_core.errors import LgcaError
 from lgca_core.kinds import kind_of
 from lgca_core.pixels.pictures import as_picture, open_picture
@@ -43,24 +44,25 @@ def read_ahead(read: Callable[[_Item], _Read], items: Iterable[_Item], ahead: in
             threads.shutdown(cancel_futures=True)
 
 
-def read_picture(source: object) -> tuple[Image.Image, str] | LgcaError:
+def read_picture(source: object, conversion: Conversion = AS_IT_IS) -> tuple[Image.Image, str] | LgcaError:
     """A picture in RGB and its identity, or what is wrong with it."""
+    requested = conversion._asdict()
     try:
         if isinstance(source, str | PathLike):
             path = fspath(source)
-            return open_picture(path), file_hash(path)
-        image = as_picture(source)
-        return image, _identity_of(source, image)
+            return open_picture(path, **requested), file_hash(path)
+        image = as_picture(source, **requested)
+        return image, _identity_of(source, image, requested)
     except LgcaError as error:
         return error
 
 
-def _identity_of(source: object, image: Image.Image) -> str:
+def _identity_of(source: object, image: Image.Image, requested: Mapping[str, bool]) -> str:
     """sha256 of the file that PIL opened, if these still are its pixels, else of size and pixels."""
     file = getattr(source, "filename", None) if isinstance(source, Image.Image) else None
     if isinstance(file, str | PathLike) and fspath(file):
         try:
-            if open_picture(fspath(file)).tobytes() == image.tobytes():
+            if open_picture(fspath(file), **requested).tobytes() == image.tobytes():
                 return file_hash(fspath(file))
         except LgcaError:
             pass  # the file is gone, or another

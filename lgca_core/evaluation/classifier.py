@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from lgca_core.data.manifest import AS_IT_IS, Conversion
 from lgca_core.encoder import Encoder
 from lgca_core.encoders.registry import load_encoder
 from lgca_core.errors import LgcaError
@@ -62,6 +63,7 @@ class ZeroShotClassifier:
         independent: what :meth:`predict_proba` gives unless it is told: for each class by itself, instead of shares.
         templates: sentences with ``{}`` for the name. descriptors: class name -> short descriptors.
         wca, lgca: settings that a name does not set.
+        scale_grey, on_white: how pictures become RGB, as `open_picture` says.
 
     Attributes:
         classes_: names of the classes, (C,), as arrays of scores have them.
@@ -88,6 +90,8 @@ class ZeroShotClassifier:
         device: Any = "auto",
         precision: Any = "float32",
         batch_size: int | None = None,
+        scale_grey: bool = False,
+        on_white: bool = False,
     ) -> None:
         check_methods([method])
         if seed < 0:
@@ -103,6 +107,7 @@ class ZeroShotClassifier:
             encoder = load_encoder(encoder, device=device, precision=precision, batch_size=batch_size)
         if independent:
             scale_and_bias(encoder, independent=True)
+        self.conversion = Conversion(scale_grey, on_white)
         self.encoder, self.method, self.seed, self.independent = encoder, method, seed, independent
         self.classes_: NDArray[np.object_] = np.array(said.classes, dtype=object)
         jobs, _ = prepare_jobs(encoder, said, [method], [seed], Settings(wca or WCA(), lgca or LGCA()))
@@ -116,7 +121,7 @@ class ZeroShotClassifier:
         """
         one, each = one_by_one(pictures)
         rows: list[ScoreArray] = []
-        for source, found in answers(self.encoder, [self._job], each):
+        for source, found in answers(self.encoder, [self._job], each, conversion=self.conversion):
             if isinstance(found, LgcaError):
                 raise found if one else LgcaError(f"picture {len(rows)} (counted from 0): {found}") from found
             del source  # let go of the picture
@@ -168,7 +173,7 @@ class ZeroShotClassifier:
         if looks is None:
             can = ", ".join(name for name in METHODS if name.partition("-")[0] in _EXPLAINED)
             raise LgcaError(f"what {self.method} sees cannot be shown as weighted boxes: choose one of {can}")
-        found = read_picture(next(each))
+        found = read_picture(next(each), self.conversion)
         if isinstance(found, LgcaError):
             raise found
         image, identity = found
@@ -231,7 +236,12 @@ def probabilities(encoder: Encoder, scores: ScoreArray, *, independent: bool = F
 
 
 def answers(
-    encoder: Encoder, jobs: Sequence[Job], pictures: Iterable[object], *, ahead: int = AHEAD
+    encoder: Encoder,
+    jobs: Sequence[Job],
+    pictures: Iterable[object],
+    *,
+    ahead: int = AHEAD,
+    conversion: Conversion = AS_IT_IS,
 ) -> Iterator[tuple[object, list[Tensor] | LgcaError]]:
     """Each picture with its scores (C,), one tensor a job, or with what is wrong with it, in their order.
 
@@ -240,6 +250,7 @@ def answers(
     Args:
         pictures: paths, or whatever `as_picture` takes.
         ahead: how many are read meanwhile. With 0 each is answered before the next is asked for.
+        conversion: how they become RGB.
     """
     passes = min(job.scorer.passes or 32 for job in jobs)
     most = max(1, encoder.batch_size // passes) if ahead else 1
@@ -251,7 +262,7 @@ def answers(
         waiting.clear()
 
     pixels = 0
-    for source, found in read_ahead(lambda source: (source, read_picture(source)), pictures, ahead):
+    for source, found in read_ahead(lambda source: (source, read_picture(source, conversion)), pictures, ahead):
         if isinstance(found, LgcaError):
             yield from look()
             pixels = 0

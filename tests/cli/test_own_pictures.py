@@ -94,3 +94,19 @@ def test_what_was_unpacked_is_listed_and_removed(photos, home):
 def test_store_alone_lists():
     assert lgca("store") == lgca("store", "ls")
     assert "is empty" in lgca("store")[1]
+
+
+def test_classify_passes_over_and_converts_as_evaluate_does(photos):
+    """What lies in a folder beside pictures is counted; what becomes RGB otherwise has other scores."""
+    (photos / "crab" / "Thumbs.db").touch()
+    os.mkfifo(photos / "crab" / "pipe.jpg")
+    Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40) * 40).save(photos / "crab" / "deep.png")
+    words = ["classify", photos, "--classes", "a,b", *FAST[:4], "--method", "clip", "--format", "jsonl"]
+    status, out, err = lgca(*words)
+    assert status == 1 and len(out.splitlines()) == 3 and "--scale-grey" in err
+    assert "1 hidden or system entry; 1 pipe" in err
+    status, scaled, _ = lgca(*words, "--scale-grey")
+    assert status == 0 and len(scaled.splitlines()) == 3
+    _, white, _ = lgca(*words, "--scale-grey", "--on-white")
+    first, other = (json.loads(lines.splitlines()[0])["classes"][0]["score"] for lines in (scaled, white))
+    assert first != other
