@@ -68,13 +68,13 @@ def chromium():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks who asks for a browser, skips what wants a GPU where there is none, and puts the cluster's tests first.
+    """Marks who asks for a browser, skips what wants a GPU where there is none, and puts what takes longest first.
 
-    Those mostly wait, so that the others run beside them.
+    The cluster's tests mostly wait, and whole runs of the book take minutes: the others run beside them.
     """
     for item in items:
         if "chromium" in item.fixturenames:
             item.add_marker("browser")
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA GPU on this machine"))
-    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is None and item.path.name != "test_reproduce.py")

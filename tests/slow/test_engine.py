@@ -109,7 +109,7 @@ def test_ten_kills_leave_no_trace(tmp_path):
         Image.fromarray(drawn.integers(256, size=(30, 40, 3), dtype=np.uint8)).save(place)
     said.write_text(json.dumps(tables(["round", "square", "long"])["descriptions"]))
     words = ["evaluate", "--images", str(pictures), "--descriptions", str(said), "--method", "clip,wca,lgca:steps=1"]
-    words += ["--n", "2", "--seeds", "1", "--device", "cpu", "--force"]
+    words += ["--encoder", "aviary", "--n", "2", "--seeds", "1", "--device", "cpu", "--force"]
     # Processes that have imported everything already: it is the work that is killed.
     fork = multiprocessing.get_context("forkserver")
     fork.set_forkserver_preload(
