@@ -43,7 +43,9 @@ class Checkout:
 
     def only(self, pages: list[str]) -> None:
         """Leave these pages and the first in the book."""
-        toc = {"format": "jb-book", "root": "index", "chapters": [{"file": page} for page in pages]}
+        toc = {"format": "jb-book", "root": "index"}
+        if pages:  # an empty list of chapters is malformed
+            toc["chapters"] = [{"file": page} for page in pages]
         (self.root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
 
     def page(self, name: str) -> nbformat.NotebookNode:
