@@ -23,6 +23,15 @@ from lgca_core.pixels.pillow_weights import Interpolation, Resize, ResizeMode
 _counting = threading.Lock()
 
 
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A model of open_clip, and the two parts of the configuration that it was built of, as open_clip writes them."""
+
+    model: Any
+    model_cfg: dict[str, Any]
+    preprocess_cfg: dict[str, Any]
+
+
 @checked
 @dataclass(eq=False)
 class Encoder:
@@ -47,6 +56,7 @@ class Encoder:
         logit_scale, logit_bias: what the model multiplies a cosine by (100 for CLIP) and adds to it; None where it
             does not say. A model with a bias was trained on each class by itself: a sigmoid gives its probability.
         image_passes, text_passes: crops and sentences encoded so far.
+        parts: open_clip's model and what it was built of, for those who train it further; None for other models.
     """
 
     image: Callable[[Tensor], Tensor]
@@ -71,6 +81,7 @@ class Encoder:
     image_passes: int = 0
     text_passes: int = 0
     tokenizer: Any = None
+    parts: Parts | None = None
 
     def __post_init__(self) -> None:
         self.device = torch.device(self.device)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lgca_core.encoder import Encoder
+from lgca_core.encoder import Encoder, Parts
 from lgca_core.encoders.checkpoints import (
     Activation,
     check_activation,
@@ -111,6 +111,7 @@ def build(
         logit_scale=scale,
         logit_bias=bias,
         tokenizer=tokenizer,
+        parts=Parts(model, config, preprocess),
     )
 
 

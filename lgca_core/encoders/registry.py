@@ -1,6 +1,7 @@
 """Encoders by name: those of open_clip, and whatever else has registered a name."""
 
 from collections.abc import Callable
+from importlib.metadata import entry_points
 
 from lgca_core.encoder import Encoder
 from lgca_core.encoders.devices import Device, Options, Precision
@@ -13,6 +14,9 @@ Loader = Callable[[str | None, Options], Encoder]
 
 ORIGINS: dict[str, tuple[Loader, dict[str, str]]] = {}
 """Every registered name, what loads its encoders, and its row in the list; other names are open_clip's."""
+
+GROUP = "lgca.encoders"
+"""Installed packages, this one too, declare further names as entry points of this group: NAME = "module:loader"."""
 
 PLACES = {"hf-hub": load_hub, "local-dir": load_folder}
 """Where a configuration is kept beside its weights, by the word before the colon."""
@@ -45,8 +49,9 @@ def load_encoder(
     downloaded once. ``"NAME:/path/to/file"``, where NAME may be ``aviary``: the same architecture from a file, or a
     folder with one: safetensors, a state dict saved by torch (read with ``weights_only``), or a TorchScript archive.
     ``"hf-hub:ORG/NAME"``, ``"local-dir:FOLDER"``: a repository of Hugging Face or a folder with open_clip_config.json,
-    or with transformers' config.json of a CLIP or SigLIP (extra ``hf``). Other names are those that :func:`register`
-    was given. No code of a file or repository is run.
+    or with transformers' config.json of a CLIP or SigLIP (extra ``hf``). ``"goal:RUN"``: what `lgca goal train` wrote.
+    Other names are those that :func:`register` was given, or that installed packages declare. No code of a file or
+    repository is run.
 
     Mean, deviation, input side and resizing come from the model's preprocessing configuration. ``device``: ``auto``
     (a CUDA GPU, else the CPU), ``cpu``, ``cuda``, ``cuda:N``, ``mps``, a ``torch.device``. ``batch_size`` defaults to
@@ -67,7 +72,9 @@ def load_encoder(
             return load(source if colon else None, options)
         if name in PLACES:
             return PLACES[name](source, options)
-        return load_named(spec, options, others=tuple(ORIGINS))
+        for point in entry_points(group=GROUP, name=name):
+            return point.load()(source if colon else None, options)
+        return load_named(spec, options, others=(*ORIGINS, *entry_points(group=GROUP).names))
 
 
 def list_encoders(words: str = "") -> list[dict[str, str]]:

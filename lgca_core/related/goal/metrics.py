@@ -1,0 +1,51 @@
+"""The losses of a training, step by step: a table, and TensorBoard's event files where it is installed."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+TABLE = "metrics.csv"
+
+
+class Metrics:
+    """Adds a row a step to ``metrics.csv`` in a folder, and to event files; rows after ``step`` are dropped first."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.file = folder / TABLE
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = _rows_until(self.file, step)
+        self.file.write_text("".join(f"{','.join(row)}\n" for row in kept))
+        self.columns = kept[0] if kept else None
+        self.stream = self.file.open("a", newline="", buffering=1)
+        self.events: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:  # the extra `goal` brings it
+            return
+        self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """One step's losses, rate and scale."""
+        if self.columns is None:
+            self.columns = ["step", *values]
+            self.stream.write(f"{','.join(self.columns)}\n")
+        self.stream.write(f"{step},{','.join(f'{value:.6g}' for value in values.values())}\n")
+        if self.events:
+            for name, value in values.items():
+                self.events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write what is still held back."""
+        self.stream.close()
+        if self.events:
+            self.events.close()
+
+
+def _rows_until(file: Path, step: int) -> list[list[str]]:
+    """The head of a table and its rows up to a step."""
+    if not step or not file.exists():
+        return []
+    with file.open(newline="") as stream:
+        head, *rows = csv.reader(stream)
+    return [head, *(row for row in rows if row and row[0].isdigit() and int(row[0]) <= step)]
