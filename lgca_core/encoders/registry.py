@@ -15,7 +15,7 @@ Loader = Callable[[str | None, Options], Encoder]
 ORIGINS: dict[str, tuple[Loader, dict[str, str]]] = {}
 """Every registered name, what loads its encoders, and its row in the list; other names are open_clip's."""
 
-GROUP = "lgca.encoders"
+ENTRY_POINTS = "lgca.encoders"
 """Installed packages, this one too, declare further names as entry points of this group: NAME = "module:loader"."""
 
 PLACES = {"hf-hub": load_hub, "local-dir": load_folder}
@@ -72,9 +72,9 @@ def load_encoder(
             return load(source if colon else None, options)
         if name in PLACES:
             return PLACES[name](source, options)
-        for point in entry_points(group=GROUP, name=name):
+        for point in entry_points(group=ENTRY_POINTS, name=name):
             return point.load()(source if colon else None, options)
-        return load_named(spec, options, others=(*ORIGINS, *entry_points(group=GROUP).names))
+        return load_named(spec, options, others=(*ORIGINS, *entry_points(group=ENTRY_POINTS).names))
 
 
 def list_encoders(words: str = "") -> list[dict[str, str]]:

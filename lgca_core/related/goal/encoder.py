@@ -14,7 +14,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.files import draft_of, write_whole
 from lgca_core.related.goal.positions import stretch_positions, stretched_length
 
-CONTEXT = 248
+LONG_CONTEXT = 248
 """Text positions of a tuned model, as GOAL and Long-CLIP have them."""
 
 
@@ -33,7 +33,7 @@ def lengthen(parts: Parts) -> Parts:
     model: Any = parts.model
     text = getattr(model, "text", model)
     old = text.positional_embedding
-    if len(old) >= CONTEXT:
+    if len(old) >= LONG_CONTEXT:
         return parts
     length = stretched_length(len(old))
     text.positional_embedding = nn.Parameter(stretch_positions(old.detach()))

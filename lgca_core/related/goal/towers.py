@@ -119,9 +119,7 @@ def _check(model: Any) -> None:
     visual, text = model.visual, getattr(model, "text", model)
     plain = isinstance(visual, VisionTransformer) and visual.attn_pool is None and visual.proj is not None
     if not plain or not isinstance(visual.patch_dropout, nn.Identity):
-        raise LgcaError(
-            "GOAL needs a plain vision transformer, such as ViT-B-16-quickgelu: choose another encoder"
-        )
+        raise LgcaError("GOAL needs a plain vision transformer, such as ViT-B-16-quickgelu: choose another encoder")
     ends = getattr(text, "text_pool_type", getattr(text, "pool_type", None)) == "argmax"
     own = text is model or isinstance(text, TextTransformer)
     if not own or not ends or text.attn_mask is None or getattr(text, "cls_emb", None) is not None:

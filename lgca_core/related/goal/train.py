@@ -23,7 +23,7 @@ from lgca_core.files import draft_of
 from lgca_core.pixels.cropping import normalised
 from lgca_core.pixels.gpu_streams import to_device
 from lgca_core.related.goal.batches import Collated, Order, PairData, PairSettings, PairWeights, collate
-from lgca_core.related.goal.encoder import CONTEXT, context_of, lengthen, save_model
+from lgca_core.related.goal.encoder import LONG_CONTEXT, context_of, lengthen, save_model
 from lgca_core.related.goal.geometry import BoxRule, CaptionReader, PatchGrid, SpanRule
 from lgca_core.related.goal.losses import LossWeights, Matrix, Rows, Vectors, goal_losses
 from lgca_core.related.goal.metrics import Metrics
@@ -35,7 +35,7 @@ CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainSettings:
     """Everything that fixes a training but its data and the model it begins with. Defaults: GOAL as released.
 
     Weight decay falls on every parameter, as released. The logit scale is held at 100 or below, as OpenAI's training
@@ -119,10 +119,10 @@ class _State:
     losses: dict[str, float] = field(default_factory=dict)
 
 
-def train(
+def tune(
     pictures: Sequence[PairedPicture],
     encoder: Encoder,
-    settings: Settings,
+    settings: TrainSettings,
     out: Path,
     *,
     identity: dict[str, Any],
@@ -201,7 +201,7 @@ def train(
 class _Trainer:
     """Model, optimiser and one step."""
 
-    def __init__(self, encoder: Encoder, settings: Settings, checkpointing: bool, compiled: bool) -> None:
+    def __init__(self, encoder: Encoder, settings: TrainSettings, checkpointing: bool, compiled: bool) -> None:
         if encoder.parts is None or encoder.precision != "float32":
             raise LgcaError(f"the encoder {encoder.name} cannot be trained: give one of open_clip, in float32")
         self.encoder, self.settings = encoder, settings
@@ -212,7 +212,7 @@ class _Trainer:
             settings.pairs, settings.pair_weights, settings.boxes, settings.spans, settings.seed
         )
         self.grid = PatchGrid(encoder.size, model.visual.patch_size[0], encoder.resize)
-        self.reader = CaptionReader(encoder.tokenizer, min(CONTEXT, context_of(self.parts)))
+        self.reader = CaptionReader(encoder.tokenizer, min(LONG_CONTEXT, context_of(self.parts)))
         model.to(getattr(torch, settings.weights)).train().requires_grad_(True)
         model.logit_scale.requires_grad_(bool(settings.whole or settings.local))
         if getattr(model, "logit_bias", None) is not None:
@@ -347,7 +347,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [name for name in names if name != "settings" and flat[0].get(name) != flat[1].get(name)]
 
 
-def _count(counts: Counter, batch: Collated, settings: Settings) -> None:
+def _count(counts: Counter, batch: Collated, settings: TrainSettings) -> None:
     """Pairs and captions so far, and those that a term had to do without."""
     there = batch.rows.weight > 0
     counts["captions"] += len(batch.captions)
