@@ -1,5 +1,6 @@
 """The training of GOAL: AdamW and a cosine, float32 weights, resumable to the bit, on one device or several."""
 
+import json
 import math
 import os
 import time
@@ -17,9 +18,10 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 from lgca_core.encoder import Encoder
+from lgca_core.encoders.folders import OPEN_CLIP
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.machine import peak_memory
-from lgca_core.files import draft_of
+from lgca_core.files import draft_of, write_whole
 from lgca_core.pixels.cropping import normalised
 from lgca_core.pixels.gpu_streams import to_device
 from lgca_core.related.goal.batches import Collated, Order, PairData, PairSettings, PairWeights, collate
@@ -32,6 +34,7 @@ from lgca_core.related.goal.towers import Batch, Towers
 
 LARGEST_SCALE = math.log(100)
 CHECKPOINT = "checkpoint.pt"
+REPORT = "training.json"
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,28 @@ class Outcome:
         return self.seconds / self.steps
 
 
+def finished(out: Path, identity: dict[str, Any], settings: TrainSettings) -> Outcome | None:
+    """What a training in a folder came to, if one ended there. LgcaError where it was another training."""
+    file = out / REPORT
+    if not file.is_file() or not (out / OPEN_CLIP).is_file():
+        return None
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        outcome, others = Outcome(**said["outcome"]), _differences(said["identity"], _whole(identity, settings))
+    except (ValueError, KeyError, TypeError) as error:
+        raise LgcaError(f"{file}: is no report of a training: give --force to begin anew") from error
+    if others:
+        raise LgcaError(_OTHERS.format(folder=out, names=", ".join(others)))
+    return outcome
+
+
+_OTHERS = "{folder} holds a training with other {names}: choose another --out, or give --force to begin anew"
+
+
+def _whole(identity: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:
+    return {**identity, "settings": asdict(settings)}
+
+
 @dataclass
 class _State:
     """What a checkpoint keeps beside model and optimiser."""
@@ -157,7 +182,7 @@ def tune(
     torch.manual_seed(settings.seed)
     trainer = _Trainer(encoder, settings, checkpointing, compiled)
     first_weights = [parameter.detach().clone() for parameter in trainer.parameters]
-    identity = {**identity, "settings": asdict(settings)}
+    identity = _whole(identity, settings)
     state = trainer.resume(out / CHECKPOINT, identity)
     data = PairData(pictures, encoder, trainer.grid, trainer.reader, trainer.pair_settings)
     order = Order(len(data), settings.batch, settings.epochs, settings.seed, state.step, rank, processes)
@@ -189,13 +214,16 @@ def tune(
         if rank == 0 and (ended or now - saved > every):
             trainer.save(out / CHECKPOINT, identity, state)
             saved = time.perf_counter()
-    if metrics:
-        metrics.close()
-    if rank == 0:
-        save_model(trainer.parts, out)
     moved = sum(int((old != new).sum()) for old, new in zip(first_weights, trainer.parameters, strict=True))
     share = moved / sum(old.numel() for old in first_weights)
-    return Outcome(state.step, state.seconds, state.peak, share, dict(state.counts), state.losses)
+    outcome = Outcome(state.step, state.seconds, state.peak, share, dict(state.counts), state.losses)
+    if metrics:
+        metrics.close()
+        said = {"identity": identity, "outcome": asdict(outcome)}
+        write_whole(out / REPORT, json.dumps(said, indent=2).encode())
+        save_model(trainer.parts, out)
+        (out / CHECKPOINT).unlink(missing_ok=True)  # as large as three models
+    return outcome
 
 
 class _Trainer:
@@ -329,10 +357,7 @@ class _Trainer:
         except Exception as error:  # torch and pickle raise what they like
             raise LgcaError(f"{file}: is no checkpoint of this program: give --force to begin anew") from error
         if others:
-            raise LgcaError(
-                f"{file.parent} holds a training with other {', '.join(others)}: choose another --out, or give --force "
-                f"to begin anew"
-            )
+            raise LgcaError(_OTHERS.format(folder=file.parent, names=", ".join(others)))
         self.parts.model.load_state_dict(saved["model"])
         self.optimiser.load_state_dict(saved["optimiser"])
         state = _State(**saved["state"])
