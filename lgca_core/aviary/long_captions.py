@@ -26,11 +26,14 @@ class Span:
 def long_caption(
     species: Species, habitat: str, painting: Painting, rng: np.random.Generator
 ) -> tuple[str, tuple[Span, ...]]:
-    """A caption of several sentences (the place, each visible part, a distractor) and the spans of each."""
+    """A caption of several sentences (the place, each visible part, a distractor) and the spans of each.
+
+    Its words are those of training, so that the embedded encoder knows them all.
+    """
     speak = Speaker(rng)
     sentences: list[tuple[str, str, tuple[int, int, int, int] | None]] = []
     place = speak.pick(HABITAT_PHRASES[habitat])
-    sentences.append((f"{an(species.body).capitalize()} {species.family} is seen {place}.", "habitat", None))
+    sentences.append((f"Here is {an(species.body)} {species.family} {place}.", "habitat", None))
     for part in ("cap", "eye", "beak", "belly", "wing", "tail", "legs"):
         box = painting.box(part)
         if box is not None:
@@ -44,7 +47,7 @@ def long_caption(
             )
     if painting.objects:
         kind, colour, box = painting.objects[int(rng.integers(len(painting.objects)))]
-        sentences.append((f"Nearby there is {an(colour)} {kind}.", kind, box))
+        sentences.append((f"There is {an(colour)} {kind} in the scene.", kind, box))
     text, spans = "", []
     for sentence, about, box in sentences:
         start = len(text) + bool(text)

@@ -1,9 +1,12 @@
 """A picture with its captions, and a set of such pictures."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from lgca_core.data.manifest import Skipped
+from lgca_core.files import sha256_of
 
 Box = tuple[int, int, int, int]
 """A region of a picture: (x1, y1, x2, y2) in pixels of the original, right and bottom exclusive."""
@@ -40,3 +43,14 @@ class CaptionSet:
     split: str
     pictures: tuple[CaptionedPicture, ...]
     skipped: tuple[Skipped, ...] = ()
+
+    def sha256(self, *, pictures: bool = False) -> str:
+        """Hash of names, captions and truths, in their order; with `pictures` also of the pictures' files.
+
+        Neither the set's own name nor the place of the files enters. Raises LgcaError where a file cannot be read.
+        """
+        rows = [
+            [one.name, one.captions, [astuple(truth) for truth in one.truths], sha256_of(one.path) if pictures else ""]
+            for one in self.pictures
+        ]
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
