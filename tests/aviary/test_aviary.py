@@ -11,7 +11,7 @@ import torch
 from open_clip.model import build_model_from_openai_state_dict
 
 from lgca_core.aviary import language, long_captions, splits
-from lgca_core.aviary.painter import HABITATS, PARTS, STYLES, Scene, paint
+from lgca_core.aviary.painter import HABITATS, PARTS, STYLES, Painting, Scene, paint
 from lgca_core.aviary.species import ATTRIBUTES, VALUES, Species, distance, draw_training_species, held_out
 from lgca_core.encoders.embedded import WEIGHTS
 from lgca_core.encoders.registry import load_encoder
@@ -142,6 +142,24 @@ def test_a_long_caption_says_where_each_of_its_sentences_looks():
         if span.about in PARTS:
             assert span.box == painting.box(span.about)
     assert {"habitat", "wing"} < {s.about for s in spans}
+
+
+def test_the_embedded_encoder_knows_every_word_of_a_long_caption():
+    everything = Painting(
+        image=np.zeros((9, 9, 3), np.uint8),
+        parts=np.arange(81, dtype=np.uint8).reshape(9, 9) % (len(PARTS) + 1),
+        objects=tuple((kind, colour, (0, 0, 3, 3)) for kind, colour in language.THINGS),
+    )
+    rng = np.random.default_rng(0)
+    encode = open_clip.get_tokenizer("ViT-B-32").encode
+    said = set()
+    for habitat in HABITATS * 250:
+        text, spans = long_captions.long_caption(draw_training_species(rng), habitat, everything, rng)
+        assert len(spans) == 9
+        said.update(encode(text))
+    rows = safetensors.torch.load_file(WEIGHTS)["token_embedding.weight"][sorted(said)]
+    assert (rows != 0).any(1).all()  # an untrained word's embedding is all zero
+    assert len(said) > 120
 
 
 def test_a_split_is_the_same_scenes_every_time_and_no_two_splits_share_one():

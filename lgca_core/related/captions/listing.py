@@ -9,7 +9,7 @@ from typing import Any
 
 from lgca_core.data.debris import is_debris
 from lgca_core.data.manifest import OnError, Skipped
-from lgca_core.errors import LgcaError
+from lgca_core.errors import LgcaError, first_line
 from lgca_core.related.captions.captioned import CaptionedPicture, CaptionSet, Truth
 
 CAPTION_CHARACTERS = 200_000
@@ -112,7 +112,7 @@ def caption_set(
     Raises:
         LgcaError: the first fault, unless ``on_error="skip"``, which lists faults in ``skipped``; nothing is left.
     """
-    made: dict[str, CaptionedPicture] = {}
+    made: dict[Path, CaptionedPicture] = {}
     skipped: list[Skipped] = []
     first = ""
     for row in listed:
@@ -122,9 +122,9 @@ def caption_set(
             continue
         try:
             picture = _checked(row, pictures)
-            if picture.name in made:
+            if picture.path in made:
                 raise _Fault("is listed twice: give a picture's captions in one place")
-            made[picture.name] = picture
+            made[picture.path] = picture
         except _Fault as fault:
             said = f"{row.where}: {f'the picture {image!r} ' if image and not row.fault else ''}{fault}"
             if on_error == "raise":
@@ -222,8 +222,11 @@ def json_lines(file: Path) -> Iterable[tuple[str, dict[str, Any] | None, str]]:
                 where = f"{file}, line {number}"
                 try:
                     found = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    yield where, None, f"not JSON ({error})"
+                except json.JSONDecodeError as error:
+                    yield where, None, f"not JSON ({error.msg} at character {error.pos + 1})"
+                    continue
+                except (ValueError, RecursionError) as error:  # a number of too many digits, lists within lists
+                    yield where, None, f"not JSON ({first_line(error)})"
                     continue
                 yield (where, found, "") if isinstance(found, dict) else (where, None, "no JSON object")
     except OSError as error:

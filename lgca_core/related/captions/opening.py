@@ -56,7 +56,8 @@ def open_captions(spec: str | Path, split: str | None = None, *, on_error: OnErr
         LgcaError: nothing of these (near names are suggested); files that a copy must hold are not there, or are not of
             their form; a split that does not exist; nothing is left; and the first fault under ``raise``.
     """
-    name, colon, path = str(spec).partition(":")
+    name, colon, path = ("", "", "") if isinstance(spec, Path) else spec.partition(":")
+    name = name.casefold() if colon else name
     if name in PUBLISHED:
         if not path:
             raise LgcaError(f"{str(spec)!r} names no folder: write {name}:/path/to/copy")
@@ -75,7 +76,7 @@ def open_captions(spec: str | Path, split: str | None = None, *, on_error: OnErr
                 )
             place = file
         if not place.is_file():
-            hint = nearest(name, [*PUBLISHED, "aviary", "aviary-validation"])
+            hint = nearest(name or str(spec), [*PUBLISHED, "aviary", "aviary-validation"])
             raise LgcaError(f"{str(spec)!r} is no set of captioned pictures{hint}: known are {', '.join(KNOWN)}")
     except OSError as error:
         raise LgcaError(f"{place} cannot be read ({error.strerror})") from error

@@ -22,6 +22,7 @@ class Published:
         read: (folder of the copy, its annotations) -> rows; paths are relative to the folder of the pictures.
         packed: an archive that may lie there in place of the folder of the pictures.
         above: whether paths begin with that folder's own name.
+        besides: a further file that must be there.
     """
 
     title: str
@@ -31,13 +32,15 @@ class Published:
     read: Callable[[Places, Path], Rows]
     packed: str = ""
     above: bool = False
+    besides: str = ""
 
     def open(self, path: Path) -> tuple[Places, Rows]:
         """The folder of the pictures, and the rows. Raises LgcaError where `path` holds no copy."""
         if path.is_file() and path.name.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz")):
             path = unpacked([path])
         there = (*self.pictures, self.packed) if self.packed else self.pictures
-        copy = folder_of(path, (self.annotations, there), self.title, self.layout)
+        wanted = (self.annotations, there, *([(self.besides,)] if self.besides else []))
+        copy = folder_of(path, wanted, self.title, self.layout)
         annotations, pictures = copy.first(self.annotations), copy.first(there)
         assert annotations and pictures, "folder_of has seen both"
         if pictures.is_file():
@@ -53,25 +56,24 @@ def read_docci(_copy: Places, annotations: Path) -> Rows:
         if line is None:
             yield None, Listed(where, fault=fault)
         else:
-            split = line.get("split")
-            yield (
-                split if isinstance(split, str) else None,
-                Listed(where, line.get("image_file"), [line.get("description")]),
-            )
+            split, image, text = (line.get(key) for key in ("split", "image_file", "description"))
+            known = isinstance(split, str)
+            yield split if known else None, Listed(where, image, [text], fault="" if known else "no split")
 
 
 def _dci(joined: bool) -> Callable[[Places, Path], Rows]:
     def read(copy: Places, annotations: Path) -> Rows:
         """``splits.json``: split -> names of annotation files; one: ``{"image", "short_caption", "extra_caption"}``."""
         splits = copy.find("splits.json")
-        parts = json_of(splits) if splits else {None: sorted(file.name for file in annotations.glob("*.json"))}
+        assert splits, "folder_of has seen it"
+        parts = json_of(splits)
         if not isinstance(parts, dict) or not all(isinstance(names, list) for names in parts.values()):
             raise LgcaError(f"{splits} is not of the form {{'train': ['NAME.json', ...], ...}}: unpack it again")
         below = Places(annotations)
         for split, names in parts.items():
             for name in map(str, names):
                 if ".." in PurePosixPath(name).parts or not (file := below.first((name, f"{name}.json"))):
-                    yield split, Listed(f"{splits}", fault=f"lists {name!r}, which is not in {annotations}")
+                    yield split, Listed(str(splits), fault=f"lists {name!r}, which is not in {annotations}")
                     continue
                 try:
                     about = json.loads(text_of(file))
@@ -92,7 +94,7 @@ def _dci(joined: bool) -> Callable[[Places, Path], Rows]:
 
 
 def read_urban1k(copy: Places, annotations: Path) -> Rows:
-    """``caption/N.txt`` and ``image/N.jpg``, in the order of the numbers; the whole text is the caption."""
+    """``caption/N.txt`` and ``image/N.jpg``, by number; the whole text is the caption; all are for tests."""
     pictures = copy.first(PUBLISHED["urban1k"].pictures)
     assert pictures, "folder_of has seen it"
     files = [file for folder in (annotations, pictures) for file in folder.iterdir() if not is_debris(file.name)]
@@ -100,7 +102,7 @@ def read_urban1k(copy: Places, annotations: Path) -> Rows:
     stems = {file.stem for file in files if file.suffix.lower() in (".txt", ".jpg")}
     for stem in sorted(stems, key=lambda stem: (len(stem), stem)):
         text = [text_of(texts[stem]).strip()] if stem in texts else []
-        yield None, Listed(str(texts.get(stem, annotations)), f"{stem}.jpg", text)
+        yield "test", Listed(str(texts.get(stem, annotations)), f"{stem}.jpg", text)
 
 
 def read_karpathy(_copy: Places, annotations: Path) -> Rows:
@@ -140,8 +142,8 @@ PUBLISHED: dict[str, Published] = {
         read_docci,
         "docci_images.tar.gz",
     ),
-    "dci": Published(*_DCI, _dci(joined=False)),
-    "dci-joined": Published(*_DCI, _dci(joined=True)),
+    "dci": Published(*_DCI, _dci(joined=False), besides="splits.json"),
+    "dci-joined": Published(*_DCI, _dci(joined=True), besides="splits.json"),
     "urban1k": Published(
         "Urban1k",
         "image/ with N.jpg and caption/ with N.txt",
