@@ -1,6 +1,6 @@
 """The aviary as captioned pictures: scenes with a long caption that says where it looks, or with five short ones.
 
-Scenes of the split train are painted once and kept: 34 kB and, with two processes, 17 ms each (4,000: 137 MB).
+Scenes of the split train are painted once and kept: 36 kB and 30 ms of one core each (4,000: 144 MB, two minutes).
 The pictures of test and validation are those of the data sets ``aviary`` and ``aviary-validation``.
 """
 

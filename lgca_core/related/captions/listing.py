@@ -53,7 +53,9 @@ class Places:
         self._names: dict[Path, dict[str, str]] = {}
 
     def find(self, path: str) -> Path | None:
-        """The file or folder at a relative path with forward slashes; None where there is none."""
+        """The file or folder at a relative path with forward slashes; None where there is none, or it leads out."""
+        if os.path.isabs(path) or ".." in PurePosixPath(path).parts:
+            return None
         if os.path.lexists(exact := self.root / path):
             return exact
         place = self.root
@@ -79,7 +81,7 @@ class Places:
         return self._names[folder]
 
 
-def folder_of(path: Path, wanted: Iterable[Iterable[str]], title: str, layout: str) -> Places:
+def folder_of(path: Path, wanted: Iterable[Iterable[str]], what: str, layout: str) -> Places:
     """The folder that holds one of each of the names `wanted`: `path`, or the one folder in it that does.
 
     Raises LgcaError where there is none, or several.
@@ -88,7 +90,7 @@ def folder_of(path: Path, wanted: Iterable[Iterable[str]], title: str, layout: s
     try:
         if not path.is_dir():
             said = "is a file" if path.exists() else "does not exist"
-            raise LgcaError(f"{path} {said}: give the folder of {title}, with {layout}")
+            raise LgcaError(f"{path} {said}: give the folder of {what}, with {layout}")
         below = sorted(entry for entry in path.iterdir() if not is_debris(entry.name) and entry.is_dir())
     except OSError as error:
         raise LgcaError(f"{path} cannot be read ({error.strerror})") from error
@@ -96,9 +98,9 @@ def folder_of(path: Path, wanted: Iterable[Iterable[str]], title: str, layout: s
         if holding := [place for place in map(Places, candidates) if all(map(place.first, wanted))]:
             if len(holding) > 1:
                 names = " and ".join(place.root.name for place in holding[:2])
-                raise LgcaError(f"{path} holds several folders that could be {title}, {names}: name one of them")
+                raise LgcaError(f"{path} holds several folders that could be {what}, {names}: name one of them")
             return holding[0]
-    raise LgcaError(f"{path} holds no copy of {title}: there must be {layout}")
+    raise LgcaError(f"{path} holds no {what}: there must be {layout}")
 
 
 def caption_set(
@@ -251,11 +253,6 @@ CANONICAL = {alias: "validation" for alias in ("val", "valid", "dev")}
 """Names that data sets give to one split."""
 
 
-def splits_of(split: str) -> set[str]:
-    """``test+qual_test`` -> its splits; those of ``CANONICAL`` by one name."""
-    return {CANONICAL.get(one, one) for one in split.casefold().split("+")}
-
-
 def of_split(rows: Rows, split: str | None, title: str) -> list[Listed]:
     """The rows of a split, or of several joined by ``+``; those of no split belong to each. None: every row.
 
@@ -266,7 +263,7 @@ def of_split(rows: Rows, split: str | None, title: str) -> list[Listed]:
     rows = list(rows)
     if split in (None, "all"):
         return [row for _, row in rows]
-    asked = splits_of(split)
+    asked = {CANONICAL.get(one, one) for one in split.casefold().split("+")}
     there = dict.fromkeys(of for of, _ in rows if of is not None)
     known = {CANONICAL.get(of.casefold(), of.casefold()) for of in there}
     if there and (unknown := sorted(asked - known)):

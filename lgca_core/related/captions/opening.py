@@ -17,6 +17,7 @@ from lgca_core.related.captions.listing import (
     Places,
     Rows,
     caption_set,
+    folder_of,
     json_of,
     lines_of,
     of_split,
@@ -25,13 +26,7 @@ from lgca_core.related.captions.published_sets import PUBLISHED
 
 WITHOUT = "without:"
 
-KNOWN = (
-    *(f"{name}:/path/to/copy" for name in PUBLISHED),
-    "aviary",
-    "aviary-validation",
-    f"a folder with {CAPTIONS_FILE}",
-)
-"""What :func:`open_captions` opens, for messages."""
+_KNOWN = f"known are {', '.join(f'{name}:PATH' for name in PUBLISHED)}, aviary, a folder with {CAPTIONS_FILE}"
 
 
 def open_captions(spec: str | Path, split: str | None = None, *, on_error: OnError = "raise") -> CaptionSet:
@@ -68,16 +63,11 @@ def open_captions(spec: str | Path, split: str | None = None, *, on_error: OnErr
     place = Path(spec).expanduser()
     try:
         if place.is_dir():
-            file = Places(place).find(CAPTIONS_FILE)
-            if file is None:
-                raise LgcaError(
-                    f"{place} holds no {CAPTIONS_FILE}: write a line of "
-                    '{"image": "path", "caption": "text"} a picture, or name the data set, as in docci:PATH'
-                )
-            place = file
+            form = f'{CAPTIONS_FILE}, of lines {{"image": "path", "caption": "text"}}; or name the set: docci:PATH'
+            place = folder_of(place, [[CAPTIONS_FILE]], "captioned pictures", form).find(CAPTIONS_FILE) or place
         if not place.is_file():
             hint = nearest(name or str(spec), [*PUBLISHED, "aviary", "aviary-validation"])
-            raise LgcaError(f"{str(spec)!r} is no set of captioned pictures{hint}: known are {', '.join(KNOWN)}")
+            raise LgcaError(f"{str(spec)!r} is neither there nor a set of captioned pictures{hint}: {_KNOWN}")
     except OSError as error:
         raise LgcaError(f"{place} cannot be read ({error.strerror})") from error
     title = printable(place.absolute().parent.name if place.name.casefold() == CAPTIONS_FILE else place.stem)

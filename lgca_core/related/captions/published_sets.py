@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from lgca_core.data.debris import is_debris
 from lgca_core.data.opening import unpacked
@@ -40,11 +40,11 @@ class Published:
             path = unpacked([path])
         there = (*self.pictures, self.packed) if self.packed else self.pictures
         wanted = (self.annotations, there, *([(self.besides,)] if self.besides else []))
-        copy = folder_of(path, wanted, self.title, self.layout)
+        copy = folder_of(path, wanted, f"copy of {self.title}", self.layout)
         annotations, pictures = copy.first(self.annotations), copy.first(there)
         assert annotations and pictures, "folder_of has seen both"
         if pictures.is_file():
-            packed = folder_of(unpacked([pictures]), (self.pictures,), self.title, self.layout)
+            packed = folder_of(unpacked([pictures]), (self.pictures,), f"picture of {self.title}", self.layout)
             pictures = packed.first(self.pictures)
             assert pictures, "folder_of has seen it"
         return Places(pictures.parent if self.above else pictures), self.read(copy, annotations)
@@ -72,7 +72,7 @@ def _dci(joined: bool) -> Callable[[Places, Path], Rows]:
         below = Places(annotations)
         for split, names in parts.items():
             for name in map(str, names):
-                if ".." in PurePosixPath(name).parts or not (file := below.first((name, f"{name}.json"))):
+                if not (file := below.first((name, f"{name}.json"))):
                     yield split, Listed(str(splits), fault=f"lists {name!r}, which is not in {annotations}")
                     continue
                 try:

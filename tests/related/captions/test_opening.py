@@ -50,6 +50,12 @@ def test_docci_whose_pictures_are_still_packed(tmp_path, home):
     assert readable(test) == test
 
 
+def test_a_whole_copy_may_be_an_archive(tmp_path, home):
+    miniatures.urban1k(tmp_path / "made" / "Urban1k")
+    archive = shutil.make_archive(str(tmp_path / "Urban1k"), "zip", tmp_path / "made")
+    assert names(open_captions(f"urban1k:{archive}", "test")) == ["1.jpg", "2.jpg", "10.jpg"]
+
+
 def test_dci_takes_the_long_caption_and_counts_pictures_without_one(tmp_path):
     root = miniatures.dci(tmp_path / "densely_captioned_images")
     train = open_captions(f"dci:{root}", "train")
@@ -72,6 +78,14 @@ def test_dci_with_annotations_that_are_not_there_or_broken(tmp_path):
         open_captions(f"dci:{root}", "test")
     rest = open_captions(f"dci:{root}", "all", on_error="skip")
     assert names(rest) == ["sa_11.jpg", "sa_13.jpg", "sa_14.jpg"] and len(rest.skipped) == 3
+    (tmp_path.parent / "out.json").write_text((root / "annotations" / "sa_11.json").read_text())
+    for out in ("../../out.json", str(tmp_path.parent / "out.json")):  # a list of annotations reads nothing outside
+        (root / "splits.json").write_text(json.dumps({"test": [out]}))
+        with pytest.raises(LgcaError, match=r"out\.json', which is not in"):
+            open_captions(f"dci:{root}", "test")
+    (root / "splits.json").write_text("[]")
+    with pytest.raises(LgcaError, match=r"splits\.json is not of the form"):
+        open_captions(f"dci:{root}", "test")
 
 
 def test_urban1k_in_the_order_of_its_numbers(tmp_path):
@@ -93,6 +107,28 @@ def test_the_karpathy_split_has_several_captions_a_picture(tmp_path, name):
     assert [one.captions for one in test.pictures] == [(f"A dog test {k}.", f"A cat test {k}.") for k in (0, 1)]
     assert len(open_captions(f"{name}:{root}", "train").pictures) == (3 if name == "coco" else 2)  # with restval
     assert len(open_captions(f"{name}:{root}", "val").pictures) == 1
+
+
+def test_broken_annotations_are_named(tmp_path):
+    coco = miniatures.karpathy(tmp_path / "coco", "coco")
+    file = coco / "dataset_coco.json"
+    about = json.loads(file.read_text())
+    del about["images"][4]["sentences"]
+    file.write_text(json.dumps(about))
+    with pytest.raises(LgcaError, match=r"dataset_coco\.json, picture 5: not of the form"):
+        open_captions(f"coco:{coco}", "test")
+    assert len(open_captions(f"coco:{coco}", "test", on_error="skip").skipped) == 1
+    for text, said in (("[]", "not of the form {'images'"), ("{", "not JSON"), ("\udce9", "not UTF-8")):
+        file.write_text(text, errors="surrogateescape")
+        with pytest.raises(LgcaError, match=rf"dataset_coco\.json is {said}"):
+            open_captions(f"coco:{coco}", "test")
+    docci = miniatures.docci(tmp_path / "docci")
+    with (docci / "docci_descriptions.jsonlines").open("a") as stream:
+        stream.write('{"image_file": "test_00000.jpg", "description": "x"}\n{"image_file"')
+    with pytest.raises(LgcaError, match=r"jsonlines, line 8: no split"):
+        open_captions(f"docci:{docci}", "test")
+    rest = open_captions(f"docci:{docci}", "test", on_error="skip")
+    assert (len(rest.pictures), len(rest.skipped)) == (3, 2)
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -123,9 +159,9 @@ def test_a_folder_without_the_files_is_told_what_was_looked_for(tmp_path, name):
 def test_unknown_names_are_told_near_ones_and_all(tmp_path):
     with pytest.raises(LgcaError, match=r"did you mean 'urban1k'.*docci.*aviary.*captions\.jsonl"):
         open_captions("urban-1k:/data", "test")
-    with pytest.raises(LgcaError, match=r"did you mean 'aviary'"):
+    with pytest.raises(LgcaError, match=r"neither there nor a set.*did you mean 'aviary'"):
         open_captions("avairy", "test")
-    with pytest.raises(LgcaError, match=rf"{tmp_path} holds no captions\.jsonl"):
+    with pytest.raises(LgcaError, match=rf"{tmp_path} holds no captioned pictures.*captions\.jsonl"):
         open_captions(tmp_path, "test")
 
 
@@ -194,7 +230,7 @@ def test_json_lines(lines):
     assert train.pictures[0].truths == (Truth(0, 5, "wall", (1, 2, 30, 20)), Truth(0, 2, "it", None))
     assert train.pictures[1].captions == (" Of both. ",)
     assert names(test) == ["in/c.jpg", "b.jpg"] and test.pictures[0].captions == ("One.", "Two.")
-    assert len(open_captions(root).pictures) == 3
+    assert len(open_captions(root).pictures) == len(open_captions(root.parent).pictures) == 3
     with pytest.raises(LgcaError, match=r"no split 'dev2'.*train, test"):
         open_captions(root, "dev2")
 
