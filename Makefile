@@ -6,6 +6,8 @@
 #              SEEDS=, CROPS=, DEVICE=; SWEEPS=ablation,crops,settings,ranges,released for the pages beside Table 1;
 #              CLUSTER=profiles/slurm spreads it over a cluster); by default one process on each GPU that may be used
 # make plan    say what `make reproduce` with the same choices would do, how long it would take, and what is missing
+# make related train the arms of the related systems and write their records to results/related/ (about two hours on two
+#              cores; stop it at will, the same command goes on)
 # make test    run the tests that are quick (ALL=1: all, with those that take long, a browser or a SLURM;
 #              TESTS="tests/core/test_boxes.py -k edge": a part of them)
 # make bench   time files-to-logits beside the encoder alone and the peers' loop, ways to run the encoder, resampling,
@@ -33,13 +35,13 @@ $(foreach name,$(GIVEN),$(eval export GIVEN_$(name) := $$(value $(name))))
 export GIVEN_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON),$(value PYTHON))
 unexport $(GIVEN) PYTHON
 
-.PHONY: book plan reproduce test bench lint lock clean setup
+.PHONY: book plan reproduce related test bench lint lock clean setup
 
 book: $(READY)
 	@.venv/bin/python -m lgca_book.building.run_graph book
 	@echo "The book: open _build/html/index.html"
 
-plan reproduce: $(READY)
+plan reproduce related: $(READY)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m lgca_book.building.run_graph $@
 
 test: $(READY)

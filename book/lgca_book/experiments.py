@@ -96,6 +96,31 @@ class Page(_Strict):
     again: str | None = None
 
 
+class Goal(_Strict):
+    """The trainings of GOAL whose records are committed.
+
+    Attributes:
+        arms: names of `lgca goal arms`, each trained with `seeds` seeds on `data`.
+        classified: those of them whose encoders classify the aviary's test pictures too, by `methods` with `crops`.
+    """
+
+    arms: Names
+    classified: Names
+    seeds: int
+    data: str
+    epochs: int
+    batch: int
+    rate: float
+    methods: Names
+    crops: int
+
+
+class Related(_Strict):
+    """What `make related` trains."""
+
+    goal: Goal
+
+
 class Experiments(_Strict):
     """The content of `experiments.yaml`; `common` is what the embedded evaluations share, by YAML's merging."""
 
@@ -103,6 +128,7 @@ class Experiments(_Strict):
     sweeps: dict[str, Sweep]
     common: dict[str, JsonValue]
     embedded: dict[str, Evaluation]
+    related: Related
     pages: dict[str, Page]
 
     @field_validator("embedded")

@@ -2,7 +2,7 @@
 
 # isort: off
 from lgca_core.cli import classify, evaluate, encode, methods, encoders
-from lgca_core.cli import datasets, prompts, sentences, store, results, bench
+from lgca_core.cli import datasets, prompts, sentences, store, results, goal, goal_train, bench
 
 # isort: on
 from lgca_core.cli.base import app
@@ -15,6 +15,8 @@ __all__ = [
     "encode",
     "encoders",
     "evaluate",
+    "goal",
+    "goal_train",
     "methods",
     "prompts",
     "results",

@@ -1,0 +1,218 @@
+"""``lgca goal train``: tune a CLIP on captioned pictures and local pairs."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lgca_core.cli import options
+from lgca_core.cli.goal import goal
+from lgca_core.cli.output import listing, note, say
+from lgca_core.cli.progress import progress
+from lgca_core.errors import LgcaError
+
+if TYPE_CHECKING:
+    from lgca_core.data.manifest import OnError
+    from lgca_core.encoder import Encoder
+    from lgca_core.related.goal.pairs import PairedPicture
+    from lgca_core.related.goal.train import Outcome
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC",
+        help="docci:PATH, dci:PATH, urban1k:PATH, a folder with a captions.jsonl, or aviary; without it, the aviary.",
+    ),
+]
+Regions = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[grid|true|FILE]",
+        help="Where pairs are made first: regions of a grid, the true ones of the aviary, or a file of boxes.",
+    ),
+]
+RELEASED = {"epochs": 10, "batch": 16, "rate": 5e-6}
+AVIARY = {"epochs": 3, "batch": 32, "rate": 3e-4}
+"""Of the embedded world, whose model is small and far from its goal; chosen on the validation species."""
+PARTS = ("checkpoint.pt", "metrics.csv", "training.json", "open_clip_config.json", "open_clip_model.safetensors")
+
+
+@goal.command(
+    epilog="\b\nExamples:\n"
+    "  lgca goal train                      (the embedded world, a few minutes on two cores)\n"
+    "  lgca goal train --data docci:/data/docci --encoder ViT-B-16-quickgelu:openai \\\n"
+    "    --pairs pairs.json --autocast bfloat16 --out run\n"
+    "  torchrun --nproc-per-node 4 -m lgca_core goal train ...   (a batch shared by four GPUs)"
+)
+def train(
+    data: Data = None,
+    split: Annotated[str, typer.Option(metavar="NAME", help="Which pictures of the data.")] = "train",
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="What `lgca goal pairs` wrote; without it, pairs are made first."),
+    ] = None,
+    regions: Regions = None,
+    encoder: options.EncoderSpec = None,
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", rich_help_panel="Output", help="For the model, its losses and checkpoints."),
+    ] = Path("goal-run"),
+    force: Annotated[
+        bool, typer.Option("--force", rich_help_panel="Output", help="Begin anew where the folder holds a training.")
+    ] = False,
+    arm: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel="Training",
+            help="goal, or global, local, global-local, random-boxes, full-matrix, bfloat16-weights, three-pairs, ...: "
+            "lgca goal arms lists all.",
+        ),
+    ] = "goal",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel="Training", help="10 as released; of the aviary 3.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=2, rich_help_panel="Training", help="Pictures a step: 16; of the aviary 32.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.0, rich_help_panel="Training", help="First learning rate: 5e-6; of the aviary 3e-4."),
+    ] = None,
+    seed: Annotated[int, typer.Option(rich_help_panel="Training", help="Of the order of pictures.")] = 0,
+    autocast: Annotated[
+        str,
+        typer.Option(
+            metavar="[float32|bfloat16]",
+            rich_help_panel="Training",
+            help="What the towers reckon in; their weights stay float32. bfloat16 pays on a GPU.",
+        ),
+    ] = "float32",
+    chunks: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            rich_help_panel="Training",
+            help="Encode a batch in so many parts, twice: less memory, and the loss of the whole batch.",
+        ),
+    ] = 1,
+    checkpointing: Annotated[
+        bool,
+        typer.Option("--checkpointing", rich_help_panel="Training", help="Reckon activations twice, for less memory."),
+    ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", rich_help_panel="Training", help="Run the towers through torch.compile.")
+    ] = False,
+    device: options.Device = "auto",
+    workers: Annotated[int, typer.Option(min=0, rich_help_panel="Training", help="Processes that read pictures.")] = 0,
+    on_error: options.OnError = "raise",
+) -> None:
+    """Tune a CLIP on long captions and on matches of a region and a sentence (GOAL, arXiv 2503.17782).
+
+    Stop it at will: the same command goes on from the last checkpoint. The
+    result is an encoder like any other: --encoder goal:FOLDER.
+    """
+    from lgca_core.related.goal.arms import settings_of
+    from lgca_core.related.goal.batches import usable
+    from lgca_core.related.goal.train import TrainSettings, finished, join_processes, tune
+
+    usual = AVIARY if data is None or data.partition(":")[0] == "aviary" else RELEASED
+    if autocast not in ("float32", "bfloat16"):
+        raise LgcaError(f"--autocast must be float32 or bfloat16, not {autocast!r}")
+    settings = settings_of(
+        arm,
+        TrainSettings(
+            epochs=epochs or usual["epochs"],  # type: ignore[arg-type]
+            batch=batch or usual["batch"],  # type: ignore[arg-type]
+            rate=usual["rate"] if rate is None else rate,
+            autocast=autocast,  # type: ignore[arg-type]
+            chunks=chunks,
+            seed=seed,
+        ),
+    )
+    spec = options.resolve_encoder(encoder, "aviary" if data is None else None)
+    if out.exists() and not out.is_dir():
+        raise LgcaError(f"{out} is a file: choose another --out")
+    place = join_processes(device)
+    if force:
+        for part in PARTS:
+            (out / part).unlink(missing_ok=True)
+        shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    model = options.load(spec, place, "float32", None)
+    paired = _paired(data, split, pairs, regions, model, out, on_error)
+    kept, skipped = usable(paired, on_error)
+    if skipped:
+        note(f"{len(skipped)} pictures with pairs were skipped, the first: {skipped[0].reason}")
+    identity = {"encoder": model.name, "weights": model.sha256, "data": _digest(kept), "pictures": len(kept)}
+    identity["arm"] = arm
+    outcome = finished(out, identity, settings)
+    if outcome is None:
+        with progress(
+            f"{arm}, seed {seed}", kept=f"the same command goes on from the last checkpoint in {out}"
+        ) as shown:
+            outcome = tune(
+                kept,
+                model,
+                settings,
+                out,
+                identity=identity,
+                checkpointing=checkpointing,
+                compiled=compiled,
+                workers=workers,
+                progress=lambda step, steps, _: shown(step * settings.batch, steps * settings.batch),
+            )
+    _tell(outcome, out)
+
+
+def _paired(
+    data: str | None, split: str, file: Path | None, regions: str | None, model: "Encoder", out: Path,
+    on_error: "OnError",
+) -> "list[PairedPicture]":  # fmt: skip
+    from lgca_core.related.captions.opening import open_captions
+    from lgca_core.related.goal.matching import make_pairs
+    from lgca_core.related.goal.pairs import read_pairs
+
+    captions = open_captions(data or "aviary", split, on_error=on_error)
+    if file is not None:
+        paired, skipped = read_pairs(file, captions, on_error=on_error)
+        if skipped:
+            note(f"{len(skipped)} entries of {file} were skipped, the first: {skipped[0].reason}")
+        return paired
+    with progress("local pairs", kept="the same command goes on") as shown:
+        how = regions or ("true" if data is None else "grid")
+        return make_pairs(captions, model, how, out=out / "pairs.json", on_error=on_error, progress=shown)
+
+
+def _digest(pictures: "Sequence[PairedPicture]") -> str:
+    """Hash of names, captions and pairs."""
+    digest = hashlib.sha256()
+    for paired in pictures:
+        pairs = [[*pair.box, pair.start, pair.end, pair.score] for pair in paired.pairs]
+        digest.update(json.dumps([paired.picture.name, paired.picture.captions, pairs]).encode())
+    return digest.hexdigest()
+
+
+def _tell(outcome: "Outcome", out: Path) -> None:
+    counts = outcome.counts
+    rows = [{"of the training": name, "": f"{value:.4g}"} for name, value in outcome.losses.items()]
+    rows += [{"of the training": name, "": f"{value:,}"} for name, value in counts.items()]
+    rows += [
+        {"of the training": "steps", "": f"{outcome.steps:,}"},
+        {"of the training": "seconds a step", "": f"{outcome.seconds_a_step:.3g}"},
+        {"of the training": "peak memory", "": f"{outcome.peak_memory / 2**30:.2f} GiB"},
+        {"of the training": "weights that moved", "": f"{100 * outcome.moved:.1f} %"},
+    ]
+    listing(rows, right=[""])
+    say(f"The model: {out}; use it as --encoder goal:{out}")
+
+
+@goal.command()
+def arms() -> None:
+    """List the arms of the comparison: GOAL, and what `lgca goal train --arm NAME` trains instead."""
+    from lgca_core.related.goal.arms import ARMS
+
+    listing([{"arm": name, "what it is": arm.summary} for name, arm in ARMS.items()])
