@@ -24,9 +24,9 @@ shell.prefix("export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1;
 
 rule related:
     input:
-        f"{KEPT}/start/related.json",
+        f"{KEPT}/start/retrieval/related.json",
         f"{KEPT}/start/aviary/record.json",
-        expand(f"{KEPT}/{{arm}}/{{seed}}/related.json", arm=GOAL.arms, seed=SEEDS),
+        expand(f"{KEPT}/{{arm}}/{{seed}}/retrieval/related.json", arm=GOAL.arms, seed=SEEDS),
         expand(f"{KEPT}/{{arm}}/{{seed}}/aviary/record.json", arm=GOAL.classified, seed=SEEDS),
 
 
@@ -72,12 +72,12 @@ rule retrieve:
     input:
         model,
     output:
-        f"{WORK}/records/{{place}}/related.json",
-        f"{WORK}/records/{{place}}/ranks.parquet",
+        f"{WORK}/records/{{place}}/retrieval/related.json",
+        f"{WORK}/records/{{place}}/retrieval/ranks.parquet",
     params:
         code=CODE,
         encoder=encoder,
-        folder=f"{WORK}/records/{{place}}",
+        folder=f"{WORK}/records/{{place}}/retrieval",
     shell:
         "echo '  retrieve  {wildcards.place}'; "
         "{LGCA} goal evaluate --data aviary --encoder {params.encoder} --force --out {params.folder} > /dev/null"
@@ -104,10 +104,10 @@ rule keep_ranks:
     input:
         rules.retrieve.output,
     output:
-        f"{KEPT}/{{place}}/related.json",
-        f"{KEPT}/{{place}}/ranks.parquet",
+        f"{KEPT}/{{place}}/retrieval/related.json",
+        f"{KEPT}/{{place}}/retrieval/ranks.parquet",
     shell:
-        "cp {input} {KEPT}/{wildcards.place}"
+        "cp {input} {KEPT}/{wildcards.place}/retrieval"
 
 
 rule keep_predictions:

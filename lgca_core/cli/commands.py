@@ -2,7 +2,7 @@
 
 # isort: off
 from lgca_core.cli import classify, evaluate, encode, methods, encoders
-from lgca_core.cli import datasets, prompts, sentences, store, results, goal, goal_train, bench
+from lgca_core.cli import datasets, prompts, sentences, store, results, goal, goal_train, goal_evaluate, bench
 
 # isort: on
 from lgca_core.cli.base import app
@@ -16,6 +16,7 @@ __all__ = [
     "encoders",
     "evaluate",
     "goal",
+    "goal_evaluate",
     "goal_train",
     "methods",
     "prompts",

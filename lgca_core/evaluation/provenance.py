@@ -13,7 +13,8 @@ def code_version() -> tuple[str | None, bool | None]:
     ``(None, None)`` when the package does not lie in a git checkout that tracks it, as when it is installed.
     Dirty means that a file of the package itself is changed, deleted or new; notes and results do not count.
     """
-    package = Path(__file__).resolve().parent
+    here = Path(__file__).resolve()
+    package = here.parents[1]
 
     def git(*words: str) -> str | None:
         try:
@@ -23,7 +24,7 @@ def code_version() -> tuple[str | None, bool | None]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:  # a venv inside somebody's checkout
+    if git("ls-files", "--error-unmatch", str(here.relative_to(package))) is None:  # a venv inside somebody's checkout
         return None, None
     commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ".")
     if commit is None or status is None:
