@@ -9,7 +9,7 @@ Rule = Literal["ours", "released"]
 
 CLOSERS = "\"'”’»)]}"
 OPENERS = "\"'“‘«([{"
-_END = re.compile(rf"(?P<mark>[.!?…]+|[。！？]+)(?P<closers>[{re.escape(CLOSERS)}]*)")
+_END = re.compile(rf"(?P<mark>\.(?: \.)+|[.!?…]+|[。！？]+)(?P<closers>[{re.escape(CLOSERS)}]*)")
 _WORD_BEFORE = re.compile(r"[^\W_][\w.&]*$")
 _ENTRY = re.compile(r"(\d+|[^\W_])[.)]")
 _LINES = re.compile(r"\n\s*")
@@ -109,7 +109,7 @@ def _ends_sentence(text: str, match: re.Match[str]) -> bool:
             and _last_word(before).lower() not in NEVER
             and _last_word(before) not in IN_NAMES
         )
-    if following.islower() and (closers or mark.startswith(("..", "…"))):
+    if following.islower() and (closers or mark.startswith(("..", ". .", "…"))):
         return False
     if mark != ".":
         return True
