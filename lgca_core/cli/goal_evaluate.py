@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from lgca_core.cli import options
-from lgca_core.cli.goal import goal
-from lgca_core.cli.goal_train import Data
+from lgca_core.cli.goal import AVIARY, CaptionData, encoder_for, goal
 from lgca_core.cli.output import listing, note, say, shown
 from lgca_core.cli.progress import progress
 
@@ -21,7 +20,7 @@ from lgca_core.cli.progress import progress
     "  lgca goal evaluate --data docci:/data/docci --split test+qual_test --encoder goal:run --pairs pairs.json"
 )
 def evaluate(
-    data: Data = None,
+    data: CaptionData = None,
     split: Annotated[
         str, typer.Option(metavar="NAME", help="Which pictures of the data; several joined by +.")
     ] = "test",
@@ -66,13 +65,13 @@ def evaluate(
     from lgca_core.related.captions.opening import open_captions
     from lgca_core.related.goal.evaluate import evaluate_joint, evaluate_retrieval
     from lgca_core.related.goal.pairs import read_pairs
-    from lgca_core.related.goal.record import check_free_record, report_of, save_related
+    from lgca_core.related.goal.record import check_free_record, save_related, training_report
 
-    spec = options.resolve_encoder(encoder, "aviary" if data is None else None)
+    spec = encoder_for(data, encoder)
     with claimed(out, "the record") if out else nullcontext():
         if out is not None:
             check_free_record(out, force=force)
-        captions = open_captions(data or "aviary", split, on_error=on_error)
+        captions = open_captions(data or AVIARY, split, on_error=on_error)
         paired = read_pairs(pairs, captions, on_error=on_error)[0] if pairs else []
         model = options.load(spec, device, precision, batch_size, workers)
         with progress(f"{captions.name} ({captions.split})", lambda: model.image_passes) as told:
@@ -81,7 +80,9 @@ def evaluate(
             result.metrics |= evaluate_joint(model, paired, joint=joint, ties=ties)
         if out is not None:
             parameters = {"ties": ties, "joint": joint if pairs else None}
-            save_related(out, result, model, captions, parameters=parameters, training=report_of(spec), force=force)
+            save_related(
+                out, result, model, captions, parameters=parameters, training=training_report(spec), force=force
+            )
     rows = []
     for name, value in result.metrics.items():
         kind, _, way = name.partition(" ")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lgca_core.cli import options
-from lgca_core.cli.goal import goal
+from lgca_core.cli.goal import AVIARY, CaptionData, encoder_for, goal, of_aviary
 from lgca_core.cli.output import listing, note, say
 from lgca_core.cli.progress import progress
 from lgca_core.errors import LgcaError
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from lgca_core.related.goal.pairs import PairedPicture
     from lgca_core.related.goal.train import Outcome
 
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SPEC",
-        help="docci:PATH, dci:PATH, urban1k:PATH, a folder with a captions.jsonl, or aviary; without it, the aviary.",
-    ),
-]
 Regions = Annotated[
     str | None,
     typer.Option(
@@ -36,7 +29,7 @@ Regions = Annotated[
     ),
 ]
 RELEASED = {"epochs": 10, "batch": 16, "rate": 5e-6}
-AVIARY = {"epochs": 3, "batch": 32, "rate": 3e-4}
+OF_AVIARY = {"epochs": 3, "batch": 32, "rate": 3e-4}
 """Of the embedded world, whose model is small and far from its goal; chosen on the validation species."""
 PARTS = ("checkpoint.pt", "metrics.csv", "training.json", "open_clip_config.json", "open_clip_model.safetensors")
 
@@ -49,7 +42,7 @@ PARTS = ("checkpoint.pt", "metrics.csv", "training.json", "open_clip_config.json
     "  torchrun --nproc-per-node 4 -m lgca_core goal train ...   (a batch shared by four GPUs)"
 )
 def train(
-    data: Data = None,
+    data: CaptionData = None,
     split: Annotated[str, typer.Option(metavar="NAME", help="Which pictures of the data.")] = "train",
     pairs: Annotated[
         Path | None,
@@ -120,7 +113,7 @@ def train(
     from lgca_core.related.goal.batches import usable
     from lgca_core.related.goal.train import TrainSettings, finished, join_processes, tune
 
-    usual = AVIARY if data is None or data.partition(":")[0] == "aviary" else RELEASED
+    usual = OF_AVIARY if of_aviary(data) else RELEASED
     if autocast not in ("float32", "bfloat16"):
         raise LgcaError(f"--autocast must be float32 or bfloat16, not {autocast!r}")
     settings = settings_of(
@@ -134,7 +127,7 @@ def train(
             seed=seed,
         ),
     )
-    spec = options.resolve_encoder(encoder, "aviary" if data is None else None)
+    spec = encoder_for(data, encoder)
     if out.exists() and not out.is_dir():
         raise LgcaError(f"{out} is a file: choose another --out")
     place = join_processes(device)
@@ -176,14 +169,14 @@ def _paired(
     from lgca_core.related.goal.matching import make_pairs
     from lgca_core.related.goal.pairs import read_pairs
 
-    captions = open_captions(data or "aviary", split, on_error=on_error)
+    captions = open_captions(data or AVIARY, split, on_error=on_error)
     if file is not None:
         paired, skipped = read_pairs(file, captions, on_error=on_error)
         if skipped:
             note(f"{len(skipped)} entries of {file} were skipped, the first: {skipped[0].reason}")
         return paired
     with progress("local pairs", kept="the same command goes on") as shown:
-        how = regions or ("true" if data is None else "grid")
+        how = regions or ("true" if of_aviary(data) else "grid")
         return make_pairs(captions, model, how, out=out / "pairs.json", on_error=on_error, progress=shown)
 
 

@@ -8,9 +8,9 @@ from lgca_core.evaluation import provenance
 
 def test_code_version_follows_git(tmp_path, monkeypatch):
     package = tmp_path / "repo" / "pkg"
-    package.mkdir(parents=True)
-    (package / "provenance.py").write_text("1")
-    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+    (package / "evaluation").mkdir(parents=True)
+    (package / "evaluation" / "provenance.py").write_text("1")
+    monkeypatch.setattr(provenance, "__file__", str(package / "evaluation" / "provenance.py"))
     assert provenance.code_version() == (None, None)
 
     def git(*words):

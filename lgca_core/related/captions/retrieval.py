@@ -20,9 +20,9 @@ from lgca_core.errors import LgcaError
 Ties = Literal["middle", "pessimistic"]
 """What items that score exactly like a relevant one do to its rank: half of them go before it, or all."""
 
-PLACES = 2.0**26
+STEPS = 2.0**26
 """Products of unit vectors of so many steps stay below 2^53 in sum, up to which float64 holds every whole number."""
-BLOCK = 2048
+COMPARED_AT_ONCE = 2048
 """Queries, and items of the gallery, that are compared at a time: 32 MiB of scores."""
 
 
@@ -36,7 +36,9 @@ class Ahead(NamedTuple):
     equal: NDArray[np.int64]
 
 
-def ahead(queries: Tensor, gallery: Tensor, relevant: Sequence[Sequence[int]], *, block: int = BLOCK) -> Ahead:
+def items_ahead(
+    queries: Tensor, gallery: Tensor, relevant: Sequence[Sequence[int]], *, block: int = COMPARED_AT_ONCE
+) -> Ahead:
     """How many irrelevant items of a gallery go before each relevant one; never holds more than block x block scores.
 
     Args:
@@ -53,7 +55,7 @@ def ahead(queries: Tensor, gallery: Tensor, relevant: Sequence[Sequence[int]], *
         raise LgcaError("every query needs an item that is relevant to it")
     most = max(map(len, relevant))
     filled = torch.tensor([[*items, *[-1] * (most - len(items))] for items in relevant], device=queries.device)
-    q, g = (torch.round(vectors.double() * PLACES) for vectors in (queries, gallery))
+    q, g = (torch.round(vectors.double() * STEPS) for vectors in (queries, gallery))
     more, equal = (torch.zeros(len(q), most, dtype=torch.int64, device=q.device) for _ in range(2))
     own = torch.full((len(q), most), torch.nan, dtype=torch.float64, device=q.device)
     for rows in torch.arange(len(q), device=q.device).split(block):
@@ -69,7 +71,7 @@ def ahead(queries: Tensor, gallery: Tensor, relevant: Sequence[Sequence[int]], *
             more[rows, k] -= (own[rows] > own[rows, k, None]).sum(1)
             equal[rows, k] -= (own[rows] == own[rows, k, None]).sum(1)
     query, place = torch.nonzero(filled >= 0, as_tuple=True)
-    columns = (query, filled[query, place], own[query, place] / PLACES**2, more[query, place], equal[query, place])
+    columns = (query, filled[query, place], own[query, place] / STEPS**2, more[query, place], equal[query, place])
     return Ahead(*(column.cpu().numpy() for column in columns))
 
 
@@ -127,6 +129,6 @@ def both_ways(images: Tensor, texts: Tensor, picture_of: Sequence[int], *, ties:
     for text, picture in enumerate(picture_of):
         captions[picture].append(text)
     return BothWays(
-        first_ranks(ahead(images, texts, captions), ties),
-        first_ranks(ahead(texts, images, [[picture] for picture in picture_of]), ties),
+        first_ranks(items_ahead(images, texts, captions), ties),
+        first_ranks(items_ahead(texts, images, [[picture] for picture in picture_of]), ties),
     )

@@ -15,7 +15,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.pixels.cropping import crops
 from lgca_core.pixels.pictures import open_picture
 from lgca_core.related.goal.geometry import BoxRule, CaptionReader, PatchGrid, SpanRule, padded
-from lgca_core.related.goal.losses import Rows
+from lgca_core.related.goal.losses import RegionRows
 from lgca_core.related.goal.pairs import Pair, PairedPicture
 from lgca_core.seeding import generator
 
@@ -45,7 +45,7 @@ class Collated(NamedTuple):
     sentences: Tensor  # (R, L') int64
     touched: Tensor  # (R, P) bool
     spoken: Tensor  # (R, L) bool
-    rows: Rows  # (R,) each
+    rows: RegionRows  # (R,) each
     cut: int  # captions that did not fit
 
 
@@ -174,7 +174,7 @@ def collate(samples: Sequence[Sample | str]) -> Collated | str:
         sentences=padded([ids for sample in good for ids in sample.sentences]),
         touched=touched,
         spoken=spoken,
-        rows=Rows(torch.tensor([w for s in good for w in s.weights]), touched.any(-1), spoken.any(-1)),
+        rows=RegionRows(torch.tensor([w for s in good for w in s.weights]), touched.any(-1), spoken.any(-1)),
         cut=sum(sample.cut for sample in good),
     )
 

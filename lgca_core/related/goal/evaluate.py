@@ -16,7 +16,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.evaluation.alike import cut_by
 from lgca_core.read_ahead import views_of_files
 from lgca_core.related.captions.captioned import CaptionSet
-from lgca_core.related.captions.retrieval import Ties, ahead, average_precisions, both_ways
+from lgca_core.related.captions.retrieval import Ties, average_precisions, both_ways, items_ahead
 from lgca_core.related.goal.batches import check_pairs
 from lgca_core.related.goal.pairs import PairedPicture
 
@@ -101,7 +101,7 @@ def evaluate_joint(
     distinct = np.array([first[text] == n for n, text in enumerate(said)])
     out = {}
     for way, queries, gallery in (("image to text", every, texts), ("text to image", texts, every)):
-        found = average_precisions(ahead(queries, gallery, relevant), PRECISION_AT, ties)
+        found = average_precisions(items_ahead(queries, gallery, relevant), PRECISION_AT, ties)
         out[f"mAP@{PRECISION_AT} {way}"] = float(found.mean())
         out[f"mAP@{PRECISION_AT} {way}, distinct texts"] = float(found[distinct].mean())
     return out

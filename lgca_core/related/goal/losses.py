@@ -27,7 +27,7 @@ class Vectors(NamedTuple):
     scale: Tensor  # ()
 
 
-class Rows(NamedTuple):
+class RegionRows(NamedTuple):
     """How much each region counts: (R,) each."""
 
     weight: Tensor  # share of its picture's one unit; 0 fills a batch up and is no pair at all
@@ -64,7 +64,7 @@ def info_nce(u: Tensor, v: Tensor, scale: Tensor, weight: Tensor | None = None) 
 def token_similarity(part: Tensor, local: Tensor, weight: Tensor, matrix: Matrix = "diagonal") -> Tensor:
     """Squared distance of the cosines of (n, D) and (n, D) from 1, each row with its own: mean (p . f - 1)^2.
 
-    Gradients reach both sides. Rows of weight 0 are left out; without any the loss is 0. ``matrix="full"`` is another
+    Gradients reach both sides. RegionRows of weight 0 are left out; without any the loss is 0. ``matrix="full"`` is another
     reading of the papers' n x n formula, an arm: the mean over all pairs of rows of (P F^T - I)^2, which repels others.
     """
     there = weight > 0
@@ -76,7 +76,7 @@ def token_similarity(part: Tensor, local: Tensor, weight: Tensor, matrix: Matrix
     return (((part * local).sum(-1) - 1).square() * weight).sum() / weight.sum()
 
 
-def goal_losses(vectors: Vectors, rows: Rows, weights: LossWeights) -> dict[str, Tensor]:
+def goal_losses(vectors: Vectors, rows: RegionRows, weights: LossWeights) -> dict[str, Tensor]:
     """Every term, unweighted, and their weighted sum ``loss``; a term of weight 0 is not reckoned."""
     out: dict[str, Tensor] = {}
     if weights.whole:

@@ -76,7 +76,7 @@ class RelatedRecord(Strict):
         return found
 
 
-def report_of(encoder_spec: str) -> dict[str, Any] | None:
+def training_report(encoder_spec: str) -> dict[str, Any] | None:
     """What the training behind ``goal:RUN`` reported; None for other encoders, or where the report is gone."""
     name, _, folder = encoder_spec.partition(":")
     file = Path(folder).expanduser() / REPORT

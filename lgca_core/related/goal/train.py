@@ -27,7 +27,7 @@ from lgca_core.pixels.gpu_streams import to_device
 from lgca_core.related.goal.batches import Collated, Order, PairData, PairSettings, PairWeights, collate
 from lgca_core.related.goal.encoder import LONG_CONTEXT, context_of, lengthen, save_model
 from lgca_core.related.goal.geometry import BoxRule, CaptionReader, PatchGrid, SpanRule
-from lgca_core.related.goal.losses import LossWeights, Matrix, Rows, Vectors, goal_losses
+from lgca_core.related.goal.losses import LossWeights, Matrix, RegionRows, Vectors, goal_losses
 from lgca_core.related.goal.metrics import Metrics
 from lgca_core.related.goal.pairs import PairedPicture
 from lgca_core.related.goal.towers import Batch, Towers
@@ -264,7 +264,7 @@ class _Trainer:
     def step(self, collated: Collated, rate: float) -> dict[str, float]:
         """One step of the optimiser: the losses before it, of the whole batch."""
         chunks = [self._batch(collated, part) for part in range(self.settings.chunks)]
-        rows = Rows(*(to_device(of, self.encoder.device) for of in collated.rows))
+        rows = RegionRows(*(to_device(of, self.encoder.device) for of in collated.rows))
         self.optimiser.zero_grad(set_to_none=True)
         if len(chunks) == 1:
             losses = self._losses(self._encode(chunks[0]), rows)
@@ -279,7 +279,7 @@ class _Trainer:
                 self.parts.model.logit_scale.clamp_(max=LARGEST_SCALE)
         return {name: float(term.detach()) for name, term in losses.items()}
 
-    def _in_chunks(self, chunks: Sequence[Batch], rows: Rows) -> dict[str, Tensor]:
+    def _in_chunks(self, chunks: Sequence[Batch], rows: RegionRows) -> dict[str, Tensor]:
         """The losses of a batch that is encoded in parts, and their gradients.
 
         All parts are encoded without a graph, the losses give the gradient of every vector, and each part is encoded
@@ -318,7 +318,7 @@ class _Trainer:
         with torch.autocast(self.encoder.device.type, dtype=kind, enabled=kind != torch.float32):
             return self.towers(batch)
 
-    def _losses(self, vectors: Vectors, rows: Rows) -> dict[str, Tensor]:
+    def _losses(self, vectors: Vectors, rows: RegionRows) -> dict[str, Tensor]:
         if self.together:
             vectors, rows = _gathered(vectors, rows, self.settings.gather)
         return goal_losses(vectors, rows, self.settings.loss)
@@ -383,7 +383,7 @@ def _count(counts: Counter, batch: Collated, settings: TrainSettings) -> None:
         counts["sentences outside"] += int((there & ~batch.rows.has_words).sum())
 
 
-def _gathered(vectors: Vectors, rows: Rows, how: str) -> tuple[Vectors, Rows]:
+def _gathered(vectors: Vectors, rows: RegionRows, how: str) -> tuple[Vectors, RegionRows]:
     """The vectors of all processes, through which gradients flow back to each, and how each row counts."""
 
     def every(of: Tensor) -> Tensor:
@@ -394,7 +394,7 @@ def _gathered(vectors: Vectors, rows: Rows, how: str) -> tuple[Vectors, Rows]:
         for whole, part in (("image", "region"), ("text", "sentence")):
             mixed = every(torch.cat([getattr(vectors, whole), getattr(vectors, part)]))
             shared[whole], shared[part] = mixed.chunk(2)
-    return vectors._replace(**shared), Rows(*(every(of) for of in rows))
+    return vectors._replace(**shared), RegionRows(*(every(of) for of in rows))
 
 
 def _ranks() -> tuple[int, int]:
