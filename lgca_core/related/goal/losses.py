@@ -64,7 +64,7 @@ def info_nce(u: Tensor, v: Tensor, scale: Tensor, weight: Tensor | None = None) 
 def token_similarity(part: Tensor, local: Tensor, weight: Tensor, matrix: Matrix = "diagonal") -> Tensor:
     """Squared distance of the cosines of (n, D) and (n, D) from 1, each row with its own: mean (p . f - 1)^2.
 
-    Gradients reach both sides. RegionRows of weight 0 are left out; without any the loss is 0. ``matrix="full"`` is another
+    Gradients reach both sides. Rows of weight 0 are left out; without any the loss is 0. ``matrix="full"`` is another
     reading of the papers' n x n formula, an arm: the mean over all pairs of rows of (P F^T - I)^2, which repels others.
     """
     there = weight > 0
