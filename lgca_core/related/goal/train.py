@@ -96,7 +96,7 @@ class TrainSettings:
 
 @dataclass
 class Outcome:
-    """What a training came to, for its record."""
+    """What a training came to, for its record; ``moved`` is the share of weights, of those not zero, that changed."""
 
     steps: int
     seconds: float
@@ -208,14 +208,15 @@ def tune(
         state.peak = max(state.peak, _peak(encoder.device))
         if metrics:
             metrics.add(state.step, {**losses, "rate": rate, "scale": trainer.scale})
-        if progress and rank == 0:
-            progress(state.step, total, losses)
         ended = state.step % order.steps_an_epoch == 0
         if rank == 0 and (ended or now - saved > every):
             trainer.save(out / CHECKPOINT, identity, state)
             saved = time.perf_counter()
-    moved = sum(int((old != new).sum()) for old, new in zip(first_weights, trainer.parameters, strict=True))
-    share = moved / sum(old.numel() for old in first_weights)
+        if progress and rank == 0:
+            progress(state.step, total, losses)
+    pairs = [*zip(first_weights, trainer.parameters, strict=True)]
+    moved = sum(int(((old != new) & (old != 0)).sum()) for old, new in pairs)
+    share = moved / sum(int((old != 0).sum()) for old in first_weights)
     outcome = Outcome(state.step, state.seconds, state.peak, share, dict(state.counts), state.losses)
     if metrics:
         metrics.close()
