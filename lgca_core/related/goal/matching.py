@@ -24,7 +24,7 @@ from lgca_core.related.goal.regions import Regions, open_regions
 from lgca_core.related.goal.sentences import split_sentences
 from lgca_core.views import Views
 
-PICTURES_AT_ONCE = 32
+PICTURES_AT_ONCE = 16
 """Pictures looked at together: memory holds these and the next."""
 
 

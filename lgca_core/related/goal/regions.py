@@ -15,8 +15,9 @@ from lgca_core.related.captions.captioned import Box, CaptionedPicture, CaptionS
 from lgca_core.related.captions.listing import json_of
 from lgca_core.related.goal.pairs import finder, numbers, outwards
 
-SQUARES = 0.2, 0.8
-"""Least and greatest side of the grid's random squares, by the picture's shorter side."""
+SQUARES = 0.1, 0.5
+"""Least and greatest side of the grid's random squares, by the picture's shorter side: from GOAL's least area up to
+the quadrants'. On the aviary, larger ones took sentences about the whole scene and fitted parts no better."""
 SHARES = 0.01, 0.80
 """Least and greatest area of a file's region, by the picture's: GOAL's, as released."""
 LISTS = "boxes", "annotations", "masks", "regions", "objects", "detections"
@@ -61,8 +62,8 @@ def open_regions(source: str | Path, captions: CaptionSet, *, seed: int = 0, ran
     """Regions of the pictures of a set.
 
     Args:
-        source: ``grid``: the four quadrants, the centre region that their midpoints span, and `random` squares of 0.2
-            to 0.8 of the shorter side, drawn by :func:`~lgca_core.boxes.draw_squares` from `seed` and the picture's
+        source: ``grid``: the four quadrants, the centre region that their midpoints span, and `random` squares of 0.1
+            to 0.5 of the shorter side, drawn by :func:`~lgca_core.boxes.draw_squares` from `seed` and the picture's
             content. GOAL takes the masks of a segmenter and its successor FAST-GOAL a detector's boxes besides the
             quadrants and the centre; the grid is ours and needs neither.
 

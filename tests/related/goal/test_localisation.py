@@ -35,6 +35,8 @@ def test_every_truth_is_held_against_the_pair_of_its_sentence():
     assert boxed["found"].tolist() == [True, True, False, False]
     assert boxed["best"].tolist() == pytest.approx([1, 0.5, 2 / 3, 0.25])
     assert boxed["nearest"].tolist() == [True, True, False, False]
+    assert boxed["covered"].tolist() == [1, 0.5, 1, 0]
+    assert boxed["chance"].tolist() == pytest.approx([1 / 3, 1 / 6, 2 / 3, 0.25])  # the first wing of b: 5 x 5 of it
     assert found["found"].isna().sum() == found["best"].isna().sum() == 2  # the habitats
 
 
@@ -42,16 +44,25 @@ def test_the_table_has_all_and_each_part():
     found = localisation([PairedPicture(A, PAIRS)], [A, B], lambda picture: CANDIDATES[picture.name])
     table = localisation_table(found)
     assert table.index.tolist() == ["all", "habitat", "wing", "eye"]
-    assert table.loc["all"].tolist() == pytest.approx([4, 0.75, 0.5, 1.75 / 4, 0.5, 0.75])
-    assert table.loc["wing"].tolist() == pytest.approx([3, 2 / 3, 2 / 3, 0.5, 2 / 3, 2 / 3])
+    assert table.loc["all"].tolist() == pytest.approx([4, 0.75, 0.5, 1.75 / 4, 0.5, 0.75, 2.5 / 4, 17 / 48])
+    assert table.loc["wing"].tolist() == pytest.approx([3, 2 / 3, 2 / 3, 0.5, 2 / 3, 2 / 3, 0.5, 0.25])
     assert table.loc["habitat", "paired"] == 0 and table.loc["habitat", "found":].isna().all()
-    assert table.columns.tolist() == ["sentences", "paired", "found", "iou", "nearest", "reachable"]
+    assert table.columns.tolist() == [
+        "sentences",
+        "paired",
+        "found",
+        "iou",
+        "nearest",
+        "reachable",
+        "covered",
+        "chance",
+    ]
 
 
 def test_without_candidates_what_was_possible_is_not_known():
     table = localisation_table(localisation([PairedPicture(A, PAIRS)], [A]))
     assert table.loc["all", "found"] == pytest.approx(2 / 3)
-    assert table[["nearest", "reachable"]].isna().all(axis=None)
+    assert table[["nearest", "reachable", "chance"]].isna().all(axis=None)
 
 
 def test_a_sentence_that_straddles_two_belongs_to_that_of_most_characters():

@@ -133,8 +133,8 @@ def test_a_run_that_was_stopped_begins_anew_where_something_has_changed(three, t
     elif change == "regions":
         regions = "grid"
     elif change == "captions":
-        one = three.pictures[0]
-        three = CaptionSet("three", "train", (CaptionedPicture(one.name, one.path, ("red .",), one.truths),) * 3)
+        others = [CaptionedPicture(one.name, one.path, ("something red .",), one.truths) for one in three.pictures]
+        three = CaptionSet("three", "train", tuple(others))
     else:
         patches(40, 60).save(three.pictures[0].path)
     done = []

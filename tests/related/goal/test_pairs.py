@@ -145,3 +145,5 @@ def test_boxes_are_held_against_the_size_of_their_picture(two):
     check_inside(paired, 101, 60)
     with pytest.raises(LgcaError, match=r"in/a\.jpg: .*\(99, 0, 101, 60\) does not lie in .* 100 x 60"):
         check_inside(paired, 100, 60)
+    with pytest.raises(LgcaError, match=r"does not lie in .* 101 x 59"):
+        check_inside(paired, 101, 59)

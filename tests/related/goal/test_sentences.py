@@ -27,6 +27,7 @@ def said(text, **rule):
         "First.   |\n  Second.\t|Third",
         "a dog sits.|it is brown.|the sun.|trees are green",
         "The grass.|The sky",
+        "He eats ham, etc. and bread.|It is 5 p.m.|Trees sleep.\n\n* * *|\n\nThen a cat|\n \nwalks",
         "A title without a stop|\n\nAnother paragraph|\nThe line after it\nis wrapped|\n- an entry|\n- another",
         "1. A dog.|2. A cat.|There are 3 of 10.|Many!",
         "See www.example.com or a.b@c.de.|It costs $3.50.|Bye",
