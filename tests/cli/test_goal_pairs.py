@@ -7,7 +7,8 @@ from PIL import Image
 
 from lgca_core.cli import options
 from lgca_core.related.captions.opening import open_captions
-from lgca_core.related.goal.pairs import read_pairs
+from lgca_core.related.goal.pairs import check_inside, read_pairs
+from support import caption_miniatures
 from support.command_line import files, lgca, refused
 
 
@@ -109,3 +110,20 @@ def test_goal_alone_lists_its_commands():
     assert code == 0 and "pairs" in out
     _, out, _ = lgca("goal", "pairs", "--help")
     assert '{"bbox": [x, y, w, h]' in out and "[[x1, y1, x2, y2], ...]" in out
+
+
+@pytest.mark.parametrize("name", ["docci", "dci", "urban1k"])
+def test_published_sets_in_their_own_formats(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    root = getattr(caption_miniatures, name)(tmp_path / name)
+    spec, split = f"{name}:{root}", "all" if name == "urban1k" else "train"
+    words = ["goal", "pairs", "--data", spec, "--split", split, "--encoder", "aviary", "--device", "cpu"]
+    code, out, err = lgca(*words, "--out", "pairs.json")
+    assert code == 0, err
+    captions = open_captions(spec, split)
+    assert f"{name} ({split}), aviary, regions grid" in out
+    found, skipped = read_pairs("pairs.json", captions)
+    assert found and not skipped
+    for paired in found:
+        with Image.open(paired.picture.path) as image:
+            check_inside(paired, image.width, image.height)
