@@ -84,7 +84,7 @@ def pairs(
         typer.Option(
             metavar="grid|true|FILE",
             help="grid: quadrants, the centre and random squares. true: the boxes that a painted world knows. FILE: "
-            "boxes or masks of a segmenter or detector. Left out: true where there is no --data, else grid.",
+            "boxes or masks of a segmenter or detector. Left out: true on the aviary, else grid.",
         ),
     ] = None,
     random: Annotated[int, typer.Option(min=0, metavar="N", help="Random squares of the grid.")] = 8,

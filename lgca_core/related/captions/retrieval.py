@@ -22,7 +22,7 @@ Ties = Literal["middle", "pessimistic"]
 
 STEPS = 2.0**26
 """Products of unit vectors of so many steps stay below 2^53 in sum, up to which float64 holds every whole number."""
-AT_ONCE = 2048
+BLOCK_SIDE = 2048
 """Queries, and items of the gallery, that are compared at a time: 32 MiB of scores."""
 
 
@@ -36,7 +36,7 @@ class Ahead(NamedTuple):
     equal: NDArray[np.int64]
 
 
-def items_ahead(queries: Tensor, gallery: Tensor, relevant: Sequence[Sequence[int]], *, block: int = AT_ONCE) -> Ahead:
+def items_ahead(queries: Tensor, gallery: Tensor, relevant: Sequence[Sequence[int]], *, block: int = BLOCK_SIDE) -> Ahead:
     """How many irrelevant items of a gallery go before each relevant one; never holds more than block x block scores.
 
     Args:

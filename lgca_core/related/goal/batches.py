@@ -16,7 +16,7 @@ from lgca_core.pixels.cropping import crops
 from lgca_core.pixels.pictures import open_picture
 from lgca_core.related.goal.geometry import BoxRule, CaptionReader, PatchGrid, SpanRule, padded
 from lgca_core.related.goal.losses import RegionRows
-from lgca_core.related.goal.pairs import Pair, PairedPicture
+from lgca_core.related.goal.pairs import Pair, PairedPicture, check_inside
 from lgca_core.seeding import generator
 
 PairWeights = Literal["equal", "score"]
@@ -87,7 +87,7 @@ class PairData(torch.utils.data.Dataset):
         with open_picture(picture.path) as image:
             chosen = paired.pairs[: settings.pairs]
             filled = [*chosen, *[chosen[0]] * (settings.pairs - len(chosen))]
-            check_pairs(paired, image.width, image.height)
+            check_inside(paired, image.width, image.height)
             boxes = [(0, 0, image.width, image.height), *(pair.box for pair in filled)]
             cut = torch.tensor([[y1, x1, y2 - y1, x2 - x1] for x1, y1, x2, y2 in boxes])
             pixels = crops(image, cut, self.size, self.resize, threads=1)
@@ -118,16 +118,6 @@ def _weights(pairs: Sequence[Pair], how: PairWeights) -> list[float]:
     return [score / sum(scores) for score in scores]
 
 
-def check_pairs(paired: PairedPicture, width: int, height: int) -> None:
-    """Raises LgcaError, naming the picture, for a region that does not lie in it."""
-    for x1, y1, x2, y2 in (pair.box for pair in paired.pairs):
-        if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
-            raise LgcaError(
-                f"{paired.picture.path}: the region (x1, y1, x2, y2) = {(x1, y1, x2, y2)} does not lie in this "
-                f"picture of {width} x {height} pixels: mend the pairs, or skip it with --on-error skip"
-            )
-
-
 def usable(pictures: Sequence[PairedPicture], on_error: OnError) -> tuple[list[PairedPicture], list[Skipped]]:
     """Pictures that are there and hold their regions, by their files' heads alone, and those that are passed over.
 
@@ -136,7 +126,7 @@ def usable(pictures: Sequence[PairedPicture], on_error: OnError) -> tuple[list[P
     kept, skipped = [], []
     for paired in pictures:
         try:
-            check_pairs(paired, *_sides(paired))
+            check_inside(paired, *_sides(paired))
             kept.append(paired)
         except LgcaError as error:
             if on_error == "raise":

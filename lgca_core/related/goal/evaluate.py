@@ -17,8 +17,7 @@ from lgca_core.evaluation.alike import cut_by
 from lgca_core.read_ahead import views_of_files
 from lgca_core.related.captions.captioned import CaptionSet
 from lgca_core.related.captions.retrieval import Ties, average_precisions, both_ways, items_ahead
-from lgca_core.related.goal.batches import check_pairs
-from lgca_core.related.goal.pairs import PairedPicture
+from lgca_core.related.goal.pairs import PairedPicture, check_inside
 
 RECALLS = (1, 5, 25, 50)
 """The k of R@k in GOAL's tables."""
@@ -86,7 +85,7 @@ def evaluate_joint(
     for part, views in views_of_files(encoder, [paired.picture.path for paired in pictures]):
         boxes = []
         for at, (height, width) in zip(part, views.sizes, strict=True):
-            check_pairs(pictures[at], width, height)
+            check_inside(pictures[at], width, height)
             x1, y1, x2, y2 = pictures[at].pairs[0].box
             boxes.append(torch.cat([whole(height, width), torch.tensor([[y1, x1, y2 - y1, x2 - x1]])]))
         images.append(torch.stack(views.encode(boxes)))  # (b, 2, D)

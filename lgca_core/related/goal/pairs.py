@@ -132,7 +132,7 @@ def check_inside(paired: PairedPicture, width: int, height: int) -> None:
         if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
             raise LgcaError(
                 f"{paired.picture.name}: the box (x1, y1, x2, y2) = {pair.box} does not lie in the picture of "
-                f"{width} x {height} pixels: make its pairs anew"
+                f"{width} x {height} pixels: make its pairs anew, or skip it with --on-error skip"
             )
 
 

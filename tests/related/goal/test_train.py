@@ -18,10 +18,10 @@ from lgca_core.encoders.registry import load_encoder
 from lgca_core.errors import LgcaError
 from lgca_core.related.captions.captioned import CaptionedPicture
 from lgca_core.related.goal.arms import ARMS, settings_of
-from lgca_core.related.goal.batches import Order, PairData, PairSettings, check_pairs, collate, usable
+from lgca_core.related.goal.batches import Order, PairData, PairSettings, collate, usable
 from lgca_core.related.goal.geometry import CaptionReader, PatchGrid
 from lgca_core.related.goal.metrics import TABLE
-from lgca_core.related.goal.pairs import Pair, PairedPicture
+from lgca_core.related.goal.pairs import Pair, PairedPicture, check_inside
 from lgca_core.related.goal.train import CHECKPOINT, TrainSettings, finished, tune
 from support import tiny_clip
 
@@ -382,7 +382,7 @@ def test_pictures_that_cannot_be_used_are_named_or_skipped(tmp_path):
         "2.png",
     ]
     with pytest.raises(LgcaError, match="does not lie"):
-        check_pairs(pictures[2], 48, 40)
+        check_inside(pictures[2], 48, 40)
 
 
 def test_the_head_of_a_turned_photograph_tells_its_upright_sides(tmp_path):

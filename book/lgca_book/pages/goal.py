@@ -1,0 +1,323 @@
+"""What the page on GOAL draws and tabulates, and its sentences that follow the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from pandas.io.formats.style import Styler
+from PIL import Image
+
+from lgca_book import style
+from lgca_book.studies.goal_arms import START, Runs, compare_arms, differs
+from lgca_core.related.captions.captioned import Box
+from lgca_core.related.goal.geometry import PatchGrid
+from lgca_core.related.goal.train import Outcome
+
+NAMES = {
+    START: "before training",
+    "global": "global",
+    "local": "local",
+    "global-local": "global + local",
+    "goal": "GOAL",
+    "random-boxes": "GOAL, random boxes",
+    "region-size": "GOAL, boxes as released",
+    "full-matrix": "GOAL, full matrix",
+    "bfloat16-weights": "GOAL, bfloat16 weights",
+    "three-pairs": "GOAL, three pairs a picture",
+}
+"""How the page calls the arms; others by what the command line calls them."""
+
+ORDER = tuple(NAMES)
+"""The arms in the order of tables."""
+
+COMPARED = {
+    ("goal", "random-boxes"): "Right boxes instead of random ones",
+    ("goal", "region-size"): "Right boxes instead of those of the released code",
+    ("goal", "global-local"): "Token similarity, added to both contrastive losses",
+    ("random-boxes", "global-local"): "Token similarity with random boxes, added likewise",
+    ("global-local", "global"): "The local loss, added to the global one",
+    ("goal", "global"): "Both additions together",
+    ("full-matrix", "goal"): "All pairs of rows instead of the diagonal",
+    ("three-pairs", "goal"): "Three pairs a picture instead of one",
+    ("bfloat16-weights", "goal"): "Weights in bfloat16 instead of float32",
+    ("global", "start"): "Tuning on long captions at all",
+}
+"""What is compared, and what each difference is of."""
+
+METHODS = ("clip", "cupl", "wca", "lgca-equal")
+"""How the aviary's test pictures are classified with the arms' encoders."""
+
+REGIONS = {"true": "the parts' own boxes", "grid": "quadrants, centre, eight squares"}
+
+RULES = {"right": "right", "region-size": "as released", "random": "random"}
+
+
+def arm_name(arm: str) -> str:
+    """An arm's name on the page."""
+    return NAMES.get(arm, arm)
+
+
+def places(
+    picture: Image.Image, sentence: str, box: Box, grid: PatchGrid, seed: int, key: str
+) -> tuple[Figure, pd.DataFrame]:
+    """The picture with a sentence's region, and the patches that stand for it by each rule; as a figure and a table."""
+    figure, axes = style.subplots(1, len(RULES), figsize=(7.2, 2.9), layout="constrained")
+    rows = []
+    for ax, (rule, said) in zip(axes, RULES.items(), strict=True):
+        mask = grid.by_rule(rule, box, picture.width, picture.height, seed=seed, key=key)  # type: ignore[arg-type]
+        patches = mask.view(grid.side, grid.side).numpy()
+        shade = np.zeros((grid.side, grid.side, 4))
+        shade[patches] = (*sns.color_palette()[1], 0.55)
+        across = (0, picture.width, picture.height, 0)
+        ax.imshow(picture, extent=across)
+        ax.imshow(shade, extent=across, interpolation="nearest")
+        x1, y1, x2, y2 = box
+        ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor="black", linewidth=2.2))
+        ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor="white", linewidth=1))
+        ax.set_title(f"{said}: {int(mask.sum())} of {grid.side**2}")
+        ax.set_axis_off()
+        rows.append({"rule": said, "patches": int(mask.sum()), "sentence": sentence})
+    return figure, pd.DataFrame(rows)
+
+
+def localisation_table(tables: Mapping[str, pd.DataFrame]) -> Styler:
+    """`localisation_table` of all sentences that have a region, a row a kind of regions."""
+    rows = [
+        {
+            "regions": kind,
+            "sentences": int(of.loc["all", "sentences"]),
+            "found, IoU ≥ 0.5": of.loc["all", "found"],
+            "any candidate would do": of.loc["all", "reachable"],
+            "mean IoU": of.loc["all", "iou"],
+            "covered": of.loc["all", "covered"],
+            "covered by chance": of.loc["all", "chance"],
+        }
+        for kind, of in tables.items()
+    ]
+    shares = {"found, IoU ≥ 0.5": "{:.0%}", "any candidate would do": "{:.0%}", "covered": "{:.0%}"}
+    formats = shares | {"mean IoU": "{:.2f}", "covered by chance": "{:.0%}", "sentences": "{:,}"}
+    return style.simple_table(pd.DataFrame(rows), "Did a sentence find the region that it speaks of?", formats)
+
+
+def losses_figure(losses: pd.DataFrame) -> Figure:
+    """The four terms of a training, step by step."""
+    figure, ax = style.subplots(figsize=(5.6, 3.2), layout="constrained")
+    terms = [name for name in ("global", "local", "patches", "words") if name in losses]
+    for term, mark in zip(terms, "os^D", strict=False):
+        ax.plot(losses["step"], losses[term], marker=mark, markersize=4, label=term)
+    ax.set(xlabel="step", ylabel="loss", yscale="log")
+    ax.legend(frameon=False, ncols=2, fontsize="small")
+    return figure
+
+
+def recalls_figure(table: pd.DataFrame) -> Figure:
+    """R@1 of each arm with its interval over queries, and the spread of its seeds."""
+    figure, ax = style.subplots(figsize=(6.4, 0.42 * len(table) + 1.3), layout="constrained")
+    rows = table.iloc[::-1].reset_index(drop=True)
+    blue, orange = sns.color_palette()[0], sns.color_palette()[1]
+    for y, row in rows.iterrows():
+        ax.plot([100 * row["low"], 100 * row["high"]], [y, y], color=blue, linewidth=2.5, solid_capstyle="round")
+        ax.plot(100 * row["r1"], y, "o", color=blue, markersize=7, zorder=3)
+        if row["seeds"] > 1:
+            ends = [100 * (row["r1"] - row["std"]), 100 * (row["r1"] + row["std"])]
+            ax.plot(ends, [y - 0.22, y - 0.22], color=orange, linewidth=2)
+    ax.set_yticks(rows.index, [arm_name(arm) for arm in rows["arm"]])
+    ax.set(xlabel="R@1, both directions, %")
+    marks = [
+        Line2D([], [], color=blue, marker="o", linewidth=2.5, label="95 % interval over queries"),
+        Line2D([], [], color=orange, linewidth=2, label="± over seeds"),
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    return figure
+
+
+def arms_table(table: pd.DataFrame) -> Styler:
+    """`goal_arms.arms_table` as the page shows it."""
+    shown = pd.DataFrame(
+        {
+            "arm": table["arm"].map(arm_name),
+            "seeds": table["seeds"].map(str),
+            "R@1, %": [
+                f"{100 * row['r1']:.1f}" + ("" if pd.isna(row["std"]) else f" ± {100 * row['std']:.1f}")
+                for _, row in table.iterrows()
+            ],
+            "image → text": table["image_to_text"].map("{:.1%}".format),
+            "text → image": table["text_to_image"].map("{:.1%}".format),
+            "R@5": table["r5"].map("{:.1%}".format),
+            "weights moved": table["moved"].map(lambda of: "–" if pd.isna(of) else f"{of:.1%}"),
+            "s a step": table["seconds"].map(lambda of: "–" if pd.isna(of) else f"{of:.2f}"),
+        }
+    )
+    return style.simple_table(shown, "Retrieval with long captions, 600 pictures of held-out species", compact=True)
+
+
+def differences_figure(frame: pd.DataFrame) -> Figure:
+    """A row a comparison: the difference with its interval over queries, and that over seeds below it."""
+    figure, ax = style.subplots(figsize=(6.6, 0.55 * len(frame) + 1.4), layout="constrained")
+    rows = frame.iloc[::-1].reset_index(drop=True)
+    sure = differs(rows)
+    blue, orange = sns.color_palette()[0], sns.color_palette()[1]
+    ax.axvline(0, color="0.35", linewidth=1)
+    for y, row in rows.iterrows():
+        for at, low, high, colour in (
+            (y + 0.12, "difference_low", "difference_high", blue),
+            (y - 0.12, "seeds_low", "seeds_high", orange),
+        ):
+            ax.plot([100 * row[low], 100 * row[high]], [at, at], color=colour, linewidth=2.5, solid_capstyle="round")
+        face = "black" if sure[y] else "white"
+        ax.plot(100 * row["difference"], y, "o", color="black", markerfacecolor=face, markersize=7, zorder=3)
+    ax.set_yticks(
+        rows.index, [f"{arm_name(row['arm'])}\nminus {arm_name(row['baseline'])}" for _, row in rows.iterrows()]
+    )
+    ax.set(xlabel="R@1, points", ylim=(-0.6, len(rows) - 0.4))
+    marks = [
+        Line2D([], [], color=blue, linewidth=2.5, label="over queries"),
+        Line2D([], [], color=orange, linewidth=2.5, label="over trainings"),
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    return figure
+
+
+def both_intervals(row: pd.Series) -> str:
+    """A difference in points with both of its intervals."""
+    seeds = "not available" if pd.isna(row["seeds_low"]) else (
+        f"{style.signed(row['seeds_low'])} to {style.signed(row['seeds_high'])}"
+    )  # fmt: skip
+    return f"{style.gain(row)}; over trainings {seeds}"
+
+
+def sentence_about_location(frame: pd.DataFrame) -> str:
+    """Whether right boxes are better than random ones, in Markdown, whichever way it came out."""
+    found = frame[(frame["arm"] == "goal") & (frame["baseline"] == "random-boxes")]
+    if found.empty:
+        return f"*Whether the location matters is {style.NOT_AVAILABLE}: an arm has no record.*"
+    row = found.iloc[0]
+    said = (
+        f"Right boxes minus random ones: {both_intervals(row)} points of R@1 (95 % intervals, the first over queries)."
+    )
+    if differs(found).iloc[0] and row["difference"] > 0:
+        return f"**The location matters here.** {said}"
+    if differs(found).iloc[0]:
+        return f"**Random boxes do better than right ones here.** {said}"
+    return (
+        f"**Right and random boxes are not told apart: on this evidence token similarity is a regulariser, not a "
+        f"localiser.** {said}"
+    )
+
+
+def sentences_about_terms(frame: pd.DataFrame) -> str:
+    """A line for each of :data:`COMPARED`, in Markdown."""
+    lines = []
+    for (arm, baseline), what in COMPARED.items():
+        rows = frame[(frame["arm"] == arm) & (frame["baseline"] == baseline)] if len(frame) else frame
+        if rows.empty:
+            lines.append(f"- {what}: {style.NOT_AVAILABLE}")
+            continue
+        kind = "" if differs(rows).iloc[0] else " (not told from zero by both)"
+        lines.append(f"- {what}: {both_intervals(rows.iloc[0])} points{kind}")
+    return "\n".join(lines)
+
+
+def sentence_about_records(runs: Runs) -> str:
+    """Which trainings the page reads, in Markdown."""
+    trained = {arm: of for arm, of in runs.items() if arm != START}
+    if not trained:
+        return f"*The records of the arms are {style.NOT_AVAILABLE}: `make related` makes them.*"
+    records = [record for of in trained.values() for record, _ in of]
+    seeds = sorted({len(of) for of in trained.values()})
+    hours = sum(record.outcome["seconds"] for record in records) / 3600
+    told = " to ".join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))
+    return (
+        f"This page reads {len(records)} trainings of {len(trained)} arms, {told} seeds each, made on "
+        f"{max(record.utc for record in records):%Y-%m-%d} on {records[0].device.partition(':')[0].upper()}s "
+        f"({hours:.1f} hours of one core), tested on {records[0].captions.count} pictures."
+    )
+
+
+def sentence_about_moved(moved: Mapping[str, Outcome]) -> str:
+    """What share of the weights a short training moved in both precisions, in Markdown."""
+    full, half = moved["goal"], moved["bfloat16-weights"]
+    return (
+        f"After {full.steps} steps, **{full.moved:.0%}** of the float32 weights have moved, and **{half.moved:.0%}** "
+        f"of those in bfloat16 (of weights that were not zero)."
+    )
+
+
+def sentence_about_published(published: pd.DataFrame) -> str:
+    """What each loss is worth by GOAL's table and by its successor's, in Markdown."""
+    own = _on_docci(published)
+    values = own[own["direction"] == "T2I"].set_index("arm")["value"]
+    named = {
+        "GOAL's table": ("Global fine-tuning", "GOAL w/o TSL", "GOAL"),
+        "its successor's": tuple(f"FAST-GOAL ablation: {of}" for of in ("Global", "w/o TSL", "full")),
+    }
+    told = [
+        f"by {table}, the local loss adds {values[without] - values[base]:+.1f} points of text-to-image R@1 and token "
+        f"similarity {values[full] - values[without]:+.1f}"
+        for table, (base, without, full) in named.items()
+    ]
+    return style.minus(f"{'; '.join(told)}.").capitalize().replace("goal", "GOAL").replace("r@1", "R@1")
+
+
+def _on_docci(published: pd.DataFrame) -> pd.DataFrame:
+    kept = (published["dataset"] == "DOCCI") & (published["backbone"] == "ViT-B/16") & (published["metric"] == "R@1")
+    return published[kept & published["split"].str.contains("trained on DOCCI")]
+
+
+def changes_of_methods(right: Mapping[str, Mapping[str, NDArray[np.bool_]]]) -> pd.DataFrame:
+    """`compare_arms` of each method's answers with one arm's encoder and another's; ``method`` says whose."""
+    pairs = [("goal", "global"), ("goal", "global-local"), ("goal", "random-boxes"), ("global", START)]
+    frames = []
+    for method in METHODS:
+        answers = {arm: by[method] for arm, by in right.items() if method in by}
+        frames.append(compare_arms(answers, pairs).assign(method=method))
+    return pd.concat(frames, ignore_index=True)
+
+
+def published_table(published: pd.DataFrame) -> Styler:
+    """Published R@1 of the arms on DOCCI with ViT-B/16, each row with its source."""
+    keys = ["source", "split", "arm"]
+    wide = _on_docci(published).pivot_table(index=keys, columns="direction", values="value", sort=False).reset_index()
+    shown = wide[["arm", "T2I", "I2T", "split", "source"]].rename(
+        columns={"T2I": "text → image, %", "I2T": "image → text, %", "split": "pictures"}
+    )
+    formats = {"text → image, %": "{:.2f}", "image → text, %": "{:.2f}"}
+    return style.simple_table(shown, "As published: DOCCI, ViT-B/16, R@1", formats, compact=True)
+
+
+def accuracies_table(table: pd.DataFrame, methods: Sequence[str]) -> Styler:
+    """Top-1 of the methods with each arm's encoders."""
+    shown = pd.DataFrame({"encoder": table["arm"].map(arm_name)})
+    for method in [method for method in methods if method in table]:
+        shown[style.name(method)] = table[method].map("{:.1%}".format)
+    return style.simple_table(shown, "Top-1 on the aviary's 600 test pictures with each arm's encoder")
+
+
+def gains_table(frame: pd.DataFrame) -> Styler:
+    """What crops gain with each encoder: a row an encoder and pair of methods."""
+    shown = pd.DataFrame(
+        {
+            "encoder": frame["encoder"].map(arm_name),
+            "methods": [f"{style.name(row['arm'])} − {style.name(row['baseline'])}" for _, row in frame.iterrows()],
+            "points (95 % over pictures)": [style.gain(row) for _, row in frame.iterrows()],
+        }
+    )
+    return style.simple_table(shown, "What crops gain with each encoder")
+
+
+def sentence_about_crops(changes: pd.DataFrame) -> str:
+    """What tuning did to each method, a line a method and pair of encoders, in Markdown."""
+    if changes.empty:
+        return f"*{style.NOT_AVAILABLE.capitalize()}: no arm's encoder has classified pictures.*"
+    lines = []
+    for _, row in changes.iterrows():
+        pair = f"{style.name(row['method'])} with {arm_name(row['arm'])} minus {arm_name(row['baseline'])}"
+        lines.append(f"- {pair}: {both_intervals(row)} points")
+    return "\n".join(lines)
