@@ -92,7 +92,7 @@ def evaluate(
             row["95 % interval"] = " to ".join(f"{100 * end:.1f}" for end in interval(hits))
         rows.append(row)
     if form == "json":
-        say(json.dumps(result.metrics, indent=1))
+        print(json.dumps(result.metrics, indent=1))
     elif form == "csv":
         say("metric,direction,percent", *(f"{row['metric']},{row['direction']},{row['%']}" for row in rows))
     else:

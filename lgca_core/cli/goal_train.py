@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,17 +12,19 @@ import typer
 
 from lgca_core.cli import options
 from lgca_core.cli.goal import AVIARY, CaptionData, encoder_for, goal, of_aviary
-from lgca_core.cli.output import listing, note, say
+from lgca_core.cli.output import listing, note, say, status
 from lgca_core.cli.progress import progress
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
-    from lgca_core.data.manifest import OnError
+    from lgca_core.data.manifest import OnError, Skipped
     from lgca_core.encoder import Encoder
+    from lgca_core.related.captions.captioned import CaptionSet
     from lgca_core.related.goal.pairs import PairedPicture
+    from lgca_core.related.goal.regions import Regions
     from lgca_core.related.goal.train import Outcome
 
-Regions = Annotated[
+RegionSource = Annotated[
     str | None,
     typer.Option(
         metavar="[grid|true|FILE]",
@@ -48,7 +51,7 @@ def train(
         Path | None,
         typer.Option(metavar="FILE.json", help="What `lgca goal pairs` wrote; without it, pairs are made first."),
     ] = None,
-    regions: Regions = None,
+    regions: RegionSource = None,
     encoder: options.EncoderSpec = None,
     out: Annotated[
         Path,
@@ -109,9 +112,21 @@ def train(
     Stop it at will: the same command goes on from the last checkpoint. The
     result is an encoder like any other: --encoder goal:FOLDER.
     """
+    from lgca_core.evaluation.targets import check_parent, claimed
+    from lgca_core.related.captions.opening import open_captions
     from lgca_core.related.goal.arms import settings_of
     from lgca_core.related.goal.batches import usable
-    from lgca_core.related.goal.train import TrainSettings, finished, join_processes, tune
+    from lgca_core.related.goal.pairs import read_pairs
+    from lgca_core.related.goal.regions import open_regions
+    from lgca_core.related.goal.train import (
+        REPORT,
+        TrainSettings,
+        check_trainable,
+        finished,
+        is_first,
+        join_processes,
+        tune,
+    )
 
     usual = OF_AVIARY if of_aviary(data) else RELEASED
     if autocast not in ("float32", "bfloat16"):
@@ -130,54 +145,69 @@ def train(
     spec = encoder_for(data, encoder)
     if out.exists() and not out.is_dir():
         raise LgcaError(f"{out} is a file: choose another --out")
+    check_parent(out / REPORT, "the training")
     place = join_processes(device)
-    if force:
-        for part in PARTS:
-            (out / part).unlink(missing_ok=True)
-        shutil.rmtree(out / "tensorboard", ignore_errors=True)
-    model = options.load(spec, place, "float32", None)
-    paired = _paired(data, split, pairs, regions, model, out, on_error)
-    kept, skipped = usable(paired, on_error)
-    if skipped:
-        note(f"{len(skipped)} pictures with pairs were skipped, the first: {skipped[0].reason}")
-    identity = {"encoder": model.name, "weights": model.sha256, "data": _digest(kept), "pictures": len(kept)}
-    identity["arm"] = arm
-    outcome = finished(out, identity, settings)
-    if outcome is None:
-        with progress(
-            f"{arm}, seed {seed}", kept=f"the same command goes on from the last checkpoint in {out}"
-        ) as shown:
-            outcome = tune(
-                kept,
-                model,
-                settings,
-                out,
-                identity=identity,
-                checkpointing=checkpointing,
-                compiled=compiled,
-                workers=workers,
-                progress=lambda step, steps, _: shown(step * settings.batch, steps * settings.batch),
+    with claimed(out / REPORT, "the training") if is_first() else nullcontext():
+        with status("reading the captions"):
+            captions = open_captions(data or AVIARY, split, on_error=on_error)
+        if len(captions.pictures) < settings.batch:
+            raise LgcaError(
+                f"{len(captions.pictures)} pictures are fewer than a batch of {settings.batch}: lower --batch"
             )
-    _tell(outcome, out)
+        model = options.load(spec, place, "float32", None)
+        check_trainable(model)
+        how = regions or ("true" if of_aviary(data) else "grid")
+        candidates = open_regions(how, captions)
+        given = read_pairs(pairs, captions, on_error=on_error) if pairs else None
+        if force and is_first():  # all that can be wrong with what was given is known
+            _clear(out)
+        paired, skipped = given or _made(captions, candidates, model, out / f"pairs-{Path(how).stem}.json", on_error)
+        kept, left_out = usable(paired, on_error)
+        for one in (skipped := [*captions.skipped, *skipped, *left_out])[:3]:
+            note(f"skipped {one.path}: {one.reason}")
+        if len(skipped) > 3:
+            note(f"{len(skipped):,} pictures were skipped in all")
+        identity = {"encoder": model.name, "weights": model.sha256, "data": _digest(kept), "pictures": len(kept)}
+        identity["arm"] = arm
+        outcome = finished(out, identity, settings)
+        if outcome is None:
+            kept_in = f"the same command goes on from the last checkpoint in {out}"
+            with progress(f"{arm}, seed {seed}", kept=kept_in) as shown:
+                outcome = tune(
+                    kept,
+                    model,
+                    settings,
+                    out,
+                    identity=identity,
+                    checkpointing=checkpointing,
+                    compiled=compiled,
+                    workers=workers,
+                    progress=lambda step, steps, _: shown(step * settings.batch, steps * settings.batch),
+                )
+    if is_first():
+        _tell(outcome, out)
 
 
-def _paired(
-    data: str | None, split: str, file: Path | None, regions: str | None, model: "Encoder", out: Path,
-    on_error: "OnError",
-) -> "list[PairedPicture]":  # fmt: skip
-    from lgca_core.related.captions.opening import open_captions
+def _clear(out: Path) -> None:
+    """Remove what an earlier training left in its folder, and nothing else."""
+    for part in (*PARTS, *(file.name for file in out.glob("pairs-*.json"))):
+        (out / part).unlink(missing_ok=True)
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
+
+
+def _made(
+    captions: "CaptionSet", regions: "Regions", model: "Encoder", file: Path, on_error: "OnError"
+) -> "tuple[list[PairedPicture], Sequence[Skipped]]":
+    """Pairs made beside the training: once, by the first of its processes."""
     from lgca_core.related.goal.matching import make_pairs
     from lgca_core.related.goal.pairs import read_pairs
+    from lgca_core.related.goal.train import is_first, wait_for_first
 
-    captions = open_captions(data or AVIARY, split, on_error=on_error)
-    if file is not None:
-        paired, skipped = read_pairs(file, captions, on_error=on_error)
-        if skipped:
-            note(f"{len(skipped)} entries of {file} were skipped, the first: {skipped[0].reason}")
-        return paired
-    with progress("local pairs", kept="the same command goes on") as shown:
-        how = regions or ("true" if of_aviary(data) else "grid")
-        return make_pairs(captions, model, how, out=out / "pairs.json", on_error=on_error, progress=shown)
+    if is_first() and not file.exists():
+        with progress("local pairs", lambda: model.image_passes, kept="the same command goes on") as shown:
+            make_pairs(captions, model, regions, out=file, on_error=on_error, progress=shown)
+    wait_for_first()
+    return read_pairs(file, captions, on_error=on_error)
 
 
 def _digest(pictures: "Sequence[PairedPicture]") -> str:

@@ -36,7 +36,9 @@ class Ahead(NamedTuple):
     equal: NDArray[np.int64]
 
 
-def items_ahead(queries: Tensor, gallery: Tensor, relevant: Sequence[Sequence[int]], *, block: int = BLOCK_SIDE) -> Ahead:
+def items_ahead(
+    queries: Tensor, gallery: Tensor, relevant: Sequence[Sequence[int]], *, block: int = BLOCK_SIDE
+) -> Ahead:
     """How many irrelevant items of a gallery go before each relevant one; never holds more than block x block scores.
 
     Args:

@@ -144,6 +144,14 @@ class _State:
     losses: dict[str, float] = field(default_factory=dict)
 
 
+def check_trainable(encoder: Encoder) -> None:
+    """Raises LgcaError for an encoder that :func:`tune` cannot train; nothing of it is changed."""
+    if encoder.parts is None or encoder.precision != "float32":
+        raise LgcaError(f"the encoder {encoder.name} cannot be trained: give one of open_clip, in float32")
+    Towers(encoder.parts.model)
+    CaptionReader(encoder.tokenizer, context_of(encoder.parts))
+
+
 def tune(
     pictures: Sequence[PairedPicture],
     encoder: Encoder,
@@ -231,8 +239,8 @@ class _Trainer:
     """Model, optimiser and one step."""
 
     def __init__(self, encoder: Encoder, settings: TrainSettings, checkpointing: bool, compiled: bool) -> None:
-        if encoder.parts is None or encoder.precision != "float32":
-            raise LgcaError(f"the encoder {encoder.name} cannot be trained: give one of open_clip, in float32")
+        check_trainable(encoder)
+        assert encoder.parts is not None
         self.encoder, self.settings = encoder, settings
         self.parts = lengthen(encoder.parts)
         model = self.parts.model
@@ -410,6 +418,17 @@ def join_processes(device: str) -> str:
     gpus = device != "cpu" and torch.cuda.is_available()
     dist.init_process_group("nccl" if gpus else "gloo")
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if gpus else "cpu"
+
+
+def is_first() -> bool:
+    """Whether this process is the first of those that `torchrun` started, or the only one."""
+    return _ranks()[0] == 0
+
+
+def wait_for_first() -> None:
+    """Go on once every process has come this far."""
+    if dist.is_initialized():
+        dist.barrier()
 
 
 def _peak(device: torch.device) -> int:
