@@ -21,6 +21,7 @@ from lgca_core.encoder import Encoder
 from lgca_core.encoders.folders import OPEN_CLIP
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.machine import peak_memory
+from lgca_core.evaluation.provenance import code_version
 from lgca_core.files import draft_of, write_whole
 from lgca_core.pixels.cropping import normalised
 from lgca_core.pixels.gpu_streams import to_device
@@ -228,7 +229,7 @@ def tune(
     outcome = Outcome(state.step, state.seconds, state.peak, share, dict(state.counts), state.losses)
     if metrics:
         metrics.close()
-        said = {"identity": identity, "outcome": asdict(outcome)}
+        said = {"identity": identity, "outcome": asdict(outcome), "commit": code_version()[0]}
         write_whole(out / REPORT, json.dumps(said, indent=2).encode())
         save_model(trainer.parts, out)
         (out / CHECKPOINT).unlink(missing_ok=True)  # as large as three models

@@ -1,0 +1,132 @@
+"""What the records of GOAL's arms say, by hand-made ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lgca_book.pages import goal as page
+from lgca_book.studies import goal_arms
+from lgca_core.errors import LgcaError
+from lgca_core.related.captions.captioned import CaptionedPicture, CaptionSet
+from lgca_core.related.goal.evaluate import RetrievalResult
+from lgca_core.related.goal.published import published_goal
+from lgca_core.related.goal.record import save_related
+from support.stub_encoder import rich
+
+NAMES = ("a", "b", "c", "d")
+
+
+def write(root: Path, arm: str, seed: int, ranks: list[float], moved: float = 0.5, captions: str = "One.") -> None:
+    """A record of one training: the ranks of four pictures' captions, then of four captions' pictures."""
+    pictures = tuple(CaptionedPicture(name, Path(name), (captions,)) for name in NAMES)
+    frame = pd.DataFrame(
+        {"query": NAMES * 2, "direction": ["image to text"] * 4 + ["text to image"] * 4, "rank": np.float32(ranks)}
+    )
+    ways = {way: rows["rank"] for way, rows in frame.groupby("direction")}
+    metrics = {f"R@{k} {way}": float((of <= k).mean()) for way, of in ways.items() for k in (1, 5)}
+    outcome = {"steps": 4, "seconds": 2.0, "peak_memory": 7, "moved": moved, "counts": {}, "losses": {}}
+    training = {"identity": {"arm": arm, "settings": {"seed": seed}}, "outcome": outcome}
+    save_related(
+        root / arm / f"seed-{seed}" / "retrieval",
+        RetrievalResult(metrics, frame),
+        rich(sha256="0" * 64),
+        CaptionSet("aviary", "test", pictures),
+        parameters={"ties": "middle"},
+        training=None if arm == goal_arms.START else training,
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    write(tmp_path, "start", 0, [9, 9, 9, 9, 9, 9, 9, 1])
+    for seed, (goal, random) in enumerate([([1, 1, 1, 9], [1, 9, 9, 9]), ([1, 1, 9, 9], [1, 9, 9, 9])]):
+        write(tmp_path, "goal", seed, [*goal, 1, 1, 1, 2], moved=0.25)
+        write(tmp_path, "random-boxes", seed, [*random, 1, 9, 9, 9])
+    return tmp_path
+
+
+def test_a_row_an_arm(root):
+    table = goal_arms.arms_table(goal_arms.runs_of(root), ["goal", "start", "region-size"]).set_index("arm")
+    assert list(table.index) == ["goal", "start"]
+    goal = table.loc["goal"]
+    assert (goal["seeds"], goal["moved"], goal["seconds"], goal["memory"]) == (2, 0.25, 0.5, 7)
+    assert goal["r1"] == pytest.approx((6 + 5) / 16) and goal["r5"] == pytest.approx((7 + 6) / 16)
+    assert goal["std"] == pytest.approx(np.std([6 / 8, 5 / 8], ddof=1))
+    assert (goal["image_to_text"], goal["text_to_image"]) == pytest.approx((5 / 8, 3 / 4))
+    assert goal["low"] <= goal["r1"] <= goal["high"]
+    assert pd.isna(table.loc["start"]["moved"]) and pd.isna(table.loc["start"]["std"])
+
+
+def test_two_intervals_of_a_difference(root):
+    runs = goal_arms.runs_of(root)
+    right = {arm: goal_arms.hits(runs, arm) for arm in runs}
+    [row] = goal_arms.compare_arms(right, [("goal", "random-boxes"), ("goal", "full-matrix")]).to_dict("records")
+    by_seed = np.array([6 / 8 - 2 / 8, 5 / 8 - 2 / 8])
+    reach = stats.t.ppf(0.975, 1) * by_seed.std(ddof=1) / 2**0.5
+    assert row["difference"] == pytest.approx(by_seed.mean())
+    assert (row["seeds_low"], row["seeds_high"]) == pytest.approx((by_seed.mean() - reach, by_seed.mean() + reach))
+    assert row["difference_low"] < row["difference"] < row["difference_high"]
+    [alone] = goal_arms.compare_arms(right, [("goal", "start")]).to_dict("records")
+    assert alone["difference"] == pytest.approx(11 / 16 - 1 / 8)
+
+
+def test_only_what_both_intervals_say_differs():
+    frame = pd.DataFrame(
+        [[0.1, 0.2, 0.1, 0.3], [0.1, 0.2, -0.1, 0.3], [-0.2, -0.1, -0.3, -0.1], [0.1, 0.2, -0.3, -0.1]],
+        columns=["difference_low", "difference_high", "seeds_low", "seeds_high"],
+    )
+    assert goal_arms.differs(frame).tolist() == [True, False, True, False]
+
+
+def test_records_of_other_captions_are_refused(root):
+    write(root, "full-matrix", 0, [1] * 8, captions="Other.")
+    with pytest.raises(LgcaError, match="different captions"):
+        goal_arms.runs_of(root)
+
+
+def test_without_records_the_page_says_so(tmp_path):
+    runs = goal_arms.runs_of(tmp_path / "none")
+    comparisons = goal_arms.compare_arms({}, page.COMPARED)
+    assert runs == {} and comparisons.empty and goal_arms.classified(tmp_path / "none") == {}
+    said = [
+        page.sentence_about_records(runs),
+        page.sentence_about_location(comparisons),
+        page.sentences_about_terms(comparisons),
+        page.sentence_about_crops(page.changes_of_methods({})),
+    ]
+    assert all("ot available" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize(
+    "queries, trainings, said",
+    [
+        ((0.02, 0.08), (0.01, 0.09), "The location matters here"),
+        ((-0.02, 0.08), (0.01, 0.09), "a regulariser, not a localiser"),
+        ((0.02, 0.08), (-0.01, 0.09), "a regulariser, not a localiser"),
+        ((-0.08, -0.02), (-0.09, -0.01), "Random boxes do better"),
+    ],
+)
+def test_the_verdict_follows_both_intervals(queries, trainings, said):
+    middle = sum(queries) / 2
+    row = ["goal", "random-boxes", "5, 5", middle, *queries, *trainings]
+    assert said in page.sentence_about_location(pd.DataFrame([row], columns=list(goal_arms.COMPARISON)))
+
+
+def test_accuracies_and_gains_of_crops():
+    right = {
+        "goal": {"cupl": np.array([[1, 0, 0, 0]] * 2, bool), "wca": np.array([[1, 1, 0, 0], [1, 1, 1, 0]], bool)},
+        "start": {"cupl": np.array([[1, 0, 0, 0]], bool), "wca": np.array([[1, 0, 0, 0]], bool)},
+    }
+    table = goal_arms.accuracies(right, ["start", "goal", "global"])
+    assert table.to_dict("list") == {"arm": ["start", "goal"], "cupl": [0.25, 0.25], "wca": [0.25, 0.625]}
+    gains = goal_arms.gains_of_crops(right, ["start", "goal"], [("wca", "cupl"), ("lgca", "wca")])
+    assert gains["encoder"].tolist() == ["start", "goal"] and gains["difference"].tolist() == [0, 0.375]
+
+
+def test_what_was_published_is_said_by_its_numbers():
+    said = page.sentence_about_published(published_goal())
+    assert "GOAL's table, the local loss adds −0.3" in said and "+7.4" in said and "+0.8" in said
+    assert published_goal()["source"].notna().all()
