@@ -117,14 +117,13 @@ def train(
     from lgca_core.related.goal.arms import settings_of
     from lgca_core.related.goal.batches import usable
     from lgca_core.related.goal.pairs import read_pairs
+    from lgca_core.related.goal.processes import is_first, join_processes
     from lgca_core.related.goal.regions import open_regions
     from lgca_core.related.goal.train import (
         REPORT,
         TrainSettings,
         check_trainable,
         finished,
-        is_first,
-        join_processes,
         tune,
     )
 
@@ -201,7 +200,7 @@ def _made(
     """Pairs made beside the training: once, by the first of its processes."""
     from lgca_core.related.goal.matching import make_pairs
     from lgca_core.related.goal.pairs import read_pairs
-    from lgca_core.related.goal.train import is_first, wait_for_first
+    from lgca_core.related.goal.processes import is_first, wait_for_first
 
     if is_first() and not file.exists():
         with progress("local pairs", lambda: model.image_passes, kept="the same command goes on") as shown:

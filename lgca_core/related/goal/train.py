@@ -2,19 +2,16 @@
 
 import json
 import math
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 from lgca_core.encoder import Encoder
@@ -31,6 +28,7 @@ from lgca_core.related.goal.geometry import BoxRule, CaptionReader, PatchGrid, S
 from lgca_core.related.goal.losses import LossWeights, Matrix, RegionRows, Vectors, goal_losses
 from lgca_core.related.goal.metrics import Metrics
 from lgca_core.related.goal.pairs import PairedPicture
+from lgca_core.related.goal.processes import gathered, ranks
 from lgca_core.related.goal.towers import Batch, Towers
 
 LARGEST_SCALE = math.log(100)
@@ -43,8 +41,9 @@ class TrainSettings:
     """Everything that fixes a training but its data and the model it begins with. Defaults: GOAL as released.
 
     Weight decay falls on every parameter, as released. The logit scale is held at 100 or below, as OpenAI's training
-    does; as released it is free (``clamp=False``). ``weights="bfloat16"`` rounds the weights themselves, as the
-    released baselines do; ``autocast`` leaves them float32. ``chunks`` bounds the memory: the batch is encoded in so
+    does; as released it is free (``clamp=False``). ``weights="bfloat16"`` rounds the weights, their gradients
+    and Adam's moments after each step, as if all were kept in it, which the released baselines do; ``autocast`` leaves
+    them float32. ``chunks`` bounds the memory: the batch is encoded in so
     many parts, twice, and the loss is still that of the whole batch. ``gather="mixed"``: with several processes, the
     released code cuts the gathered rows in the middle, and so mixes whole pictures with regions.
     """
@@ -181,7 +180,7 @@ def tune(
     Raises LgcaError for a model that cannot be trained so, fewer pictures than a batch, a checkpoint of another
     training, a picture that cannot be read, or losses that are no longer finite.
     """
-    rank, processes = _ranks()
+    rank, processes = ranks()
     if settings.batch % (processes * settings.chunks):
         raise LgcaError(f"a batch of {settings.batch} cannot be shared by {processes} x {settings.chunks} equally")
     if len(pictures) < settings.batch:
@@ -251,7 +250,7 @@ class _Trainer:
         )
         self.grid = PatchGrid(encoder.size, model.visual.patch_size[0], encoder.resize)
         self.reader = CaptionReader(encoder.tokenizer, min(LONG_CONTEXT, context_of(self.parts)))
-        model.to(getattr(torch, settings.weights)).train().requires_grad_(True)
+        model.train().requires_grad_(True)
         model.logit_scale.requires_grad_(bool(settings.whole or settings.local))
         if getattr(model, "logit_bias", None) is not None:
             model.logit_bias.requires_grad_(False)  # of another loss
@@ -261,8 +260,10 @@ class _Trainer:
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=settings.rate, weight_decay=settings.weight_decay, betas=(0.9, 0.999), fused=True
         )
+        if settings.weights == "bfloat16":
+            _round(self.parameters)
         self.towers: nn.Module = torch.compile(towers, dynamic=True) if compiled else towers  # type: ignore[assignment]
-        self.together = dist.is_initialized() and dist.get_world_size() > 1
+        self.together = ranks()[1] > 1
         if self.together:
             self.towers = DistributedDataParallel(self.towers)
 
@@ -283,7 +284,12 @@ class _Trainer:
             losses = self._in_chunks(chunks, rows)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
+        if self.settings.weights == "bfloat16":
+            _round([parameter.grad for parameter in self.parameters])
         self.optimiser.step()
+        if self.settings.weights == "bfloat16":
+            moments = [of for state in self.optimiser.state.values() for of in (state["exp_avg"], state["exp_avg_sq"])]
+            _round([*self.parameters, *moments])
         if self.settings.clamp:
             with torch.no_grad():
                 self.parts.model.logit_scale.clamp_(max=LARGEST_SCALE)
@@ -330,7 +336,7 @@ class _Trainer:
 
     def _losses(self, vectors: Vectors, rows: RegionRows) -> dict[str, Tensor]:
         if self.together:
-            vectors, rows = _gathered(vectors, rows, self.settings.gather)
+            vectors, rows = gathered(vectors, rows, self.settings.gather)
         return goal_losses(vectors, rows, self.settings.loss)
 
     def _batch(self, collated: Collated, part: int) -> Batch:
@@ -375,6 +381,14 @@ class _Trainer:
         return state
 
 
+def _round(tensors: Iterable[Tensor | None]) -> None:
+    """Round to bfloat16 in place, as if they were kept so; a CPU without AMX would reckon in it twenty times slower."""
+    with torch.no_grad():
+        for tensor in tensors:
+            if tensor is not None:
+                tensor.copy_(tensor.bfloat16())
+
+
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Names of what differs, those of settings by themselves."""
     flat = [{**said, **said["settings"]} for said in (old, new)]
@@ -391,45 +405,6 @@ def _count(counts: Counter, batch: Collated, settings: TrainSettings) -> None:
         counts["pairs"] += int(there.sum())
         counts["regions outside"] += int((there & ~batch.rows.has_patches).sum())
         counts["sentences outside"] += int((there & ~batch.rows.has_words).sum())
-
-
-def _gathered(vectors: Vectors, rows: RegionRows, how: str) -> tuple[Vectors, RegionRows]:
-    """The vectors of all processes, through which gradients flow back to each, and how each row counts."""
-
-    def every(of: Tensor) -> Tensor:
-        return torch.cat(all_gather(of)) if of.is_floating_point() else torch.cat(all_gather(of.float())) > 0
-
-    shared = {name: every(of) for name, of in vectors._asdict().items() if of.ndim and len(of)}
-    if how == "mixed" and len(vectors.region):
-        for whole, part in (("image", "region"), ("text", "sentence")):
-            mixed = every(torch.cat([getattr(vectors, whole), getattr(vectors, part)]))
-            shared[whole], shared[part] = mixed.chunk(2)
-    return vectors._replace(**shared), RegionRows(*(every(of) for of in rows))
-
-
-def _ranks() -> tuple[int, int]:
-    """Number of this process and how many there are."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
-
-def join_processes(device: str) -> str:
-    """Join the processes that `torchrun` started, if it did: the device of this one."""
-    if "RANK" not in os.environ or not dist.is_available():
-        return device
-    gpus = device != "cpu" and torch.cuda.is_available()
-    dist.init_process_group("nccl" if gpus else "gloo")
-    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if gpus else "cpu"
-
-
-def is_first() -> bool:
-    """Whether this process is the first of those that `torchrun` started, or the only one."""
-    return _ranks()[0] == 0
-
-
-def wait_for_first() -> None:
-    """Go on once every process has come this far."""
-    if dist.is_initialized():
-        dist.barrier()
 
 
 def _peak(device: torch.device) -> int:
