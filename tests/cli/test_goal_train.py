@@ -200,11 +200,50 @@ def test_the_aviary_in_one_command_each(home, tmp_path, monkeypatch):
 def test_evaluation_prints_what_is_asked_for(work):
     code, out, err = lgca(*EVALUATE, "--encoder", "local-dir:model", "--format", "json")
     assert code == 0, err
-    found = json.loads(out)
-    assert set(found) == {f"R@{k} {way}" for k in (1, 5, 25, 50) for way in ("image to text", "text to image")}
-    assert all(0 <= value <= 1 for value in found.values()) and found["R@25 image to text"] == 1
+    found = {(row["metric"], row["direction"]): row for row in json.loads(out)}
+    assert set(found) == {(f"R@{k}", way) for k in (1, 5, 25, 50) for way in ("image to text", "text to image")}
+    assert all(0 <= row["low"] <= row["percent"] <= row["high"] <= 100 for row in found.values())
+    assert found["R@25", "image to text"]["percent"] == 100
     code, out, _ = lgca(*EVALUATE, "--encoder", "local-dir:model", "--format", "csv", "--ties", "pessimistic")
-    assert out.splitlines()[0] == "metric,direction,percent" and len(out.splitlines()) == 9
+    assert out.splitlines()[0] == "metric,direction,percent,low,high" and len(out.splitlines()) == 9
+
+
+def test_a_broken_picture_ends_an_evaluation_or_is_skipped(work):
+    (work / "3.png").write_bytes(b"none")
+    words = (*EVALUATE, "--encoder", "local-dir:model", "--out", "record")
+    assert "3.png" in refused(*words)
+    assert not (work / "record").exists()
+    code, _, err = lgca(*words, "--on-error", "skip")
+    assert code == 0 and "1 pictures were skipped" in err
+    record, ranks = load_related(work / "record")
+    assert [one.path for one in record.skipped] == ["3.png"] and len(ranks) == 22
+    assert record.seconds > 0 and record.image_passes == 11 and record.text_passes == 11
+
+
+def test_pairs_for_the_joint_set_are_checked_before_the_model_is_loaded(work, monkeypatch):
+    assert lgca("goal", "pairs", *DATA, "--split", "all", "--out", "pairs.json")[0] == 0
+    words = (*EVALUATE, "--encoder", "local-dir:model", "--pairs", "pairs.json")
+    right, released = (
+        json.loads(lgca(*words, "--format", "json", "--joint", joint)[1]) for joint in ("right", "released")
+    )
+    of = [{(row["metric"], row["direction"]): row["percent"] for row in rows} for rows in (right, released)]
+    assert of[0].keys() == of[1].keys() and of[0]["mAP@10", "image to text"] != of[1]["mAP@10", "image to text"]
+    listed = json.loads((work / "pairs.json").read_text())
+    listed[0]["segment"][0]["bbox_coordinates"] |= {"x1": 30, "x2": 90, "width": 60}
+    (work / "pairs.json").write_text(json.dumps(listed))
+    monkeypatch.setattr(options, "load", lambda *_: pytest.fail("a model was loaded"))
+    assert "does not lie in the picture" in refused(*words)
+    (work / "pairs.json").write_text("[]")
+    assert "pairs.json" in refused(*words)
+
+
+def test_a_draft_of_a_killed_run_is_no_record_and_an_earlier_one_comes_back(work):
+    words = (*EVALUATE, "--encoder", "local-dir:model", "--out", "record")
+    assert lgca(*words)[0] == 0
+    (work / "record").rename(work / ".record.draft-abc-old")
+    assert find_related(work) == {}
+    assert "already holds a record" in refused(*words)
+    assert list(find_related(work)) == ["record"]
 
 
 def test_a_record_is_not_overwritten_without_force(work):

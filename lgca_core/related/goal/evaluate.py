@@ -120,13 +120,14 @@ def _whole_pictures(
 
 def _notes(encoder: Encoder, said: list[str], captions: CaptionSet) -> list[str]:
     notes = []
-    if getattr(encoder.tokenizer, "context_length", None):
-        window = encoder.tokenizer.context_length
-        if cut := cut_by(encoder.tokenizer, said):
-            notes.append(
-                f"{len(cut):,} of {len(said):,} captions are longer than the {window} tokens that {encoder.name} "
-                f"reads, and their end is cut."
-            )
+    if (window := getattr(encoder.tokenizer, "context_length", None)) and (cut := cut_by(encoder.tokenizer, said)):
+        lost = ""
+        if hasattr(encoder.tokenizer, "encode"):
+            lost = f", {sum(len(encoder.tokenizer.encode(text)) + 2 - window for text in cut):,} tokens in all"
+        notes.append(
+            f"{len(cut):,} of {len(said):,} captions are longer than the {window} tokens that {encoder.name} "
+            f"reads, and their end is cut{lost}."
+        )
     if captions.skipped:
         first: Skipped = captions.skipped[0]
         notes.append(f"{len(captions.skipped):,} pictures were skipped, the first: {first.path}: {first.reason}")

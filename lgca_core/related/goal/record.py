@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -9,16 +12,17 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import AwareDatetime, JsonValue, ValidationError
 
+from lgca_core.data.manifest import Skipped
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError, first_line
 from lgca_core.evaluation.machine import recorded
 from lgca_core.evaluation.parts import EncoderInfo, Sha256, Strict
 from lgca_core.evaluation.provenance import code_version, library_versions, utc_now
-from lgca_core.evaluation.targets import check_parent
+from lgca_core.evaluation.targets import check_parent, claimed, put_back, restore_folder
 from lgca_core.files import make_folder
 from lgca_core.related.captions.captioned import CaptionSet
 from lgca_core.related.goal.evaluate import RetrievalResult
-from lgca_core.related.goal.train import REPORT
+from lgca_core.related.goal.train import REPORT, peak_memory_of
 
 RELATED = "related.json"
 RANKS = "ranks.parquet"
@@ -37,6 +41,7 @@ class RelatedRecord(Strict):
     """A retrieval. ``training`` is what `lgca goal train` reported of the encoder, None for one that it did not make.
 
     ``metrics`` are shares, 0 to 1; ``parameters`` how ranks were made. Ranks of all queries are in a file beside it.
+    ``seconds``, passes and ``peak_memory`` (of the GPU, else of the process, in bytes) are those of the retrieval.
     """
 
     version: Literal[1] = 1
@@ -50,7 +55,12 @@ class RelatedRecord(Strict):
     metrics: dict[str, float]
     libraries: dict[str, str]
     device: str
+    seconds: float
+    image_passes: int
+    text_passes: int
+    peak_memory: int
     notes: list[str]
+    skipped: list[Skipped]
     ranks_sha256: str = Sha256
 
     @property
@@ -98,11 +108,25 @@ def check_free_record(folder: Path, *, force: bool) -> None:
         raise LgcaError(f"{folder} holds other files than a record: choose an empty or a new folder")
     if held and not force:
         raise LgcaError(f"{folder} already holds a record: choose another folder, or overwrite it with --force")
+    if os.path.ismount(folder) or folder.resolve() == Path.cwd():
+        raise LgcaError(f"{folder}: a record takes the place of its folder: give one inside, as {folder / 'record'}")
+
+
+@contextmanager
+def reserved_record(folder: Path, *, force: bool = False) -> Iterator[None]:
+    """Hold a folder for a record against other processes, from before the work until it is saved.
+
+    What a killed :func:`save_related` left is swept up; an earlier record that it had moved aside comes back.
+    """
+    with claimed(folder, "the record"):
+        restore_folder(folder)
+        check_free_record(folder, force=force)
+        yield
 
 
 def save_related(
     folder: Path, result: RetrievalResult, encoder: Encoder, captions: CaptionSet, *, parameters: dict[str, Any],
-    training: dict[str, Any] | None, force: bool = False,
+    training: dict[str, Any] | None, seconds: float, skipped: Sequence[Skipped] = (), force: bool = False,
 ) -> RelatedRecord:  # fmt: skip
     """Write a record and the ranks of its queries as one folder, all or nothing. LgcaError where it is taken."""
     check_free_record(folder, force=force)
@@ -128,7 +152,12 @@ def save_related(
         metrics=result.metrics,
         libraries=library_versions(),
         device=recorded(encoder.device),
+        seconds=seconds,
+        image_passes=encoder.image_passes,
+        text_passes=encoder.text_passes,
+        peak_memory=peak_memory_of(encoder.device),
         notes=result.notes,
+        skipped=[*captions.skipped, *skipped],
         ranks_sha256=hashlib.sha256(stream.getvalue()).hexdigest(),
     )
 
@@ -136,7 +165,11 @@ def save_related(
         (draft / RANKS).write_bytes(stream.getvalue())
         (draft / RELATED).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
-    make_folder(folder, fill, taken="replace" if force else "refuse", mend="choose another folder")
+    try:
+        make_folder(folder, fill, taken="replace" if force else "refuse", mend="choose another folder")
+    except BaseException:
+        put_back(folder)
+        raise
     return record
 
 
@@ -157,5 +190,7 @@ def load_related(folder: Path) -> tuple[RelatedRecord, pd.DataFrame]:
 
 
 def find_related(root: Path) -> dict[str, tuple[RelatedRecord, pd.DataFrame]]:
-    """Every record below a folder, by its place in it; none where there is no folder."""
-    return {file.parent.relative_to(root).as_posix(): load_related(file.parent) for file in sorted(root.rglob(RELATED))}
+    """Every record below a folder, by its place in it, hidden drafts left out; none where there is no folder."""
+    places = [file.parent.relative_to(root) for file in sorted(root.rglob(RELATED))]
+    shown = [place for place in places if not any(part.startswith(".") for part in place.parts)]
+    return {place.as_posix(): load_related(root / place) for place in shown}

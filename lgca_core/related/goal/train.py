@@ -213,7 +213,7 @@ def tune(
             raise LgcaError(f"the loss of step {state.step} is {losses['loss']}: lower --rate and begin anew")
         now = time.perf_counter()
         state.seconds, state.losses = before + now - began, losses
-        state.peak = max(state.peak, _peak(encoder.device))
+        state.peak = max(state.peak, peak_memory_of(encoder.device))
         if metrics:
             metrics.add(state.step, {**losses, "rate": rate, "scale": trainer.scale})
         ended = state.step % order.steps_an_epoch == 0
@@ -407,6 +407,6 @@ def _count(counts: Counter, batch: Collated, settings: TrainSettings) -> None:
         counts["sentences outside"] += int((there & ~batch.rows.has_words).sum())
 
 
-def _peak(device: torch.device) -> int:
+def peak_memory_of(device: torch.device) -> int:
     """Most memory so far, in bytes: of the GPU, else of this process."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()

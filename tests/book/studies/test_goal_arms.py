@@ -36,6 +36,7 @@ def write(root: Path, arm: str, seed: int, ranks: list[float], moved: float = 0.
         CaptionSet("aviary", "test", pictures),
         parameters={"ties": "middle"},
         training=None if arm == goal_arms.START else training,
+        seconds=1.0,
     )
 
 
