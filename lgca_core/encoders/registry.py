@@ -1,13 +1,13 @@
 """Encoders by name: those of open_clip, and whatever else has registered a name."""
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from lgca_core.encoder import Encoder
 from lgca_core.encoders.devices import Device, Options, Precision
 from lgca_core.encoders.folders import load_folder, load_hub
 from lgca_core.encoders.open_clip_models import list_named, load_named, quiet
-from lgca_core.errors import LgcaError
+from lgca_core.errors import LgcaError, first_line
 
 Loader = Callable[[str | None, Options], Encoder]
 """Gets what stands behind ``NAME:`` (None where only the name is given), and how the encoder is to run."""
@@ -73,15 +73,25 @@ def load_encoder(
         if name in PLACES:
             return PLACES[name](source, options)
         for point in entry_points(group=ENTRY_POINTS, name=name):
-            return point.load()(source if colon else None, options)
+            return _loader(point)(source if colon else None, options)
         return load_named(spec, options, others=(*ORIGINS, *entry_points(group=ENTRY_POINTS).names))
+
+
+def _loader(point: EntryPoint) -> Loader:
+    """What an installed package declares. LgcaError where its code cannot be imported."""
+    try:
+        return point.load()
+    except Exception as error:  # code of others raises what it likes
+        of = f"the package {point.dist.name}" if point.dist else "a package"
+        why = f"cannot be loaded from {point.value} ({first_line(error)})"
+        raise LgcaError(f"encoder {point.name} of {of} {why}: mend or reinstall it") from error
 
 
 def list_encoders(words: str = "") -> list[dict[str, str]]:
     """Encoders that ``--encoder`` can name, one row each: registered ones, then open_clip's that can be built here.
 
-    Only those whose names hold all of the `words`, whatever their case. What ``hf-hub:`` and ``local-dir:`` can name
-    is not in the list.
+    Only those whose names hold all of the `words`, whatever their case. What ``hf-hub:``, ``local-dir:`` and the entry
+    points of packages (``goal:``) can name is not in the list.
     """
     columns = ("encoder", "input", "activation", "resize", "weights")
     with quiet():

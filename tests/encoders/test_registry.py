@@ -37,3 +37,44 @@ def test_it_is_listed_and_suggested(asked):
 def test_a_name_that_is_taken_or_has_a_colon_is_refused(asked, name):
     with pytest.raises(LgcaError, match=name):
         register(name, lambda source, options: rich())
+
+
+@pytest.fixture
+def declared(monkeypatch, tmp_path):
+    """Installs a package that declares the names `own`, `early` and `broken`, in a folder of the import path."""
+    (tmp_path / "own_encoders.py").write_text(
+        "from support.stub_encoder import rich\n"
+        "def load(source, options):\n    return rich(name=f'own:{source} {options.precision}')\n"
+    )
+    about = tmp_path / "own_encoders-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: own-encoders\nVersion: 1.0\n")
+    lines = ["own = own_encoders:load", "broken = own_encoders:none", "early = nowhere_to_be_found:load"]
+    (about / "entry_points.txt").write_text("\n".join(["[lgca.encoders]", *lines, ""]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_an_installed_package_declares_names(declared):
+    assert load_encoder("own", precision="bfloat16").name == "own:None bfloat16"
+    assert load_encoder("own:/a/run").name == "own:/a/run float32"
+    with pytest.raises(LgcaError, match="did you mean own"):
+        load_encoder("onw:x")
+
+
+@pytest.mark.parametrize(
+    "name, why", [("broken", "has no attribute 'none'"), ("early", "No module named 'nowhere_to_be_found'")]
+)
+def test_a_package_that_cannot_be_loaded_is_named(declared, name, why):
+    with pytest.raises(LgcaError) as caught:
+        load_encoder(f"{name}:x")
+    assert f"encoder {name} of the package own-encoders" in str(caught.value) and why in str(caught.value)
+
+
+def test_tuned_models_are_one_of_the_declared_names():
+    with pytest.raises(LgcaError, match="lgca goal train --out RUN"):
+        load_encoder("goal")
+
+
+def test_a_registered_name_comes_before_a_declared_one(declared, asked):
+    register("own", lambda source, options: rich(name="mine"))
+    assert load_encoder("own:x").name == "mine"
