@@ -12,7 +12,7 @@ from lgca_core.encoders.devices import Options
 from lgca_core.encoders.folders import OPEN_CLIP, OPEN_CLIP_WEIGHTS, load_folder
 from lgca_core.errors import LgcaError
 from lgca_core.files import draft_of, write_whole
-from lgca_core.related.goal.positions import stretch_positions, stretched_length
+from lgca_core.related.goal.positions import stretch_positions
 
 LONG_CONTEXT = 248
 """Text positions of a tuned model, as GOAL and Long-CLIP have them."""
@@ -29,14 +29,18 @@ def load_goal(source: str | None, options: Options) -> Encoder:
 
 
 def lengthen(parts: Parts) -> Parts:
-    """The model with its text positions stretched for long captions (in place), where it has fewer than 248."""
+    """The model with its text positions stretched for long captions (in place), to 248 at most.
+
+    A model that has so many already is left as it is. LgcaError where there are too few positions to stretch.
+    """
     model: Any = parts.model
     text = getattr(model, "text", model)
     old = text.positional_embedding
     if len(old) >= LONG_CONTEXT:
         return parts
-    length = stretched_length(len(old))
-    text.positional_embedding = nn.Parameter(stretch_positions(old.detach()))
+    longer = stretch_positions(old.detach())[:LONG_CONTEXT].clone()
+    length = len(longer)
+    text.positional_embedding = nn.Parameter(longer)
     mask = text.attn_mask.new_full((length, length), float("-inf")).triu_(1)
     text.register_buffer("attn_mask", mask, persistent=False)
     for holder in (text, model):

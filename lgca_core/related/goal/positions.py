@@ -11,11 +11,6 @@ STRETCH = 4
 """Each later one becomes so many."""
 
 
-def stretched_length(old: int) -> int:
-    """How many positions :func:`stretch_positions` makes of so many: 248 of 77."""
-    return STRETCH * old - (STRETCH - 1) * KEPT
-
-
 def stretch_positions(old: Tensor) -> Tensor:
     """Position embeddings (n, W) -> (4 n - 60, W) in the same type; of CLIP's 77 positions 248.
 

@@ -122,5 +122,6 @@ def _check(model: Any) -> None:
         raise LgcaError("GOAL needs a plain vision transformer, such as ViT-B-16-quickgelu: choose another encoder")
     ends = getattr(text, "text_pool_type", getattr(text, "pool_type", None)) == "argmax"
     own = text is model or isinstance(text, TextTransformer)
-    if not own or not ends or text.attn_mask is None or getattr(text, "cls_emb", None) is not None:
+    joint = text.text_projection is not None if own else False
+    if not joint or not ends or text.attn_mask is None or getattr(text, "cls_emb", None) is not None:
         raise LgcaError("GOAL needs a causal text tower read at its end token, as CLIP's: choose another encoder")

@@ -124,6 +124,39 @@ def test_both_towers_run_once_a_batch(tmp_path):
         torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(2))
 
 
+def test_vectors_of_a_batch_are_those_of_a_loop_over_regions(model):
+    """Two regions a picture, one pair at a time: the mean of the chosen tokens, the norm, the projection, length 1."""
+    towers, tokenize = Towers(model), open_clip.get_tokenizer("ViT-B-32")
+    captions = tokenize(["a wren. it sits on a post.", "an owl by a lake, at night"])
+    sentences = tokenize(["a wren", "it sits on a post", "an owl", "at night"])
+    generator = torch.Generator().manual_seed(0)
+    touched = torch.rand(4, 16, generator=generator) < 0.3
+    spoken = torch.zeros(4, captions.shape[1], dtype=torch.bool)
+    for row, (first, last) in zip(spoken, [(1, 3), (4, 9), (1, 3), (7, 9)], strict=True):
+        row[first:last] = True
+    pictures, regions = (torch.randn(n, 3, 32, 32, generator=generator) for n in (2, 4))
+    text = towers.words
+    with torch.no_grad():
+        found = towers(Batch(pictures, captions, regions, sentences, touched, spoken))
+        projected = text.text_projection if callable(text.text_projection) else lambda of: of @ text.text_projection
+        for r in range(4):
+            picture, caption = pictures[r // 2 : r // 2 + 1], captions[r // 2 : r // 2 + 1]
+            patches, words = towers.image(picture)[1][0], towers.text(caption)[1][0]
+            patch = sum(patches[j] for j in range(16) if touched[r, j]) / touched[r].sum()
+            word = sum(words[j] for j in range(len(words)) if spoken[r, j]) / spoken[r].sum()
+            wanted = {
+                "image": (found.image[r // 2], model.encode_image(picture)[0]),
+                "text": (found.text[r // 2], model.encode_text(caption)[0]),
+                "region": (found.region[r], model.encode_image(regions[r : r + 1])[0]),
+                "sentence": (found.sentence[r], model.encode_text(sentences[r : r + 1])[0]),
+                "patches": (found.patches[r], model.visual.ln_post(patch) @ model.visual.proj),
+                "words": (found.words[r], projected(text.ln_final(word))),
+            }
+            for name, (one, other) in wanted.items():
+                torch.testing.assert_close(one, other / other.norm(), rtol=1e-5, atol=1e-5, msg=name)
+    assert float(found.scale) == pytest.approx(float(model.logit_scale.exp()))
+
+
 @pytest.mark.parametrize(
     "changes, needs",
     [
@@ -132,9 +165,18 @@ def test_both_towers_run_once_a_batch(tmp_path):
         ({"vision_cfg": {"patch_dropout": 0.5}}, "plain vision transformer"),
         ({"text_cfg": {"no_causal_mask": True}, "custom_text": True}, "causal text tower"),
         ({"text_cfg": {"pool_type": "last"}, "custom_text": True}, "causal text tower"),
+        ({"text_cfg": {"proj_type": "none"}, "custom_text": True}, "causal text tower"),
         ({"text_cfg": {"embed_cls": True, "pad_id": 0}, "custom_text": True}, "causal text tower"),
     ],
-    ids=["resnet", "attentional pool", "patch dropout", "not causal", "read at the last token", "token of its own"],
+    ids=[
+        "resnet",
+        "attentional pool",
+        "patch dropout",
+        "not causal",
+        "read at the last token",
+        "not projected",
+        "token of its own",
+    ],
 )
 def test_models_whose_tokens_cannot_be_told_apart_are_refused(tmp_path, changes, needs):
     folder = tiny_clip.write(tmp_path, **changes)
@@ -162,6 +204,14 @@ def test_a_saved_model_loads_everywhere(tmp_path, custom):
     torch.testing.assert_close(tuned.encode_texts([text]), wanted, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(tuned.encode_texts([short]), before, rtol=1e-5, atol=1e-6)  # within the kept positions
     assert lengthen(tuned.parts) is tuned.parts  # long enough already
+
+
+@pytest.mark.parametrize("context, longer", [(24, 36), (76, 244), (100, 248), (247, 248), (248, 248), (300, 300)])
+def test_a_window_becomes_248_at_most(tmp_path, context, longer):
+    encoder = load_encoder(f"local-dir:{tiny_clip.write(tmp_path, text_cfg={'context_length': context})}", device="cpu")
+    parts = lengthen(encoder.parts)
+    assert context_of(parts) == longer == parts.model_cfg["text_cfg"]["context_length"]
+    assert parts.model.attn_mask.shape == (longer, longer) and parts.model.context_length == longer
 
 
 def test_folders_without_a_finished_training_are_refused(tmp_path):
