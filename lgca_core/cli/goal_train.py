@@ -117,8 +117,8 @@ def train(
     from lgca_core.related.goal.arms import settings_of
     from lgca_core.related.goal.batches import usable
     from lgca_core.related.goal.pairs import read_pairs
-    from lgca_core.related.goal.processes import is_first, join_processes
     from lgca_core.related.goal.regions import open_regions
+    from lgca_core.related.goal.sharing import is_first, join_processes, wait_for_first
     from lgca_core.related.goal.train import (
         REPORT,
         TrainSettings,
@@ -160,6 +160,7 @@ def train(
         given = read_pairs(pairs, captions, on_error=on_error) if pairs else None
         if force and is_first():  # all that can be wrong with what was given is known
             _clear(out)
+        wait_for_first()  # else another process might still find what is being cleared
         paired, skipped = given or _made(captions, candidates, model, out / f"pairs-{Path(how).stem}.json", on_error)
         kept, left_out = usable(paired, on_error)
         for one in (skipped := [*captions.skipped, *skipped, *left_out])[:3]:
@@ -200,7 +201,7 @@ def _made(
     """Pairs made beside the training: once, by the first of its processes."""
     from lgca_core.related.goal.matching import make_pairs
     from lgca_core.related.goal.pairs import read_pairs
-    from lgca_core.related.goal.processes import is_first, wait_for_first
+    from lgca_core.related.goal.sharing import is_first, wait_for_first
 
     if is_first() and not file.exists():
         with progress("local pairs", lambda: model.image_passes, kept="the same command goes on") as shown:

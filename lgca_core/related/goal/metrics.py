@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lgca_core.files import write_whole
+
 TABLE = "metrics.csv"
 
 
@@ -13,9 +15,8 @@ class Metrics:
 
     def __init__(self, folder: Path, step: int) -> None:
         self.file = folder / TABLE
-        folder.mkdir(parents=True, exist_ok=True)
         kept = _rows_until(self.file, step)
-        self.file.write_text("".join(f"{','.join(row)}\n" for row in kept))
+        write_whole(self.file, "".join(f"{','.join(row)}\n" for row in kept).encode())
         self.columns = kept[0] if kept else None
         self.stream = self.file.open("a", newline="", buffering=1)
         self.events: Any = None
@@ -23,7 +24,7 @@ class Metrics:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:  # the extra `goal` brings it
             return
-        self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)  # events of steps to come
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """One step's losses, rate and scale."""
@@ -35,8 +36,16 @@ class Metrics:
             for name, value in values.items():
                 self.events.add_scalar(name, value, step)
 
-    def close(self) -> None:
-        """Write what is still held back."""
+    def flush(self) -> None:
+        """Write what is still held back, so that a later process finds every step so far."""
+        self.stream.flush()
+        if self.events:
+            self.events.flush()
+
+    def __enter__(self) -> "Metrics":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self.stream.close()
         if self.events:
             self.events.close()
@@ -47,5 +56,5 @@ def _rows_until(file: Path, step: int) -> list[list[str]]:
     if not step or not file.exists():
         return []
     with file.open(newline="") as stream:
-        head, *rows = csv.reader(stream)
-    return [head, *(row for row in rows if row and row[0].isdigit() and int(row[0]) <= step)]
+        rows = [*csv.reader(stream)]
+    return [*rows[:1], *(row for row in rows[1:] if row and row[0].isdigit() and int(row[0]) <= step)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.evaluation.machine import peak_memory
 from lgca_core.evaluation.provenance import code_version
 from lgca_core.files import draft_of, write_whole
+from lgca_core.kinds import checked
 from lgca_core.pixels.cropping import normalised
 from lgca_core.pixels.gpu_streams import to_device
 from lgca_core.related.goal.batches import Collated, Order, PairData, PairSettings, PairWeights, collate
@@ -28,7 +29,7 @@ from lgca_core.related.goal.geometry import BoxRule, CaptionReader, PatchGrid, S
 from lgca_core.related.goal.losses import LossWeights, Matrix, RegionRows, Vectors, goal_losses
 from lgca_core.related.goal.metrics import Metrics
 from lgca_core.related.goal.pairs import PairedPicture
-from lgca_core.related.goal.processes import gathered, ranks
+from lgca_core.related.goal.sharing import Gather, gathered, ranks, summed
 from lgca_core.related.goal.towers import Batch, Towers
 
 LARGEST_SCALE = math.log(100)
@@ -36,6 +37,7 @@ CHECKPOINT = "checkpoint.pt"
 REPORT = "training.json"
 
 
+@checked
 @dataclass(frozen=True)
 class TrainSettings:
     """Everything that fixes a training but its data and the model it begins with. Defaults: GOAL as released.
@@ -62,12 +64,15 @@ class TrainSettings:
     pair_weights: PairWeights = "equal"
     weights: Literal["float32", "bfloat16"] = "float32"
     autocast: Literal["float32", "bfloat16"] = "float32"
-    gather: Literal["apart", "mixed"] = "apart"
+    gather: Gather = "apart"
     clamp: bool = True
     chunks: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(TrainSettings).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                raise LgcaError(f"{name} must be one of {', '.join(get_args(hint))}, not {getattr(self, name)!r}")
         counts = {"epochs": self.epochs, "batch": self.batch, "pairs": self.pairs, "chunks": self.chunks}
         for name, value in counts.items():
             if value < 1:
@@ -80,6 +85,10 @@ class TrainSettings:
             raise LgcaError("a batch needs 2 pictures or more: a contrastive loss of one has nothing to tell apart")
         if self.batch % self.chunks:
             raise LgcaError(f"a batch of {self.batch} cannot be cut into {self.chunks} equal chunks")
+        if self.gather == "mixed" and self.pairs > 1:
+            raise LgcaError(
+                f"mixed gathering is of one pair a picture, as released: lower pairs from {self.pairs} to 1"
+            )
         if not self.whole + self.local + self.tokens:
             raise LgcaError("all three losses have weight 0: give one of them another")
 
@@ -127,6 +136,7 @@ def finished(out: Path, identity: dict[str, Any], settings: TrainSettings) -> Ou
 
 
 _OTHERS = "{folder} holds a training with other {names}: choose another --out, or give --force to begin anew"
+_NO_NUMBER = "{what}: lower --rate and begin anew"
 
 
 def _whole(identity: dict[str, Any], settings: TrainSettings) -> dict[str, Any]:
@@ -199,35 +209,35 @@ def tune(
         data, batch_sampler=order, collate_fn=collate, num_workers=workers, pin_memory=encoder.device.type == "cuda",
         multiprocessing_context="spawn" if workers else None,
     )  # fmt: skip
-    metrics = Metrics(out, state.step) if rank == 0 else None
     began = saved = time.perf_counter()
     before = state.seconds
-    for batch in loader:
-        if isinstance(batch, str):
-            raise LgcaError(batch)
-        rate = settings.rate * 0.5 * (1 + math.cos(math.pi * state.step / total))
-        losses = trainer.step(batch, rate)
-        _count(state.counts, batch, settings)
-        state.step += 1
-        if not math.isfinite(losses["loss"]):
-            raise LgcaError(f"the loss of step {state.step} is {losses['loss']}: lower --rate and begin anew")
-        now = time.perf_counter()
-        state.seconds, state.losses = before + now - began, losses
-        state.peak = max(state.peak, peak_memory_of(encoder.device))
-        if metrics:
-            metrics.add(state.step, {**losses, "rate": rate, "scale": trainer.scale})
-        ended = state.step % order.steps_an_epoch == 0
-        if rank == 0 and (ended or now - saved > every):
-            trainer.save(out / CHECKPOINT, identity, state)
-            saved = time.perf_counter()
-        if progress and rank == 0:
-            progress(state.step, total, losses)
+    with Metrics(out, state.step) if rank == 0 else nullcontext() as metrics:
+        for batch in loader:
+            if isinstance(batch, str):
+                raise LgcaError(batch)
+            rate = settings.rate * 0.5 * (1 + math.cos(math.pi * state.step / total))
+            losses = trainer.step(batch, rate)
+            trainer.count(state.counts, batch)
+            state.step += 1
+            if not math.isfinite(losses["loss"]):
+                raise LgcaError(_NO_NUMBER.format(what=f"the loss of step {state.step} is {losses['loss']}"))
+            now = time.perf_counter()
+            state.seconds, state.losses = before + now - began, losses
+            state.peak = max(state.peak, peak_memory_of(encoder.device))
+            if metrics:
+                metrics.add(state.step, {**losses, "rate": rate, "scale": trainer.scale})
+            ended = state.step % order.steps_an_epoch == 0
+            if metrics and (ended or now - saved > every):
+                metrics.flush()
+                trainer.save(out / CHECKPOINT, identity, state)
+                saved = time.perf_counter()
+            if progress and rank == 0:
+                progress(state.step, total, losses)
     pairs = [*zip(first_weights, trainer.parameters, strict=True)]
     moved = sum(int(((old != new) & (old != 0)).sum()) for old, new in pairs)
     share = moved / sum(int((old != 0).sum()) for old in first_weights)
     outcome = Outcome(state.step, state.seconds, state.peak, share, dict(state.counts), state.losses)
-    if metrics:
-        metrics.close()
+    if rank == 0:
         said = {"identity": identity, "outcome": asdict(outcome), "commit": code_version()[0]}
         write_whole(out / REPORT, json.dumps(said, indent=2).encode())
         save_model(trainer.parts, out)
@@ -356,8 +366,21 @@ class _Trainer:
         whole = p.stop - p.start
         return Batch(seen[:whole], captions, seen[whole:], sentences, touched, spoken)
 
+    def count(self, counts: Counter, batch: Collated) -> None:
+        """Add the pairs and captions of a step, of all processes, and those that a term had to do without."""
+        there = batch.rows.weight > 0
+        seen = {"captions": len(batch.captions), "captions cut": batch.cut}
+        if self.settings.needs_pairs:
+            outside = (int((there & ~of).sum()) for of in (batch.rows.has_patches, batch.rows.has_words))
+            seen |= zip(("pairs", "regions outside", "sentences outside"), (int(there.sum()), *outside), strict=True)
+        if self.together:
+            seen = summed(seen, self.encoder.device)
+        counts.update(seen)
+
     def save(self, file: Path, identity: dict[str, Any], state: _State) -> None:
-        """Write a checkpoint, all or nothing."""
+        """Write a checkpoint, all or nothing. LgcaError where the last step left weights that are no numbers."""
+        if not all(bool(of.detach().isfinite().all()) for of in self.parameters):
+            raise LgcaError(_NO_NUMBER.format(what=f"weights are no longer finite after step {state.step}"))
         with draft_of(file) as draft:
             model, optimiser = self.parts.model.state_dict(), self.optimiser.state_dict()
             said = {**asdict(state), "counts": dict(state.counts)}
@@ -394,17 +417,6 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     flat = [{**said, **said["settings"]} for said in (old, new)]
     names = dict.fromkeys([*flat[0], *flat[1]])
     return [name for name in names if name != "settings" and flat[0].get(name) != flat[1].get(name)]
-
-
-def _count(counts: Counter, batch: Collated, settings: TrainSettings) -> None:
-    """Pairs and captions so far, and those that a term had to do without."""
-    there = batch.rows.weight > 0
-    counts["captions"] += len(batch.captions)
-    counts["captions cut"] += batch.cut
-    if settings.needs_pairs:
-        counts["pairs"] += int(there.sum())
-        counts["regions outside"] += int((there & ~batch.rows.has_patches).sum())
-        counts["sentences outside"] += int((there & ~batch.rows.has_words).sum())
 
 
 def peak_memory_of(device: torch.device) -> int:

@@ -1,6 +1,7 @@
 """Which patches stand for a region and which tokens for a sentence, against pixels and against the tokenizer."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import open_clip
@@ -19,21 +20,25 @@ GRIDS = [PatchGrid(56, 8, Resize()), PatchGrid(224, 16, Resize()), PatchGrid(224
 SQUASHED = PatchGrid(64, 8, Resize("bicubic", "squash"))
 
 
+def in_input(grid: PatchGrid, box, width, height) -> list[list[Fraction]]:
+    """Where a box ends in the input, clamped: [left, right], [top, bottom]. Sides and crop are torchvision's."""
+    out = []
+    for low, high, of in _axes(box, width, height):
+        new = grid.size if grid.resize.mode == "squash" else int(grid.size * of / min(width, height))
+        cut = round((new - grid.size) / 2.0)
+        out.append([min(max(Fraction(end * new, of) - cut, Fraction(0)), Fraction(grid.size)) for end in (low, high)])
+    return out
+
+
 def by_formula(grid: PatchGrid, box, width, height) -> torch.Tensor:
-    """k = R / min(W, H); x' = clamp(x k - (W k - R) / 2, 0, R); columns floor(x1' / p) to ceil(x2' / p) - 1."""
+    """Columns floor(x1' / p) to ceil(x2' / p) - 1, rows likewise, one patch at a time."""
+    ends = in_input(grid, box, width, height)
     out = torch.zeros(grid.side, grid.side, dtype=torch.bool)
-    if grid.resize.mode == "squash":
-        ends = [(low * grid.size / of, high * grid.size / of) for low, high, of in _axes(box, width, height)]
-    else:
-        k = grid.size / min(width, height)
-        ends = [
-            (low * k - (of * k - grid.size) / 2, high * k - (of * k - grid.size) / 2)
-            for low, high, of in _axes(box, width, height)
-        ]
-    clamped = [[min(max(end, 0), grid.size) for end in pair] for pair in ends]
-    if all(low < high for low, high in clamped):
-        (c1, c2), (r1, r2) = ((math.floor(low / grid.patch), math.ceil(high / grid.patch)) for low, high in clamped)
-        out[r1:r2, c1:c2] = True
+    if all(low < high for low, high in ends):
+        (c1, c2), (r1, r2) = ((math.floor(low / grid.patch), math.ceil(high / grid.patch)) for low, high in ends)
+        for row in range(r1, r2):
+            for column in range(c1, c2):
+                out[row, column] = True
     return out.flatten()
 
 
@@ -63,16 +68,33 @@ def test_the_mean_of_a_box_of_whole_patches_is_its_centre(grid, sides):
         assert centre_of(mask, grid) == pytest.approx(((seen[0] + seen[2]) / 2, (seen[1] + seen[3]) / 2))
 
 
-@given(st.sampled_from([*GRIDS, SQUASHED]), st.integers(30, 400), st.integers(30, 400), st.data())
+@st.composite
+def boxes(draw):
+    """A picture's sides and a box in it, as often as not a tiny one or one at the border."""
+    width, height = draw(st.integers(30, 400)), draw(st.integers(30, 400))
+    ends = []
+    for of in (width, height):
+        low = draw(st.one_of(st.just(0), st.integers(0, of - 1)))
+        ends.append((low, draw(st.one_of(st.just(low + 1), st.just(of), st.integers(low + 1, of)))))
+    (x1, x2), (y1, y2) = ends
+    return (x1, y1, x2, y2), width, height
+
+
+@given(st.sampled_from([*GRIDS, SQUASHED]), boxes())
+@settings(max_examples=300, deadline=None)
+def test_patches_are_those_of_the_formula(grid, where):
+    assert torch.equal(grid.touched(*where), by_formula(grid, *where))
+
+
+@given(st.sampled_from([*GRIDS, SQUASHED]), boxes())
 @settings(max_examples=200, deadline=None)
-def test_patches_are_those_of_the_formula(grid, width, height, data):
-    x1, y1 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
-    box = (x1, y1, data.draw(st.integers(x1 + 1, width)), data.draw(st.integers(y1 + 1, height)))
-    found, wanted = grid.touched(box, width, height), by_formula(grid, box, width, height)
-    # The formula's scale is one number for both sides; Pillow rounds the longer one, so an edge may move by a pixel.
-    assert int((found != wanted).sum()) <= 2 * grid.side
-    inner = by_formula(grid, (box[0] + 9, box[1] + 9, box[2] - 9, box[3] - 9), width, height)
-    assert not (inner & ~found).any()
+def test_the_mean_of_any_box_is_its_centre_to_half_a_patch(grid, where):
+    """Of what is left of it in the input; patches that it touches reach beyond it by less than one each side."""
+    mask, ends = grid.touched(*where), in_input(grid, *where)
+    assert bool(mask.any()) == all(low < high for low, high in ends)
+    if mask.any():
+        for mean, (low, high) in zip(centre_of(mask, grid), ends, strict=True):
+            assert abs(mean - (low + high) / 2) < grid.patch / 2 + 1e-9
 
 
 @pytest.mark.parametrize("size", [(160, 160), (300, 100), (90, 210)])
@@ -151,6 +173,29 @@ def test_tokens_of_a_sentence_are_those_of_its_words(reader, sentence):
     first, last = reader.span(CAPTION, start, start + len(sentence))
     ids = reader.read(CAPTION).ids
     assert ids[first:last] == reader.tokenizer.encode(sentence.rstrip("."))
+
+
+WORDS = st.text("abcxyz ABC0123456789.,;:!?'()\"-é&", min_size=1, max_size=12).filter(
+    lambda text: text.strip(" .") != ""
+)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=5), st.data())
+@settings(max_examples=150, deadline=None)
+def test_tokens_of_a_part_between_blanks_are_its_own(reader, parts, data):
+    """Whatever it holds; its number of tokens and their mean place are those of the part read by itself."""
+    texts = [" ".join(part.split()) for part in parts]
+    number = data.draw(st.integers(0, len(texts) - 1))
+    caption, start = " ".join(texts), sum(len(text) + 1 for text in texts[:number])
+    span = reader.span(caption, start, start + len(texts[number]))
+    encode = reader.tokenizer.encode
+    before, own = (len(encode(text)) for text in (" ".join(texts[:number]), texts[number].rstrip(".")))
+    if span is None:  # allowed only where the tokenizer reads the whole otherwise than its parts
+        assert encode(caption)[: before + own] != encode(" ".join(texts[:number])) + encode(texts[number].rstrip("."))
+        return
+    first, last = span
+    assert (first, last) == (before + 1, before + own + 1)
+    assert float(torch.arange(248.0)[first:last].mean()) == (first + last - 1) / 2
 
 
 def test_the_mean_of_tokens_that_are_their_own_index(reader):

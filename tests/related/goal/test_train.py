@@ -1,18 +1,14 @@
 """Training: the same losses however it is cut up, stopped or shared, and what is refused."""
 
-import csv
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from lgca_core.encoders.registry import load_encoder
 from lgca_core.errors import LgcaError
@@ -20,32 +16,11 @@ from lgca_core.related.captions.captioned import CaptionedPicture
 from lgca_core.related.goal.arms import ARMS, settings_of
 from lgca_core.related.goal.batches import Order, PairData, PairSettings, collate, usable
 from lgca_core.related.goal.geometry import CaptionReader, PatchGrid
-from lgca_core.related.goal.metrics import TABLE
+from lgca_core.related.goal.metrics import TABLE, Metrics
 from lgca_core.related.goal.pairs import Pair, PairedPicture, check_inside
-from lgca_core.related.goal.train import CHECKPOINT, TrainSettings, finished, tune
+from lgca_core.related.goal.train import CHECKPOINT, finished, tune
 from support import tiny_clip
-
-SENTENCES = ("A red box is here.", "Beside it stands a tall blue thing.", "The rest is grey.")
-SETTINGS = TrainSettings(epochs=2, batch=4, rate=1e-3, pairs=2, pair_weights="score")
-
-
-def paired(folder: Path, count: int = 10) -> list[PairedPicture]:
-    """Pictures of 48 x 40 pixels with three sentences and two or three pairs each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    out = []
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        file = folder / f"{number}.png"
-        Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(file)
-        caption = " ".join(rng.permutation(SENTENCES).tolist()[: 2 + number % 2])
-        starts = [caption.index(sentence) for sentence in SENTENCES if sentence in caption]
-        pairs = []
-        for start in starts:
-            x, y = (int(of) for of in rng.integers(0, 24, 2))
-            pairs.append(Pair((x, y, x + 14, y + 12), start, caption.index(".", start) + 1, float(rng.random())))
-        picture = CaptionedPicture(file.name, file, (caption,))
-        out.append(PairedPicture(picture, tuple(sorted(pairs, key=lambda pair: -pair.score))))
-    return out
+from support.goal_runs import SETTINGS, gradients, losses, paired, run, same, weights
 
 
 @pytest.fixture(scope="module")
@@ -56,23 +31,6 @@ def start(tmp_path_factory) -> str:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> list[PairedPicture]:
     return paired(tmp_path_factory.mktemp("pictures"))
-
-
-def run(pictures, start, out, settings=SETTINGS, **words):
-    encoder = load_encoder(start, device="cpu")
-    return tune(pictures, encoder, settings, out, identity={"data": "some"}, **words)
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(out / "open_clip_model.safetensors")
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def losses(out: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader((out / TABLE).open(newline="")))
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +52,9 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
 def test_resume_equals_uninterrupted_bit_for_bit(pictures, start, whole, tmp_path, at):
-    """Within an epoch and at its end; each step is in the table once."""
+    """Within an epoch, at its end, and before the model is written; each step is in the table once."""
 
     def stop(step, steps, _):
         if step == at:
@@ -124,33 +82,28 @@ def test_a_step_after_the_last_checkpoint_is_done_again(pictures, start, whole, 
     assert same(weights(whole), weights(tmp_path)) and losses(tmp_path) == losses(whole)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        pytest.param({"checkpointing": True}, id="checkpointing"),
-        pytest.param({"workers": 1}, id="workers", marks=pytest.mark.slow),
-    ],
-)
-def test_what_bounds_memory_or_reads_ahead_changes_nothing(pictures, start, whole, tmp_path, words):
-    run(pictures, start, tmp_path, **words)
-    for name, value in weights(whole).items():
-        torch.testing.assert_close(weights(tmp_path)[name], value, rtol=0, atol=2e-5)
+def test_checkpointing_gives_the_same_gradients(pictures, start, tmp_path):
+    with gradients() as found:
+        run(pictures, start, tmp_path / "plain")
+        run(pictures, start, tmp_path / "checkpointing", checkpointing=True)
+    assert len(found) == 8
+    for plain, again in zip(found[0], found[4], strict=True):
+        torch.testing.assert_close(plain, again, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_processes_that_read_ahead_change_nothing(pictures, start, whole, tmp_path):
+    run(pictures, start, tmp_path, workers=1)
+    assert same(weights(whole), weights(tmp_path)) and losses(tmp_path) == losses(whole)
 
 
 @pytest.mark.parametrize("chunks", [2, 4])
 @pytest.mark.parametrize("arm", ["goal", "global", "global-local", "full-matrix"])
-def test_chunks_give_the_gradients_of_the_whole_batch(pictures, start, monkeypatch, tmp_path, chunks, arm):
-    found = []
-    real = torch.optim.AdamW.step
-
-    def spy(self, *args, **words):
-        found.append([of.grad.clone() for group in self.param_groups for of in group["params"]])
-        return real(self, *args, **words)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+def test_chunks_give_the_gradients_of_the_whole_batch(pictures, start, tmp_path, chunks, arm):
     settings = replace(settings_of(arm, SETTINGS), epochs=1)
-    run(pictures, start, tmp_path / "one", settings)
-    run(pictures, start, tmp_path / "some", replace(settings, chunks=chunks))
+    with gradients() as found:
+        run(pictures, start, tmp_path / "one", settings)
+        run(pictures, start, tmp_path / "some", replace(settings, chunks=chunks))
     for one, some in zip(found[0], found[2], strict=True):
         torch.testing.assert_close(one, some, rtol=1e-4, atol=5e-6)
     for one, some in zip(losses(tmp_path / "one"), losses(tmp_path / "some"), strict=True):
@@ -188,54 +141,6 @@ def test_chunks_bound_what_is_held_for_the_backward_pass(pictures, start, tmp_pa
     assert most(4) < 0.5 * most(1)
 
 
-SHARED = """
-import sys
-from pathlib import Path
-import torch
-import torch.distributed as dist
-sys.path[:0] = [{tests!r}, {root!r}]
-from lgca_core.encoders.registry import load_encoder
-from lgca_core.related.goal.arms import settings_of
-from lgca_core.related.goal.processes import join_processes
-from lgca_core.related.goal.train import tune
-from related_train import paired, SETTINGS
-from dataclasses import replace
-torch.set_num_threads(1)
-join_processes("cpu")
-settings = replace(settings_of({arm!r}, SETTINGS), chunks={chunks})
-tune(paired(Path({pictures!r}) / str(dist.get_rank())), load_encoder({start!r}, device="cpu"), settings, Path({out!r}),
-     identity={{"data": "some"}})
-dist.destroy_process_group()
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("arm, chunks", [("goal", 2), ("global", 1)])
-def test_two_processes_give_the_losses_and_weights_of_one(pictures, start, tmp_path, arm, chunks):
-    here = Path(__file__)
-    script = tmp_path / "shared.py"
-    (tmp_path / "related_train.py").write_text(here.read_text())
-    script.write_text(
-        SHARED.format(
-            tests=str(here.parents[2]), root=str(tmp_path), arm=arm, chunks=chunks, start=start,
-            pictures=str(tmp_path / "pictures"), out=str(tmp_path / "two"),
-        )
-    )  # fmt: skip
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    run(pictures, start, tmp_path / "one", settings_of(arm, SETTINGS))
-    for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
-        assert one.keys() == two.keys()
-        for name, value in one.items():
-            assert float(value) == pytest.approx(float(two[name]), rel=2e-4, abs=1e-6), name
-    for name, one in weights(tmp_path / "one").items():
-        both = one, weights(tmp_path / "two")[name]
-        if name.endswith("in_proj_bias"):  # a bias of keys has no gradient but rounding, which Adam blows up
-            both = tuple(torch.cat([of.chunk(3)[0], of.chunk(3)[2]]) for of in both)
-        torch.testing.assert_close(*both, rtol=0, atol=1e-4)
-
-
 def test_the_logit_scale_is_held_at_100_unless_the_arm_frees_it(pictures, tmp_path):
     def scale(arm: str) -> float:
         model = tiny_clip.write(tmp_path / "hot")
@@ -267,7 +172,8 @@ def test_autocast_leaves_weights_float32_and_the_arm_does_not(pictures, start, t
 
 def test_every_arm_trains(pictures, start, tmp_path):
     for arm in ARMS:
-        outcome = run(pictures, start, tmp_path / arm, settings_of(arm, replace(SETTINGS, epochs=1)))
+        pairs = 1 if arm == "mixed-gather" else 2
+        outcome = run(pictures, start, tmp_path / arm, settings_of(arm, replace(SETTINGS, epochs=1, pairs=pairs)))
         assert all(math.isfinite(value) for value in outcome.losses.values()), arm
     assert json.loads((tmp_path / "global" / "training.json").read_text())["outcome"]["counts"].keys() == {
         "captions",
@@ -325,6 +231,10 @@ BAD = [
     ({"rate": float("nan")}, "rate must be a number"),
     ({"chunks": 3}, "3 equal chunks"),
     ({"whole": 0.0, "local": 0.0, "tokens": 0.0}, "all three losses"),
+    ({"boxes": "wrong"}, "boxes must be one of right, random, .*, not 'wrong'"),
+    ({"autocast": "float8"}, "autocast must be one of float32, bfloat16"),
+    ({"epochs": 1.5}, "epochs must be a whole number"),
+    ({"gather": "mixed"}, "lower pairs from 2 to 1"),
 ]
 
 
@@ -410,6 +320,60 @@ def test_a_loss_that_is_no_number_ends_the_training(pictures, start, tmp_path):
     with pytest.raises(LgcaError, match="lower --rate"):
         run(pictures, start, tmp_path, replace(SETTINGS, rate=1e30, epochs=4, clamp=False))
     assert not (tmp_path / "open_clip_config.json").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_written(pictures, start, tmp_path, monkeypatch):
+    """After the last step no loss would tell."""
+    real = torch.optim.AdamW.step
+
+    def breaking(self, *args, **words):
+        real(self, *args, **words)
+        if len(losses(tmp_path)) == 3:
+            self.param_groups[0]["params"][0].data.fill_(math.nan)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", breaking)
+    with pytest.raises(LgcaError, match="no longer finite after step 4: lower --rate"):
+        run(pictures, start, tmp_path)
+    assert finished(tmp_path, {"data": "some"}, SETTINGS) is None
+
+
+def events_of(out: Path, name: str):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    return events.Scalars(name)
+
+
+@pytest.mark.parametrize("every", [0, 600])
+def test_event_files_of_a_stopped_training_have_each_step_once(pictures, start, whole, tmp_path, every):
+    def stop(step, steps, _):
+        if step == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(pictures, start, tmp_path, progress=stop, every=every)
+    run(pictures, start, tmp_path)
+    assert [event.step for event in events_of(tmp_path, "loss")] == [1, 2, 3, 4]
+    assert [event.value for event in events_of(tmp_path, "loss")] == [event.value for event in events_of(whole, "loss")]
+
+
+def test_a_checkpoint_has_the_events_until_then_on_disk(pictures, start, tmp_path):
+    seen = []
+
+    def look(step, steps, _):
+        seen.append([event.step for event in events_of(tmp_path, "loss")])
+
+    run(pictures, start, tmp_path, progress=look, every=0)
+    assert seen == [[1], [1, 2], [1, 2, 3], [1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("left", ["", "step,loss\n1,2.5\n2,"])
+def test_a_table_that_was_cut_short_is_no_obstacle(tmp_path, left):
+    (tmp_path / TABLE).write_text(left)
+    with Metrics(tmp_path, 1) as metrics:
+        metrics.add(2, {"loss": 1.5})
+    assert [float(row["loss"]) for row in losses(tmp_path)] == ([2.5, 1.5] if left else [1.5])
 
 
 def test_event_files_hold_what_the_table_holds(whole):
