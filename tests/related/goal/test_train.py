@@ -12,9 +12,11 @@ from safetensors.torch import save_file
 
 from lgca_core.encoders.registry import load_encoder
 from lgca_core.errors import LgcaError
+from lgca_core.pixels.cropping import crops
 from lgca_core.related.captions.captioned import CaptionedPicture
 from lgca_core.related.goal.arms import ARMS, settings_of
 from lgca_core.related.goal.batches import Order, PairData, PairSettings, collate, usable
+from lgca_core.related.goal.encoder import lengthen
 from lgca_core.related.goal.geometry import CaptionReader, PatchGrid
 from lgca_core.related.goal.metrics import TABLE, Metrics
 from lgca_core.related.goal.pairs import Pair, PairedPicture, check_inside
@@ -170,6 +172,35 @@ def test_autocast_leaves_weights_float32_and_the_arm_does_not(pictures, start, t
     assert outcomes["float32"].moved > 0.9  # of those that were not zero
 
 
+def test_the_optimiser_takes_the_rate_of_the_cosine_and_decays_every_weight(pictures, start, tmp_path, monkeypatch):
+    groups = []
+    real = torch.optim.AdamW.step
+
+    def spy(self, *args, **words):
+        groups.extend({**group, "params": len(group["params"])} for group in self.param_groups)
+        return real(self, *args, **words)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    run(pictures, start, tmp_path)
+    assert [group["lr"] for group in groups] == [5e-4 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
+    assert [f"{group['lr']:.6g}" for group in groups] == [row["rate"] for row in losses(tmp_path)]
+    for group in groups:
+        assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0.05)
+        assert group["params"] == len(weights(tmp_path))
+
+
+def test_the_share_of_weights_that_moved_is_of_those_that_were_not_zero(pictures, start, tmp_path):
+    encoder = load_encoder(start, device="cpu")
+    before = lengthen(encoder.parts).model.state_dict()
+    before = {name: value.clone() for name, value in before.items()}
+    outcome = run(pictures, start, tmp_path, replace(SETTINGS, rate=1e-9, epochs=1))
+    moved = there = 0
+    for name, after in weights(tmp_path).items():
+        moved += int(((after != before[name]) & (before[name] != 0)).sum())
+        there += int((before[name] != 0).sum())
+    assert 0 < moved < there and outcome.moved == moved / there
+
+
 def test_every_arm_trains(pictures, start, tmp_path):
     for arm in ARMS:
         pairs = 1 if arm == "mixed-gather" else 2
@@ -212,6 +243,14 @@ def test_a_batch_holds_what_the_pictures_hold(pictures, start):
     first = pictures[0].pairs[0]
     text = pictures[0].picture.captions[0][first.start : first.end].rstrip(".")
     assert batch.captions[0][batch.spoken[0]].tolist() == encoder.tokenizer.encode(text)
+    rows = [(one, pair) for one in pictures[:2] for pair in (one.pairs + one.pairs[:1])[:3]]  # filled up with the best
+    for row, (one, pair) in enumerate(rows):
+        sentence = encoder.tokenizer([one.picture.captions[0][pair.start : pair.end]])[0]
+        assert batch.sentences[row].tolist() == sentence[: batch.sentences.shape[1]].tolist()
+        x1, y1, x2, y2 = pair.box
+        with Image.open(one.picture.path) as image:
+            for place, box in ((row // 3, [0, 0, 40, 48]), (2 + row, [y1, x1, y2 - y1, x2 - x1])):
+                assert torch.equal(batch.pixels[place], crops(image, torch.tensor([box]), 32, encoder.resize)[0])
 
 
 def test_the_order_is_the_same_whoever_asks():
