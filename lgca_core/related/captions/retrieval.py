@@ -22,7 +22,7 @@ Ties = Literal["middle", "pessimistic"]
 
 STEPS = 2.0**26
 """Products of unit vectors of so many steps stay below 2^53 in sum, up to which float64 holds every whole number."""
-LONGEST = 1.01
+NEARLY_ONE = 1.01
 """Of a unit vector, rounding included; up to 1.4 the sums are exact."""
 BLOCK_SIDE = 2048
 """Queries, and items of the gallery, that are compared at a time: 32 MiB of scores."""
@@ -53,7 +53,7 @@ def items_ahead(
     for what, vectors in (("queries", queries), ("gallery", gallery)):
         if bad := int((~torch.isfinite(vectors).all(dim=-1)).sum()):
             raise LgcaError(f"{bad} of {len(vectors)} vectors of the {what} are not finite, so nothing can be ranked")
-        if len(vectors) and float(vectors.double().norm(dim=-1).max()) > LONGEST:
+        if len(vectors) and float(vectors.double().norm(dim=-1).max()) > NEARLY_ONE:
             raise LgcaError(f"the vectors of the {what} must be of unit length: normalise them")
     if len(relevant) != len(queries) or not all(relevant):
         raise LgcaError("every query needs an item that is relevant to it")
