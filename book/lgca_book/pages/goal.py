@@ -16,7 +16,7 @@ from PIL import Image
 
 from lgca_book import style
 from lgca_book.studies.goal_arms import START, Runs, compare_arms, differs
-from lgca_core.related.captions.captioned import Box
+from lgca_core.related.captions.captioned import Box, CaptionedPicture, Truth
 from lgca_core.related.goal.geometry import PatchGrid
 from lgca_core.related.goal.train import Outcome
 
@@ -62,6 +62,17 @@ RULES = {"right": "right", "region-size": "as released", "random": "random"}
 def arm_name(arm: str) -> str:
     """An arm's name on the page."""
     return NAMES.get(arm, arm)
+
+
+def example(
+    pictures: Sequence[CaptionedPicture], grid: PatchGrid, width: int, height: int
+) -> tuple[CaptionedPicture, Truth]:
+    """The first picture and truth, after the first picture, for which the released rule finds patches at all."""
+    for picture in pictures[1:]:
+        for truth in picture.truths:
+            if truth.box and grid.by_rule("region-size", truth.box, width, height).any():
+                return picture, truth
+    return pictures[0], next(truth for truth in pictures[0].truths if truth.box)
 
 
 def places(
@@ -259,11 +270,11 @@ def sentence_about_published(published: pd.DataFrame) -> str:
         "its successor's": tuple(f"FAST-GOAL ablation: {of}" for of in ("Global", "w/o TSL", "full")),
     }
     told = [
-        f"by {table}, the local loss adds {values[without] - values[base]:+.1f} points of text-to-image R@1 and token "
-        f"similarity {values[full] - values[without]:+.1f}"
+        f"{table}, the local loss adds {style.signed((values[without] - values[base]) / 100)} points of text-to-image "
+        f"R@1 and token similarity {style.signed((values[full] - values[without]) / 100)}"
         for table, (base, without, full) in named.items()
     ]
-    return style.minus(f"{'; '.join(told)}.").capitalize().replace("goal", "GOAL").replace("r@1", "R@1")
+    return f"By {'; by '.join(told)}."
 
 
 def _on_docci(published: pd.DataFrame) -> pd.DataFrame:
