@@ -336,6 +336,18 @@ def test_pictures_that_cannot_be_used_are_named_or_skipped(tmp_path):
         check_inside(pictures[2], 48, 40)
 
 
+def test_a_picture_that_shrank_on_the_way_is_named(start, tmp_path):
+    pictures = paired(tmp_path, 2)
+    encoder = load_encoder(start, device="cpu")
+    data = PairData(
+        pictures, encoder, PatchGrid(32, 8, encoder.resize), CaptionReader(encoder.tokenizer, 77), PairSettings()
+    )
+    Image.new("RGB", (12, 10)).save(pictures[1].picture.path)
+    said = data[1]
+    assert isinstance(said, str) and "1.png" in said and "does not lie" in said
+    assert collate([data[0], said]) == said
+
+
 def test_the_head_of_a_turned_photograph_tells_its_upright_sides(tmp_path):
     picture = Image.new("RGB", (40, 20))
     exif = picture.getexif()
