@@ -101,7 +101,12 @@ def train(
         typer.Option("--checkpointing", rich_help_panel="Training", help="Reckon activations twice, for less memory."),
     ] = False,
     compiled: Annotated[
-        bool, typer.Option("--compile", rich_help_panel="Training", help="Run the towers through torch.compile.")
+        bool,
+        typer.Option(
+            "--compile",
+            rich_help_panel="Training",
+            help="Run the towers through torch.compile; it does not pay on a CPU.",
+        ),
     ] = False,
     device: options.Device = "auto",
     workers: Annotated[int, typer.Option(min=0, rich_help_panel="Training", help="Processes that read pictures.")] = 0,
