@@ -6,8 +6,8 @@
 #              SEEDS=, CROPS=, DEVICE=; SWEEPS=ablation,crops,settings,ranges,released for the pages beside Table 1;
 #              CLUSTER=profiles/slurm spreads it over a cluster); by default one process on each GPU that may be used
 # make plan    say what `make reproduce` with the same choices would do, how long it would take, and what is missing
-# make related train the arms of the related systems and write their records to results/related/ (about two hours on two
-#              cores; stop it at will, the same command goes on)
+# make related train the arms of the related systems and write their records to results/related/ (some hours on two cores;
+#              stop it at will, the same command goes on)
 # make test    run the tests that are quick (ALL=1: all, with those that take long, a browser or a SLURM;
 #              TESTS="tests/core/test_boxes.py -k edge": a part of them)
 # make bench   time files-to-logits beside the encoder alone and the peers' loop, ways to run the encoder, resampling,

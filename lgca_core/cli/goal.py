@@ -60,6 +60,16 @@ CaptionData = Annotated[
     ),
 ]
 
+RegionSource = Annotated[
+    str | None,
+    typer.Option(
+        "--regions",
+        metavar="grid|true|FILE",
+        help="grid: quadrants, the centre and random squares. true: the boxes that a painted world knows. FILE: "
+        "boxes or masks of a segmenter or detector. Left out: true on the aviary, else grid.",
+    ),
+]
+
 
 @goal.command(
     epilog="\b\nExamples:\n"
@@ -79,14 +89,7 @@ CaptionData = Annotated[
 def pairs(
     data: CaptionData = None,
     split: Annotated[str, typer.Option(metavar="NAME", help="Split of the data.")] = "train",
-    regions: Annotated[
-        str | None,
-        typer.Option(
-            metavar="grid|true|FILE",
-            help="grid: quadrants, the centre and random squares. true: the boxes that a painted world knows. FILE: "
-            "boxes or masks of a segmenter or detector. Left out: true on the aviary, else grid.",
-        ),
-    ] = None,
+    regions: RegionSource = None,
     random: Annotated[int, typer.Option(min=0, metavar="N", help="Random squares of the grid.")] = 8,
     seed: Annotated[int, typer.Option(help="Of the random squares.")] = 0,
     out: Annotated[

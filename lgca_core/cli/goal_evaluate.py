@@ -69,12 +69,13 @@ def evaluate(
     Any encoder will do: a tuned one (goal:FOLDER), or one as it was. Its
     window decides how much of a caption is read.
     """
+    from lgca_core.evaluation.record import reserved
     from lgca_core.related.captions.opening import open_captions, readable
     from lgca_core.related.goal.evaluate import evaluate_joint, evaluate_retrieval
-    from lgca_core.related.goal.record import reserved_record, save_related, training_report
+    from lgca_core.related.goal.record import RELATED_FILES, save_related, training_report
 
     spec = encoder_for(data, encoder)
-    with reserved_record(out, force=force) if out else nullcontext():
+    with reserved(out, force=force, files=RELATED_FILES) if out else nullcontext():
         with status("reading the captions"):
             captions = open_captions(data or AVIARY, split, on_error=on_error)
             if on_error == "skip":  # a picture that breaks on the way would end it

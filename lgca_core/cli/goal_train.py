@@ -1,17 +1,14 @@
 """``lgca goal train``: tune a CLIP on captioned pictures and local pairs."""
 
-import hashlib
-import json
-import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lgca_core.cli import options
-from lgca_core.cli.goal import AVIARY, CaptionData, encoder_for, goal, of_aviary
+from lgca_core.cli.goal import AVIARY, CaptionData, RegionSource, encoder_for, goal, of_aviary
 from lgca_core.cli.output import listing, note, say, status
 from lgca_core.cli.progress import progress
 from lgca_core.errors import LgcaError
@@ -24,17 +21,9 @@ if TYPE_CHECKING:
     from lgca_core.related.goal.regions import Regions
     from lgca_core.related.goal.train import Outcome
 
-RegionSource = Annotated[
-    str | None,
-    typer.Option(
-        metavar="[grid|true|FILE]",
-        help="Where pairs are made first: regions of a grid, the true ones of the aviary, or a file of boxes.",
-    ),
-]
 RELEASED = {"epochs": 10, "batch": 16, "rate": 5e-6}
 OF_AVIARY = {"epochs": 3, "batch": 32, "rate": 3e-4}
 """Of the embedded world, whose model is small and far from its goal; chosen on the validation species."""
-PARTS = ("checkpoint.pt", "metrics.csv", "training.json", "open_clip_config.json", "open_clip_model.safetensors")
 
 
 @goal.command(
@@ -81,9 +70,8 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(rich_help_panel="Training", help="Of the order of pictures.")] = 0,
     autocast: Annotated[
-        str,
+        Literal["float32", "bfloat16"],
         typer.Option(
-            metavar="[float32|bfloat16]",
             rich_help_panel="Training",
             help="What the towers reckon in; their weights stay float32. bfloat16 pays on a GPU.",
         ),
@@ -117,31 +105,30 @@ def train(
     Stop it at will: the same command goes on from the last checkpoint. The
     result is an encoder like any other: --encoder goal:FOLDER.
     """
-    from lgca_core.evaluation.targets import check_parent, claimed
+    from lgca_core.evaluation.targets import claimed
     from lgca_core.related.captions.opening import open_captions
     from lgca_core.related.goal.arms import settings_of
     from lgca_core.related.goal.batches import usable
-    from lgca_core.related.goal.pairs import read_pairs
+    from lgca_core.related.goal.pairs import digest_of_pairs, read_pairs
     from lgca_core.related.goal.regions import open_regions
-    from lgca_core.related.goal.sharing import is_first, join_processes, wait_for_first
+    from lgca_core.related.goal.sharing import is_first, join_processes, leave_processes, wait_for_first
     from lgca_core.related.goal.train import (
         REPORT,
         TrainSettings,
         check_trainable,
+        clear_run,
         finished,
         tune,
     )
 
     usual = OF_AVIARY if of_aviary(data) else RELEASED
-    if autocast not in ("float32", "bfloat16"):
-        raise LgcaError(f"--autocast must be float32 or bfloat16, not {autocast!r}")
     settings = settings_of(
         arm,
         TrainSettings(
             epochs=epochs or usual["epochs"],  # type: ignore[arg-type]
             batch=batch or usual["batch"],  # type: ignore[arg-type]
             rate=usual["rate"] if rate is None else rate,
-            autocast=autocast,  # type: ignore[arg-type]
+            autocast=autocast,
             chunks=chunks,
             seed=seed,
         ),
@@ -149,7 +136,6 @@ def train(
     spec = encoder_for(data, encoder)
     if out.exists() and not out.is_dir():
         raise LgcaError(f"{out} is a file: choose another --out")
-    check_parent(out / REPORT, "the training")
     place = join_processes(device)
     with claimed(out / REPORT, "the training") if is_first() else nullcontext():
         with status("reading the captions"):
@@ -164,7 +150,7 @@ def train(
         candidates = open_regions(how, captions)
         given = read_pairs(pairs, captions, on_error=on_error) if pairs else None
         if force and is_first():  # all that can be wrong with what was given is known
-            _clear(out)
+            clear_run(out)
         wait_for_first()  # else another process might still find what is being cleared
         paired, skipped = given or _made(captions, candidates, model, out / f"pairs-{Path(how).stem}.json", on_error)
         kept, left_out = usable(paired, on_error)
@@ -172,8 +158,8 @@ def train(
             note(f"skipped {one.path}: {one.reason}")
         if len(skipped) > 3:
             note(f"{len(skipped):,} pictures were skipped in all")
-        identity = {"encoder": model.name, "weights": model.sha256, "data": _digest(kept), "pictures": len(kept)}
-        identity["arm"] = arm
+        identity: dict[str, Any] = {"arm": arm, "encoder": model.name, "weights": model.sha256}
+        identity |= {"data": digest_of_pairs(kept), "pictures": len(kept)}
         outcome = finished(out, identity, settings)
         if outcome is None:
             kept_in = f"the same command goes on from the last checkpoint in {out}"
@@ -191,13 +177,7 @@ def train(
                 )
     if is_first():
         _tell(outcome, out)
-
-
-def _clear(out: Path) -> None:
-    """Remove what an earlier training left in its folder, and nothing else."""
-    for part in (*PARTS, *(file.name for file in out.glob("pairs-*.json"))):
-        (out / part).unlink(missing_ok=True)
-    shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    leave_processes()
 
 
 def _made(
@@ -213,15 +193,6 @@ def _made(
             make_pairs(captions, model, regions, out=file, on_error=on_error, progress=shown)
     wait_for_first()
     return read_pairs(file, captions, on_error=on_error)
-
-
-def _digest(pictures: "Sequence[PairedPicture]") -> str:
-    """Hash of names, captions and pairs."""
-    digest = hashlib.sha256()
-    for paired in pictures:
-        pairs = [[*pair.box, pair.start, pair.end, pair.score] for pair in paired.pairs]
-        digest.update(json.dumps([paired.picture.name, paired.picture.captions, pairs]).encode())
-    return digest.hexdigest()
 
 
 def _tell(outcome: "Outcome", out: Path) -> None:

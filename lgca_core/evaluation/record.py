@@ -7,14 +7,14 @@ that anybody can redo the statistics.
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pandas as pd
-from pydantic import AwareDatetime, Field, JsonValue, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue, ValidationError, model_validator
 
 from lgca_core.data.manifest import Skipped
 from lgca_core.errors import LgcaError, first_line
@@ -25,6 +25,9 @@ from lgca_core.files import make_folder
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
+RECORD_FILES = (RECORD, PREDICTIONS)
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 class Dataset(Strict):
@@ -118,8 +121,10 @@ class Record(Strict):
         return sum(process.seconds for process in self.processes)
 
 
-def check_free(folder: Path | str, *, force: bool = False) -> Path:
+def check_free(folder: Path | str, *, force: bool = False, files: Collection[str] = RECORD_FILES) -> Path:
     """Check that a record can be written to `folder`; called before a long run and again by :func:`save`.
+
+    `files` are the names of a record's files, where it is a record of another kind.
 
     That is tried, see :func:`~lgca_core.evaluation.targets.check_parent`. A folder that is absent or empty is free.
     With `force` one that holds a record and nothing else is free too: anything else might be somebody's files.
@@ -134,7 +139,7 @@ def check_free(folder: Path | str, *, force: bool = False) -> Path:
     if not folder.is_dir():
         raise LgcaError(f"{folder} is a file: give a folder for the record")
     held = {path.name for path in folder.iterdir()}
-    if not held <= {RECORD, PREDICTIONS}:
+    if not held <= set(files):
         raise LgcaError(f"{folder} holds other files than a record: choose an empty or a new folder")
     if held and not force:
         raise LgcaError(f"{folder} already holds a record: choose another folder, or overwrite it with --force")
@@ -146,7 +151,7 @@ def check_free(folder: Path | str, *, force: bool = False) -> Path:
 
 
 @contextmanager
-def reserved(folder: Path | str, *, force: bool = False) -> Iterator[None]:
+def reserved(folder: Path | str, *, force: bool = False, files: Collection[str] = RECORD_FILES) -> Iterator[None]:
     """Hold a folder for a record against other processes, from before the work until the record is saved.
 
     What a killed :func:`save` left beside it is swept up; an earlier record that it had moved aside comes back.
@@ -157,7 +162,7 @@ def reserved(folder: Path | str, *, force: bool = False) -> Iterator[None]:
     folder = _real(folder)
     with claimed(folder, "the record"):
         restore_folder(folder)
-        check_free(folder, force=force)
+        check_free(folder, force=force, files=files)
         yield
 
 
@@ -190,17 +195,39 @@ def save(record: Record, predictions: pd.DataFrame, folder: Path | str, *, force
     _check(record, predictions)
     data = to_parquet(completed(predictions, record.dataset.classes))
     written = record.model_copy(update={"predictions_sha256": hashlib.sha256(data).hexdigest()})
+    write_record(folder, {PREDICTIONS: data, RECORD: written}, force=force)
+    return written
+
+
+def write_record(folder: Path, files: Mapping[str, bytes | BaseModel], *, force: bool) -> None:
+    """Write the files of a record as one new folder, all or nothing; an earlier record is replaced with `force`."""
 
     def fill(draft: Path) -> None:
-        (draft / PREDICTIONS).write_bytes(data)
-        (draft / RECORD).write_text(written.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        for name, content in files.items():
+            if isinstance(content, BaseModel):
+                content = (content.model_dump_json(indent=1) + "\n").encode()
+            (draft / name).write_bytes(content)
 
     try:
         make_folder(folder, fill, taken="replace" if force else "refuse", mend="choose another folder")
     except BaseException:
         put_back(folder)
         raise
-    return written
+
+
+def read_record(folder: Path, kind: type[_Kind], files: tuple[str, str]) -> tuple[_Kind, bytes]:
+    """A record of a kind, and the content of the file beside it. LgcaError where either cannot be read or is none."""
+    try:
+        text = (folder / files[0]).read_text(encoding="utf-8")
+        blob = (folder / files[1]).read_bytes()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LgcaError(f"{folder} holds no record that can be read ({' and '.join(files)}): {error}") from error
+    try:
+        return kind.model_validate_json(text), blob
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the record"
+        raise LgcaError(f"{folder / files[0]} is not a valid record: {where}: {first['msg']}") from error
 
 
 def load(folder: Path | str) -> tuple[Record, pd.DataFrame]:
@@ -213,17 +240,7 @@ def load(folder: Path | str) -> tuple[Record, pd.DataFrame]:
             not the recorded one, or counts that the predictions do not bear out.
     """
     folder = Path(folder)
-    try:
-        text = (folder / RECORD).read_text(encoding="utf-8")
-        blob = (folder / PREDICTIONS).read_bytes()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LgcaError(f"{folder} holds no record that can be read ({RECORD} and {PREDICTIONS}): {error}") from error
-    try:
-        record = Record.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the record"
-        raise LgcaError(f"{folder / RECORD} is not a valid record: {where}: {first['msg']}") from error
+    record, blob = read_record(folder, Record, RECORD_FILES)
     if hashlib.sha256(blob).hexdigest() != record.predictions_sha256:
         raise LgcaError(f"{folder / PREDICTIONS} is not the file that the record beside it was written with")
     try:

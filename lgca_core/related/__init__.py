@@ -1,1 +1,1 @@
-"""Systems that belong to the story of the book and have something to train: GOAL, and later HADA."""
+"""Systems that belong to the story of the book and have something to train."""

@@ -127,10 +127,14 @@ def test_same_content_same_bytes(tmp_path, hits):
 def test_nothing_half_written(tmp_path, hits, monkeypatch):
     record, predictions = make(hits)
 
-    def full(*_args, **_kwargs):
-        raise OSError(28, "No space left on device")
+    write = Path.write_bytes
 
-    monkeypatch.setattr(Path, "write_text", full)
+    def full(file, data):
+        if file.name == "record.json":  # the predictions are there already
+            raise OSError(28, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(LgcaError, match="No space left"):
         save(record, predictions, tmp_path / "run")
     assert os.listdir(tmp_path) == []

@@ -117,6 +117,16 @@ def localisation_table(tables: Mapping[str, pd.DataFrame]) -> Styler:
     return style.simple_table(pd.DataFrame(rows), "Did a sentence find the region that it speaks of?", formats)
 
 
+def sentence_about_boxes(pictures: Sequence[CaptionedPicture], width: int, height: int) -> str:
+    """How large the parts are of which sentences speak."""
+    boxes = [truth.box for picture in pictures for truth in picture.truths if truth.box]
+    share = float(np.median([(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes])) / (width * height)
+    return (
+        f"Parts of a bird are small (the median box is {share:.1%} of the picture), so quadrants and squares can point "
+        f"towards one, hardly at it."
+    )
+
+
 def losses_figure(losses: pd.DataFrame) -> Figure:
     """The four terms of a training, step by step."""
     figure, ax = style.subplots(figsize=(5.6, 3.2), layout="constrained")
@@ -166,7 +176,7 @@ def arms_table(table: pd.DataFrame) -> Styler:
             "s a step": table["seconds"].map(lambda of: "–" if pd.isna(of) else f"{of:.2f}"),
         }
     )
-    return style.simple_table(shown, "Retrieval with long captions, 600 pictures of held-out species", compact=True)
+    return style.simple_table(shown, "Retrieval with long captions, held-out species", compact=True)
 
 
 def differences_figure(frame: pd.DataFrame) -> Figure:
@@ -308,7 +318,7 @@ def accuracies_table(table: pd.DataFrame, methods: Sequence[str]) -> Styler:
     shown = pd.DataFrame({"encoder": table["arm"].map(arm_name)})
     for method in [method for method in methods if method in table]:
         shown[style.name(method)] = table[method].map("{:.1%}".format)
-    return style.simple_table(shown, "Top-1 on the aviary's 600 test pictures with each arm's encoder")
+    return style.simple_table(shown, "Top-1 on the aviary's test pictures with each arm's encoder")
 
 
 def gains_table(frame: pd.DataFrame) -> Styler:

@@ -8,6 +8,8 @@ from typing import Any
 from lgca_core.files import write_whole
 
 TABLE = "metrics.csv"
+EVENTS = "tensorboard"
+"""The folder of event files."""
 
 
 class Metrics:
@@ -24,7 +26,7 @@ class Metrics:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:  # the extra `goal` brings it
             return
-        self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)  # events of steps to come
+        self.events = SummaryWriter(str(folder / EVENTS), purge_step=step + 1)  # events of steps to come
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """One step's losses, rate and scale."""

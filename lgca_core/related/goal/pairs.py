@@ -1,5 +1,6 @@
 """Local pairs: a region of a picture and the sentence of its caption that matches it; their files."""
 
+import hashlib
 import json
 import math
 from collections import Counter
@@ -123,6 +124,15 @@ def read_pairs(
         if pairs:
             found.append(PairedPicture(picture, tuple(sorted(pairs, key=lambda pair: -pair.score))))
     return found, tuple(skipped)
+
+
+def digest_of_pairs(pictures: Iterable[PairedPicture]) -> str:
+    """sha256 of the pictures' names, captions and pairs, in their order; not of their pixels."""
+    digest = hashlib.sha256()
+    for paired in pictures:
+        pairs = [[*pair.box, pair.start, pair.end, pair.score] for pair in paired.pairs]
+        digest.update(json.dumps([paired.picture.name, paired.picture.captions, pairs]).encode())
+    return digest.hexdigest()
 
 
 def check_inside(paired: PairedPicture, width: int, height: int) -> None:

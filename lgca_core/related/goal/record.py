@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import AwareDatetime, JsonValue, ValidationError
+from pydantic import AwareDatetime, JsonValue
 
 from lgca_core.data.manifest import Skipped
 from lgca_core.encoder import Encoder
@@ -18,14 +16,14 @@ from lgca_core.errors import LgcaError, first_line
 from lgca_core.evaluation.machine import recorded
 from lgca_core.evaluation.parts import EncoderInfo, Sha256, Strict
 from lgca_core.evaluation.provenance import code_version, library_versions, utc_now
-from lgca_core.evaluation.targets import check_parent, claimed, put_back, restore_folder
-from lgca_core.files import make_folder
+from lgca_core.evaluation.record import check_free, read_record, write_record
 from lgca_core.related.captions.captioned import CaptionSet
 from lgca_core.related.goal.evaluate import RetrievalResult
 from lgca_core.related.goal.train import REPORT, peak_memory_of
 
 RELATED = "related.json"
 RANKS = "ranks.parquet"
+RELATED_FILES = (RELATED, RANKS)
 
 
 class CaptionsInfo(Strict):
@@ -98,38 +96,12 @@ def training_report(encoder_spec: str) -> dict[str, Any] | None:
         raise LgcaError(f"{file} is no report of a training: {first_line(error)}") from error
 
 
-def check_free_record(folder: Path, *, force: bool) -> None:
-    """LgcaError unless a record can be written to a folder: a new or empty one, or one that holds such a record."""
-    check_parent(folder, "the record")
-    if folder.exists() and not folder.is_dir():
-        raise LgcaError(f"{folder} is a file: give a folder for the record")
-    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if not held <= {RELATED, RANKS}:
-        raise LgcaError(f"{folder} holds other files than a record: choose an empty or a new folder")
-    if held and not force:
-        raise LgcaError(f"{folder} already holds a record: choose another folder, or overwrite it with --force")
-    if os.path.ismount(folder) or folder.resolve() == Path.cwd():
-        raise LgcaError(f"{folder}: a record takes the place of its folder: give one inside, as {folder / 'record'}")
-
-
-@contextmanager
-def reserved_record(folder: Path, *, force: bool = False) -> Iterator[None]:
-    """Hold a folder for a record against other processes, from before the work until it is saved.
-
-    What a killed :func:`save_related` left is swept up; an earlier record that it had moved aside comes back.
-    """
-    with claimed(folder, "the record"):
-        restore_folder(folder)
-        check_free_record(folder, force=force)
-        yield
-
-
 def save_related(
     folder: Path, result: RetrievalResult, encoder: Encoder, captions: CaptionSet, *, parameters: dict[str, Any],
     training: dict[str, Any] | None, seconds: float, skipped: Sequence[Skipped] = (), force: bool = False,
 ) -> RelatedRecord:  # fmt: skip
     """Write a record and the ranks of its queries as one folder, all or nothing. LgcaError where it is taken."""
-    check_free_record(folder, force=force)
+    check_free(folder, force=force, files=RELATED_FILES)
     stream = BytesIO()
     result.ranks.astype({"query": "category", "direction": "category"}).to_parquet(stream, compression="zstd")
     commit, dirty = code_version()
@@ -161,29 +133,13 @@ def save_related(
         ranks_sha256=hashlib.sha256(stream.getvalue()).hexdigest(),
     )
 
-    def fill(draft: Path) -> None:
-        (draft / RANKS).write_bytes(stream.getvalue())
-        (draft / RELATED).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-    try:
-        make_folder(folder, fill, taken="replace" if force else "refuse", mend="choose another folder")
-    except BaseException:
-        put_back(folder)
-        raise
+    write_record(folder, {RANKS: stream.getvalue(), RELATED: record}, force=force)
     return record
 
 
 def load_related(folder: Path) -> tuple[RelatedRecord, pd.DataFrame]:
     """A record and its ranks. LgcaError where there is none, or its two files do not belong together."""
-    try:
-        record = RelatedRecord.model_validate_json((folder / RELATED).read_text(encoding="utf-8"))
-        blob = (folder / RANKS).read_bytes()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LgcaError(f"{folder} holds no record that can be read ({RELATED} and {RANKS}): {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the record"
-        raise LgcaError(f"{folder / RELATED} is not a valid record: {where}: {first['msg']}") from error
+    record, blob = read_record(folder, RelatedRecord, RELATED_FILES)
     if hashlib.sha256(blob).hexdigest() != record.ranks_sha256:
         raise LgcaError(f"{folder / RANKS} is not the file that the record beside it was written with")
     return record, pd.read_parquet(BytesIO(blob)).astype({"query": str, "direction": str})

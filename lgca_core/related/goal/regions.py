@@ -12,7 +12,7 @@ from lgca_core.boxes import draw_squares
 from lgca_core.errors import LgcaError
 from lgca_core.files import sha256_of
 from lgca_core.related.captions.captioned import Box, CaptionedPicture, CaptionSet
-from lgca_core.related.captions.listing import json_of
+from lgca_core.related.captions.listing import json_lines, json_of
 from lgca_core.related.goal.pairs import finder, numbers, outwards
 
 SQUARES = 0.1, 0.5
@@ -172,14 +172,12 @@ def _entries(file: Path) -> Iterator[tuple[str, list[Any]]]:
 def _lines(file: Path, refused: LgcaError) -> list[Any]:
     """JSON lines; raises what the file was `refused` with where not even its first line is JSON."""
     found: list[Any] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if line.strip():
-            try:
-                found.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                if not found:
-                    raise refused from None
-                raise LgcaError(f"{file}, line {number} is not JSON ({error}): mend it or make it anew") from error
+    for where, entry, fault in json_lines(file):
+        if fault and not found:
+            raise refused
+        if fault:
+            raise LgcaError(f"{where} is {fault}: mend it or make it anew")
+        found.append(entry)
     return found
 
 

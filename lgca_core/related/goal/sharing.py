@@ -55,6 +55,12 @@ def join_processes(device: str) -> str:
     return own
 
 
+def leave_processes() -> None:
+    """End what :func:`join_processes` began, once every process has ended its work."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def is_first() -> bool:
     """Whether this process is the first of those that `torchrun` started, or the only one."""
     return ranks()[0] == 0

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lgca_core.encoder import Encoder
-from lgca_core.encoders.folders import OPEN_CLIP
+from lgca_core.encoders.folders import OPEN_CLIP, OPEN_CLIP_WEIGHTS
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.machine import peak_memory
 from lgca_core.evaluation.provenance import code_version
@@ -27,7 +28,7 @@ from lgca_core.related.goal.batches import Collated, Order, PairData, PairSettin
 from lgca_core.related.goal.encoder import LONG_CONTEXT, context_of, lengthen, save_model
 from lgca_core.related.goal.geometry import BoxRule, CaptionReader, PatchGrid, SpanRule
 from lgca_core.related.goal.losses import LossWeights, Matrix, RegionRows, Vectors, goal_losses
-from lgca_core.related.goal.metrics import Metrics
+from lgca_core.related.goal.metrics import EVENTS, TABLE, Metrics
 from lgca_core.related.goal.pairs import PairedPicture
 from lgca_core.related.goal.sharing import Gather, gathered, ranks, summed
 from lgca_core.related.goal.towers import Batch, Towers
@@ -133,6 +134,14 @@ def finished(out: Path, identity: dict[str, Any], settings: TrainSettings) -> Ou
     if others:
         raise LgcaError(_OTHERS.format(folder=out, names=", ".join(others)))
     return outcome
+
+
+def clear_run(out: Path) -> None:
+    """Remove what an earlier training left in its folder, and nothing else."""
+    own = [out / name for name in (CHECKPOINT, REPORT, TABLE, OPEN_CLIP, OPEN_CLIP_WEIGHTS[0])]
+    for file in (*own, *out.glob("pairs-*.json")):
+        file.unlink(missing_ok=True)
+    shutil.rmtree(out / EVENTS, ignore_errors=True)
 
 
 _OTHERS = "{folder} holds a training with other {names}: choose another --out, or give --force to begin anew"
