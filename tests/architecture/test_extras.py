@@ -8,7 +8,7 @@ import pytest
 from support.command_line import files, lgca, refused
 from support.shared import ROOT
 
-EXTRAS = {"cv2": "aviary", "statsmodels": "test"}
+EXTRAS = {"cv2": "aviary", "statsmodels": "test", "torch_geometric": "test"}
 
 
 def test_the_core_imports_no_library_of_an_extra_by_name():
