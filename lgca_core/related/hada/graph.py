@@ -6,7 +6,6 @@ head. Every edge ends in a CLS, so M queries a item are all there is; the rest o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -85,13 +84,11 @@ class ClsAttention(nn.Module):
         Rows beyond a length take no part, but must be finite. Keys are (B, N, H D), padding included.
         """
         sizes = [of.shape[1] for of in nodes]
-        starts = [0, *accumulate(sizes)][:-1]
         keys = self.keys(torch.cat([*nodes], 1))
         queries = self.queries(torch.stack([of[:, 0] for of in nodes], 1))  # (B, M, H D)
         there = torch.cat([below(length, size) for length, size in zip(lengths, sizes)], 1)  # (B, N)
-        return torch.stack(
-            [self._one(m, sizes, starts, queries[:, m], keys, there) for m in range(len(sizes))], 1
-        ), keys
+        z = torch.stack([self._one(m, sizes, queries[:, m], keys, there) for m in range(len(sizes))], 1)
+        return z, keys
 
     def incoming(self, m: int, sizes: Sequence[int], there: Tensor) -> tuple[Tensor, Tensor]:
         """Which nodes send to the CLS of model m (B, N) bool, and the weights of these edges (B, N)."""
@@ -110,9 +107,7 @@ class ClsAttention(nn.Module):
             weight = torch.where(loop, mean, weight)
         return sends, weight
 
-    def _one(
-        self, m: int, sizes: Sequence[int], starts: Sequence[int], query: Tensor, keys: Tensor, there: Tensor
-    ) -> Tensor:
+    def _one(self, m: int, sizes: Sequence[int], query: Tensor, keys: Tensor, there: Tensor) -> Tensor:
         sends, weight = self.incoming(m, sizes, there)
         out = []
         for k in range(self.heads):
