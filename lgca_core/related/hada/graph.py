@@ -1,7 +1,7 @@
 """HADA's graph layer: the CLS of each model attends over all tokens of all models, reckoned densely.
 
 Axes: B items, M models, N_m tokens of model m (padded), N = N_1 + ... + N_M, C width of a node, H heads, D width of a
-head. Every edge ends in a CLS, so M queries a item are all there is; the rest of the graph sends, and receives nothing.
+head. Every edge ends in a CLS, so M queries an item are all there is; the other nodes send, and receive nothing.
 """
 
 from collections.abc import Sequence
