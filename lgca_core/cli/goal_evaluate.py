@@ -71,8 +71,8 @@ def evaluate(
     """
     from lgca_core.evaluation.record import reserved
     from lgca_core.related.captions.opening import open_captions, readable
+    from lgca_core.related.captions.record import RELATED_FILES, save_related
     from lgca_core.related.goal.evaluate import evaluate_joint, evaluate_retrieval
-    from lgca_core.related.goal.record import RELATED_FILES, save_related, training_report
 
     spec = encoder_for(data, encoder)
     with reserved(out, force=force, files=RELATED_FILES) if out else nullcontext():
@@ -91,10 +91,10 @@ def evaluate(
             save_related(
                 out,
                 result,
-                model,
+                [model],
                 captions,
                 parameters={"ties": ties, "joint": joint if pairs else None},
-                training=training_report(spec),
+                training=_training(spec),
                 seconds=time.perf_counter() - began,
                 skipped=skipped,
                 force=force,
@@ -123,6 +123,13 @@ def _paired(file: Path, captions: "CaptionSet", on_error: "OnError") -> "tuple[l
     if not kept:
         raise LgcaError(f"{file} has no pairs of {captions.name} ({captions.split}): make them with lgca goal pairs")
     return kept, [*skipped, *outside]
+
+
+def _training(spec: str) -> dict[str, Any] | None:
+    from lgca_core.related.captions.record import training_report
+
+    name, _, folder = spec.partition(":")
+    return training_report(Path(folder).expanduser()) if name == "goal" else None
 
 
 def _row(name: str, value: float, ranks: "pd.DataFrame") -> dict[str, Any]:

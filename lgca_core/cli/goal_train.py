@@ -113,13 +113,13 @@ def train(
     from lgca_core.related.goal.regions import open_regions
     from lgca_core.related.goal.sharing import is_first, join_processes, leave_processes, wait_for_first
     from lgca_core.related.goal.train import (
-        REPORT,
         TrainSettings,
         check_trainable,
-        clear_run,
+        clear_training,
         finished,
         tune,
     )
+    from lgca_core.related.training.runs import REPORT
 
     usual = OF_AVIARY if of_aviary(data) else RELEASED
     settings = settings_of(
@@ -150,7 +150,7 @@ def train(
         candidates = open_regions(how, captions)
         given = read_pairs(pairs, captions, on_error=on_error) if pairs else None
         if force and is_first():  # all that can be wrong with what was given is known
-            clear_run(out)
+            clear_training(out)
         wait_for_first()  # else another process might still find what is being cleared
         paired, skipped = given or _made(captions, candidates, model, out / f"pairs-{Path(how).stem}.json", on_error)
         kept, left_out = usable(paired, on_error)

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lgca_core.cli import goal, options
-from lgca_core.related.goal.record import find_related, load_related
+from lgca_core.related.captions.record import find_related, load_related
 from support import caption_miniatures, tiny_clip
 from support.command_line import files, lgca, refused
 
@@ -61,7 +61,7 @@ def test_from_pictures_to_a_tuned_encoder_and_back(work):
     assert "R@50" in out and "95 % interval" in out and "12 pictures" in out
     record, ranks = load_related(work / "record")
     assert (record.arm, record.seed, record.captions.count, len(ranks)) == ("goal", 0, 12, 24)
-    assert record.outcome["counts"]["captions"] == 24 and record.encoder.name == "goal:run"
+    assert record.outcome["counts"]["captions"] == 24 and record.encoders[0].name == "goal:run"
     hits = ranks[ranks["direction"] == "image to text"]["rank"] <= 1
     assert record.metrics["R@1 image to text"] == pytest.approx(hits.mean())
     assert list(find_related(work)) == ["record"]

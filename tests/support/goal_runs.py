@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from lgca_core.encoders.registry import load_encoder
 from lgca_core.related.captions.captioned import CaptionedPicture
-from lgca_core.related.goal.metrics import TABLE
 from lgca_core.related.goal.pairs import Pair, PairedPicture
 from lgca_core.related.goal.train import TrainSettings, tune
+from lgca_core.related.training.metrics import TABLE
 
 SENTENCES = ("A red box is here.", "Beside it stands a tall blue thing.", "The rest is grey.")
 SETTINGS = TrainSettings(epochs=2, batch=4, rate=1e-3, pairs=2, pair_weights="score")

@@ -11,7 +11,7 @@ from scipy import stats
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.record import find_records, load
 from lgca_core.evaluation.statistics import correctness, interval, paired_interval
-from lgca_core.related.goal.record import RelatedRecord, find_related
+from lgca_core.related.captions.record import RelatedRecord, find_related
 
 START = "start"
 """The encoder as it was, before any arm trains it."""

@@ -8,14 +8,17 @@ Axes: n queries, m items of the gallery, D width, P pairs of a query and an item
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lgca_core.errors import LgcaError
+from lgca_core.related.captions.captioned import CaptionSet
 
 Ties = Literal["middle", "pessimistic"]
 """What items that score exactly like a relevant one do to its rank: half of them go before it, or all."""
@@ -136,3 +139,37 @@ def both_ways(images: Tensor, texts: Tensor, picture_of: Sequence[int], *, ties:
         first_ranks(items_ahead(images, texts, captions), ties),
         first_ranks(items_ahead(texts, images, [[picture] for picture in picture_of]), ties),
     )
+
+
+@dataclass
+class RetrievalResult:
+    """What a retrieval came to.
+
+    ``metrics``: R@k and mAP@k, 0 to 1, by names such as "R@1 image to text". ``ranks``: a row a query, with columns
+    ``query`` (the picture's name), ``direction`` and ``rank`` (from 1 on). ``notes``: sentences for a reader.
+    """
+
+    metrics: dict[str, float]
+    ranks: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+
+def retrieved(
+    captions: CaptionSet, images: Tensor, texts: Tensor, ks: Sequence[int], *, ties: Ties = "middle"
+) -> RetrievalResult:
+    """R@k both ways over all pictures and captions of a set, one gallery each.
+
+    Args:
+        images: (n, D) unit vectors, a row a picture; texts: (m, D), a row a caption, picture after picture.
+    """
+    picture_of = [n for n, picture in enumerate(captions.pictures) for _ in picture.captions]
+    found = both_ways(images, texts, picture_of, ties=ties)
+    names = [picture.name for picture in captions.pictures]
+    rows = [
+        pd.DataFrame({"query": of, "direction": way, "rank": ranks.astype(np.float32)})
+        for way, of, ranks in (
+            ("image to text", names, found.image_to_text),
+            ("text to image", [names[n] for n in picture_of], found.text_to_image),
+        )
+    ]
+    return RetrievalResult(found.recalls(*ks), pd.concat(rows, ignore_index=True))

@@ -1,11 +1,9 @@
 """Retrieval with long captions: how well pictures and captions find each other, and regions and sentences too."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -16,7 +14,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.evaluation.alike import cut_by
 from lgca_core.read_ahead import views_of_files
 from lgca_core.related.captions.captioned import CaptionSet
-from lgca_core.related.captions.retrieval import Ties, average_precisions, both_ways, items_ahead
+from lgca_core.related.captions.retrieval import RetrievalResult, Ties, average_precisions, items_ahead, retrieved
 from lgca_core.related.goal.pairs import PairedPicture, check_inside
 
 RECALLS = (1, 5, 25, 50)
@@ -25,19 +23,6 @@ PRECISION_AT = 10
 """The k of the joint set's mAP@k."""
 Joint = Literal["right", "released"]
 """What is relevant in the joint set. ``released``: as GOAL's code keys it, no region finds its picture, nor back."""
-
-
-@dataclass
-class RetrievalResult:
-    """What a retrieval came to.
-
-    ``metrics``: R@k and mAP@k, 0 to 1, by names such as "R@1 image to text". ``ranks``: a row a query, with columns
-    ``query`` (the picture's name), ``direction`` and ``rank`` (from 1 on). ``notes``: sentences for a reader.
-    """
-
-    metrics: dict[str, float]
-    ranks: pd.DataFrame
-    notes: list[str] = field(default_factory=list)
 
 
 def evaluate_retrieval(
@@ -57,17 +42,9 @@ def evaluate_retrieval(
         raise LgcaError(f"{captions.name} ({captions.split}) has no pictures to find")
     images = _whole_pictures(encoder, captions, progress)
     said = [caption for picture in captions.pictures for caption in picture.captions]
-    picture_of = [n for n, picture in enumerate(captions.pictures) for _ in picture.captions]
-    ranks = both_ways(images, encoder.encode_texts(said), picture_of, ties=ties)
-    names = [picture.name for picture in captions.pictures]
-    rows = [
-        pd.DataFrame({"query": of, "direction": way, "rank": found.astype(np.float32)})
-        for way, of, found in (
-            ("image to text", names, ranks.image_to_text),
-            ("text to image", [names[n] for n in picture_of], ranks.text_to_image),
-        )
-    ]
-    return RetrievalResult(ranks.recalls(*RECALLS), pd.concat(rows, ignore_index=True), _notes(encoder, said, captions))
+    result = retrieved(captions, images, encoder.encode_texts(said), RECALLS, ties=ties)
+    result.notes += _notes(encoder, said, captions)
+    return result
 
 
 def evaluate_joint(

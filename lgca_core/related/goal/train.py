@@ -1,8 +1,6 @@
 """The training of GOAL: AdamW and a cosine, float32 weights, resumable to the bit, on one device or several."""
 
-import json
 import math
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,9 +16,6 @@ from torch.nn.parallel import DistributedDataParallel
 from lgca_core.encoder import Encoder
 from lgca_core.encoders.folders import OPEN_CLIP, OPEN_CLIP_WEIGHTS
 from lgca_core.errors import LgcaError
-from lgca_core.evaluation.machine import peak_memory
-from lgca_core.evaluation.provenance import code_version
-from lgca_core.files import draft_of, write_whole
 from lgca_core.kinds import checked
 from lgca_core.pixels.cropping import normalised
 from lgca_core.pixels.gpu_streams import to_device
@@ -28,14 +23,22 @@ from lgca_core.related.goal.batches import Collated, Order, PairData, PairSettin
 from lgca_core.related.goal.encoder import LONG_CONTEXT, context_of, lengthen, save_model
 from lgca_core.related.goal.geometry import BoxRule, CaptionReader, PatchGrid, SpanRule
 from lgca_core.related.goal.losses import LossWeights, Matrix, RegionRows, Vectors, goal_losses
-from lgca_core.related.goal.metrics import EVENTS, TABLE, Metrics
 from lgca_core.related.goal.pairs import PairedPicture
 from lgca_core.related.goal.sharing import Gather, gathered, ranks, summed
 from lgca_core.related.goal.towers import Batch, Towers
+from lgca_core.related.training.metrics import Metrics
+from lgca_core.related.training.runs import (
+    CHECKPOINT,
+    REPORT,
+    clear_run,
+    finished_outcome,
+    load_checkpoint,
+    peak_memory_of,
+    save_checkpoint,
+    write_report,
+)
 
 LARGEST_SCALE = math.log(100)
-CHECKPOINT = "checkpoint.pt"
-REPORT = "training.json"
 
 
 @checked
@@ -123,28 +126,18 @@ class Outcome:
 
 def finished(out: Path, identity: dict[str, Any], settings: TrainSettings) -> Outcome | None:
     """What a training in a folder came to, if one ended there. LgcaError where it was another training."""
-    file = out / REPORT
-    if not file.is_file() or not (out / OPEN_CLIP).is_file():
-        return None
+    outcome = finished_outcome(out, _whole(identity, settings), OPEN_CLIP)
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-        outcome, others = Outcome(**said["outcome"]), _differences(said["identity"], _whole(identity, settings))
-    except (ValueError, KeyError, TypeError) as error:
-        raise LgcaError(f"{file}: is no report of a training: give --force to begin anew") from error
-    if others:
-        raise LgcaError(_OTHERS.format(folder=out, names=", ".join(others)))
-    return outcome
+        return None if outcome is None else Outcome(**outcome)
+    except TypeError as error:
+        raise LgcaError(f"{out / REPORT}: is no report of a training: give --force to begin anew") from error
 
 
-def clear_run(out: Path) -> None:
+def clear_training(out: Path) -> None:
     """Remove what an earlier training left in its folder, and nothing else."""
-    own = [out / name for name in (CHECKPOINT, REPORT, TABLE, OPEN_CLIP, OPEN_CLIP_WEIGHTS[0])]
-    for file in (*own, *out.glob("pairs-*.json")):
-        file.unlink(missing_ok=True)
-    shutil.rmtree(out / EVENTS, ignore_errors=True)
+    clear_run(out, (out / OPEN_CLIP, out / OPEN_CLIP_WEIGHTS[0], *out.glob("pairs-*.json")))
 
 
-_OTHERS = "{folder} holds a training with other {names}: choose another --out, or give --force to begin anew"
 _NO_NUMBER = "{what}: lower --rate and begin anew"
 
 
@@ -210,7 +203,7 @@ def tune(
     trainer = _Trainer(encoder, settings, checkpointing, compiled)
     first_weights = [parameter.detach().clone() for parameter in trainer.parameters]
     identity = _whole(identity, settings)
-    state = trainer.resume(out / CHECKPOINT, identity)
+    state = trainer.resume(out, identity)
     data = PairData(pictures, encoder, trainer.grid, trainer.reader, trainer.pair_settings)
     order = Order(len(data), settings.batch, settings.epochs, settings.seed, state.step, rank, processes)
     total = settings.epochs * order.steps_an_epoch
@@ -238,7 +231,7 @@ def tune(
             ended = state.step % order.steps_an_epoch == 0
             if metrics and (ended or now - saved > every):
                 metrics.flush()
-                trainer.save(out / CHECKPOINT, identity, state)
+                trainer.save(out, identity, state)
                 saved = time.perf_counter()
             if progress and rank == 0:
                 progress(state.step, total, losses)
@@ -247,8 +240,7 @@ def tune(
     share = moved / sum(int((old != 0).sum()) for old in first_weights)
     outcome = Outcome(state.step, state.seconds, state.peak, share, dict(state.counts), state.losses)
     if rank == 0:
-        said = {"identity": identity, "outcome": asdict(outcome), "commit": code_version()[0]}
-        write_whole(out / REPORT, json.dumps(said, indent=2).encode())
+        write_report(out, identity, asdict(outcome))
         save_model(trainer.parts, out)
         (out / CHECKPOINT).unlink(missing_ok=True)  # as large as three models
     return outcome
@@ -386,26 +378,19 @@ class _Trainer:
             seen = summed(seen, self.encoder.device)
         counts.update(seen)
 
-    def save(self, file: Path, identity: dict[str, Any], state: _State) -> None:
+    def save(self, out: Path, identity: dict[str, Any], state: _State) -> None:
         """Write a checkpoint, all or nothing. LgcaError where the last step left weights that are no numbers."""
         if not all(bool(of.detach().isfinite().all()) for of in self.parameters):
             raise LgcaError(_NO_NUMBER.format(what=f"weights are no longer finite after step {state.step}"))
-        with draft_of(file) as draft:
-            model, optimiser = self.parts.model.state_dict(), self.optimiser.state_dict()
-            said = {**asdict(state), "counts": dict(state.counts)}
-            torch.save({"identity": identity, "state": said, "model": model, "optimiser": optimiser}, draft)
+        model, optimiser = self.parts.model.state_dict(), self.optimiser.state_dict()
+        said = {**asdict(state), "counts": dict(state.counts)}
+        save_checkpoint(out, identity, {"state": said, "model": model, "optimiser": optimiser})
 
-    def resume(self, file: Path, identity: dict[str, Any]) -> _State:
+    def resume(self, out: Path, identity: dict[str, Any]) -> _State:
         """Take up a checkpoint, if there is one of the same training. LgcaError for one of another."""
-        if not file.exists():
+        saved = load_checkpoint(out, identity, self.encoder.device)
+        if saved is None:
             return _State()
-        try:
-            saved = torch.load(file, weights_only=True, map_location=self.encoder.device)
-            others = _differences(saved["identity"], identity)
-        except Exception as error:  # torch and pickle raise what they like
-            raise LgcaError(f"{file}: is no checkpoint of this program: give --force to begin anew") from error
-        if others:
-            raise LgcaError(_OTHERS.format(folder=file.parent, names=", ".join(others)))
         self.parts.model.load_state_dict(saved["model"])
         self.optimiser.load_state_dict(saved["optimiser"])
         state = _State(**saved["state"])
@@ -419,15 +404,3 @@ def _round(tensors: Iterable[Tensor | None]) -> None:
         for tensor in tensors:
             if tensor is not None:
                 tensor.copy_(tensor.bfloat16())
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Names of what differs, those of settings by themselves."""
-    flat = [{**said, **said["settings"]} for said in (old, new)]
-    names = dict.fromkeys([*flat[0], *flat[1]])
-    return [name for name in names if name != "settings" and flat[0].get(name) != flat[1].get(name)]
-
-
-def peak_memory_of(device: torch.device) -> int:
-    """Most memory so far, in bytes: of the GPU, else of this process."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()

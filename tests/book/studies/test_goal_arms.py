@@ -11,9 +11,9 @@ from lgca_book.pages import goal as page
 from lgca_book.studies import goal_arms
 from lgca_core.errors import LgcaError
 from lgca_core.related.captions.captioned import CaptionedPicture, CaptionSet
-from lgca_core.related.goal.evaluate import RetrievalResult
+from lgca_core.related.captions.record import save_related
+from lgca_core.related.captions.retrieval import RetrievalResult
 from lgca_core.related.goal.published import published_goal
-from lgca_core.related.goal.record import save_related
 from support.stub_encoder import rich
 
 NAMES = ("a", "b", "c", "d")
@@ -32,7 +32,7 @@ def write(root: Path, arm: str, seed: int, ranks: list[float], moved: float = 0.
     save_related(
         root / arm / f"seed-{seed}" / "retrieval",
         RetrievalResult(metrics, frame),
-        rich(sha256="0" * 64),
+        [rich(sha256="0" * 64)],
         CaptionSet("aviary", "test", pictures),
         parameters={"ties": "middle"},
         training=None if arm == goal_arms.START else training,

@@ -60,7 +60,7 @@ def test_vectors_are_the_models_own(model):
         torch.testing.assert_close(vectors, model.encode_image(pictures), rtol=1e-5, atol=1e-6)
         words, tokens = towers.text(texts)
         torch.testing.assert_close(words, model.encode_text(texts), rtol=1e-5, atol=1e-6)
-    assert patches.shape == (3, 16, 64) and tokens.shape == (3, 77, 32)
+    assert patches.shape == (3, 1 + 16, 64) and tokens.shape == (3, 77, 32)
 
 
 def test_the_mean_comes_before_the_norm(model):
@@ -141,7 +141,7 @@ def test_vectors_of_a_batch_are_those_of_a_loop_over_regions(model):
         projected = text.text_projection if callable(text.text_projection) else lambda of: of @ text.text_projection
         for r in range(4):
             picture, caption = pictures[r // 2 : r // 2 + 1], captions[r // 2 : r // 2 + 1]
-            patches, words = towers.image(picture)[1][0], towers.text(caption)[1][0]
+            patches, words = towers.image(picture)[1][0, 1:], towers.text(caption)[1][0]
             patch = sum(patches[j] for j in range(16) if touched[r, j]) / touched[r].sum()
             word = sum(words[j] for j in range(len(words)) if spoken[r, j]) / spoken[r].sum()
             wanted = {

@@ -18,9 +18,9 @@ from lgca_core.related.goal.arms import ARMS, settings_of
 from lgca_core.related.goal.batches import Order, PairData, PairSettings, collate, usable
 from lgca_core.related.goal.encoder import lengthen
 from lgca_core.related.goal.geometry import CaptionReader, PatchGrid
-from lgca_core.related.goal.metrics import TABLE, Metrics
 from lgca_core.related.goal.pairs import Pair, PairedPicture, check_inside
 from lgca_core.related.goal.train import CHECKPOINT, finished, tune
+from lgca_core.related.training.metrics import TABLE, Metrics
 from support import tiny_clip
 from support.goal_runs import SETTINGS, gradients, losses, paired, run, same, weights
 

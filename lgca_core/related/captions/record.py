@@ -18,8 +18,8 @@ from lgca_core.evaluation.parts import EncoderInfo, Sha256, Strict
 from lgca_core.evaluation.provenance import code_version, library_versions, utc_now
 from lgca_core.evaluation.record import check_free, read_record, write_record
 from lgca_core.related.captions.captioned import CaptionSet
-from lgca_core.related.goal.evaluate import RetrievalResult
-from lgca_core.related.goal.train import REPORT, peak_memory_of
+from lgca_core.related.captions.retrieval import RetrievalResult
+from lgca_core.related.training.runs import REPORT, peak_memory_of
 
 RELATED = "related.json"
 RANKS = "ranks.parquet"
@@ -36,10 +36,12 @@ class CaptionsInfo(Strict):
 
 
 class RelatedRecord(Strict):
-    """A retrieval. ``training`` is what `lgca goal train` reported of the encoder, None for one that it did not make.
+    """A retrieval with one encoder, or with several that were fused.
 
+    ``training`` is what `lgca goal train` or `lgca hada train` reported of it, None for an encoder that neither made.
     ``metrics`` are shares, 0 to 1; ``parameters`` how ranks were made. Ranks of all queries are in a file beside it.
-    ``seconds``, passes and ``peak_memory`` (of the GPU, else of the process, in bytes) are those of the retrieval.
+    ``seconds``, passes (of all encoders) and ``peak_memory`` (of the GPU, else of the process, in bytes) are those of
+    the retrieval.
     """
 
     version: Literal[1] = 1
@@ -47,7 +49,7 @@ class RelatedRecord(Strict):
     commit: str | None
     dirty: bool | None
     captions: CaptionsInfo
-    encoder: EncoderInfo
+    encoders: tuple[EncoderInfo, ...]
     parameters: dict[str, JsonValue]
     training: dict[str, JsonValue] | None
     metrics: dict[str, float]
@@ -84,11 +86,10 @@ class RelatedRecord(Strict):
         return found
 
 
-def training_report(encoder_spec: str) -> dict[str, Any] | None:
-    """What the training behind ``goal:RUN`` reported; None for other encoders, or where the report is gone."""
-    name, _, folder = encoder_spec.partition(":")
-    file = Path(folder).expanduser() / REPORT
-    if name != "goal" or not file.is_file():
+def training_report(folder: Path) -> dict[str, Any] | None:
+    """What the training in a folder reported; None where the report is gone."""
+    file = folder / REPORT
+    if not file.is_file():
         return None
     try:
         return json.loads(file.read_text(encoding="utf-8"))
@@ -97,8 +98,9 @@ def training_report(encoder_spec: str) -> dict[str, Any] | None:
 
 
 def save_related(
-    folder: Path, result: RetrievalResult, encoder: Encoder, captions: CaptionSet, *, parameters: dict[str, Any],
-    training: dict[str, Any] | None, seconds: float, skipped: Sequence[Skipped] = (), force: bool = False,
+    folder: Path, result: RetrievalResult, encoders: Sequence[Encoder], captions: CaptionSet, *,
+    parameters: dict[str, Any], training: dict[str, Any] | None, seconds: float, skipped: Sequence[Skipped] = (),
+    force: bool = False,
 ) -> RelatedRecord:  # fmt: skip
     """Write a record and the ranks of its queries as one folder, all or nothing. LgcaError where it is taken."""
     check_free(folder, force=force, files=RELATED_FILES)
@@ -112,22 +114,25 @@ def save_related(
         captions=CaptionsInfo(
             name=captions.name, split=captions.split, count=len(captions.pictures), sha256=captions.sha256()
         ),
-        encoder=EncoderInfo(
-            name=encoder.name,
-            weights_sha256=encoder.sha256,
-            activation=encoder.activation,
-            precision=encoder.precision,
-            logit_scale=encoder.logit_scale,
+        encoders=tuple(
+            EncoderInfo(
+                name=encoder.name,
+                weights_sha256=encoder.sha256,
+                activation=encoder.activation,
+                precision=encoder.precision,
+                logit_scale=encoder.logit_scale,
+            )
+            for encoder in encoders
         ),
         parameters=parameters,
         training=training,
         metrics=result.metrics,
         libraries=library_versions(),
-        device=recorded(encoder.device),
+        device=recorded(encoders[0].device),
         seconds=seconds,
-        image_passes=encoder.image_passes,
-        text_passes=encoder.text_passes,
-        peak_memory=peak_memory_of(encoder.device),
+        image_passes=sum(encoder.image_passes for encoder in encoders),
+        text_passes=sum(encoder.text_passes for encoder in encoders),
+        peak_memory=peak_memory_of(encoders[0].device),
         notes=result.notes,
         skipped=[*captions.skipped, *skipped],
         ranks_sha256=hashlib.sha256(stream.getvalue()).hexdigest(),

@@ -1,0 +1,1 @@
+"""What the trainings of the related systems share: the folder of a run, and its table of losses."""
