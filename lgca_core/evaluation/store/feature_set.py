@@ -60,8 +60,10 @@ class FeatureSet:
         start = index * self._label.pictures_a_shard
         return range(start, min(start + self._label.pictures_a_shard, len(self.identities)))
 
-    def read(self, index: int) -> Shard | None:
+    def read(self, index: int, *, mapped: bool = False) -> Shard | None:
         """A shard, or None for one that is not there: not written, damaged (reported and removed), or of others.
+
+        Of a mapped one the features stay on disk until they are used, for those that are more than memory holds.
 
         Raises:
             LgcaError: the folder or the file cannot be read.
@@ -72,7 +74,7 @@ class FeatureSet:
             # One at a time: another process may put a larger one in its place meanwhile.
             tried.add(files[0].path)
             try:
-                shard = files[0].read(discard=True)
+                shard = files[0].read(discard=True, mapped=mapped)
             except ValueError as error:
                 self._report(f"{files[0].path} was damaged ({error}) and is removed: what it held is encoded again")
                 continue

@@ -1,13 +1,14 @@
 """Features of the boxes of some pictures, in memory and as bytes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from lgca_core.box_numbers import BoxNumbers, Ints, Size
@@ -99,8 +100,17 @@ class Shard:
     @classmethod
     def from_bytes(cls, data: bytes) -> "Shard":
         """The inverse of :meth:`to_bytes`. ValueError for anything else."""
+        return cls._from(lambda: load(data))
+
+    @classmethod
+    def of_file(cls, file: Path) -> "Shard":
+        """A file of such bytes, memory-mapped. ValueError for anything else."""
+        return cls._from(lambda: load_file(file))
+
+    @classmethod
+    def _from(cls, read: Callable[[], dict[str, Tensor]]) -> "Shard":
         try:
-            tensors = load(data)
+            tensors = read()
             identities = tuple(bytes(row).hex() for row in tensors.pop("identities").numpy())
             return cls(identities, **tensors)
         except (SafetensorError, KeyError, TypeError, LgcaError) as error:

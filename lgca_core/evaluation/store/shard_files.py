@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BufferedRandom
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from uuid import uuid4
 
@@ -40,11 +40,14 @@ class ShardFile:
         """Of the files of one index, the one of the least rank counts."""
         return self.index, -self.boxes, self.path.name
 
-    def read(self, *, discard: bool = False) -> Shard:
-        """The shard; ValueError for a damaged one, which `discard` removes."""
+    def read(self, *, discard: bool = False, mapped: bool = False) -> Shard:
+        """The shard; ValueError for a damaged one, which `discard` removes.
+
+        A mapped one stays on disk: it is read through once, for its hash, and again piece by piece as it is used.
+        """
         with self.path.open("rb") as stream:
             try:
-                return self._shard(stream.read())
+                return self._mapped(stream) if mapped else self._shard(stream.read())
             except ValueError:
                 # Another process may have put a sound one in its place, or we may not be allowed to remove it.
                 with suppress(OSError):
@@ -52,10 +55,19 @@ class ShardFile:
                         self.path.unlink()
                 raise
 
+    def _mapped(self, stream: BufferedReader) -> Shard:
+        self._check(hashlib.file_digest(stream, "sha256").hexdigest())
+        return self._counted(Shard.of_file(self.path))
+
     def _shard(self, data: bytes) -> Shard:
-        if hashlib.sha256(data).hexdigest() != self.path.stem.rpartition("-")[2]:
+        self._check(hashlib.sha256(data).hexdigest())
+        return self._counted(Shard.from_bytes(data))
+
+    def _check(self, sha256: str) -> None:
+        if sha256 != self.path.stem.rpartition("-")[2]:
             raise ValueError("its content is not what its name says")
-        shard = Shard.from_bytes(data)
+
+    def _counted(self, shard: Shard) -> Shard:
         if len(shard.boxes) != self.boxes:
             raise ValueError(f"it holds {len(shard.boxes)} boxes, not the {self.boxes} of its name")
         return shard

@@ -46,19 +46,24 @@ class Store:
         self._pictures, self._report = pictures, report or _warn
 
     def pool(
-        self, key: Mapping[str, JsonValue], identities: Sequence[str], *, dataset: str | None = None
+        self,
+        key: Mapping[str, JsonValue],
+        identities: Sequence[str],
+        *,
+        dataset: str | None = None,
+        of_a_shard: int | None = None,
     ) -> FeatureSet:
         """The pool of a key, see :func:`pool_key`; made if it is not there.
 
         ``identities`` are the sha256 of all pictures of the manifest, in its order; ``dataset`` is its name, for
-        people. The order of the key's entries does not matter.
+        people. The order of the key's entries does not matter. ``of_a_shard``: how many, if not as in other pools.
 
         Raises:
             LgcaError: the store cannot be written.
         """
         label = Label(
             format=FORMAT,
-            pictures_a_shard=self._pictures,
+            pictures_a_shard=of_a_shard or self._pictures,
             key=json.loads(json.dumps(key)),  # tuples as lists
             pictures=len(identities),
             dataset=dataset,

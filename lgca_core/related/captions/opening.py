@@ -8,7 +8,7 @@ from lgca_core.data.manifest import OnError, Skipped, printable
 from lgca_core.errors import LgcaError
 from lgca_core.pixels import open_picture
 from lgca_core.prompts.names import nearest
-from lgca_core.related.captions.aviary_captions import SCENES, aviary_captions
+from lgca_core.related.captions.aviary_captions import SCENES, Captions, aviary_captions
 from lgca_core.related.captions.captioned import CaptionSet
 from lgca_core.related.captions.listing import (
     CANONICAL,
@@ -29,7 +29,9 @@ WITHOUT = "without:"
 _KNOWN = f"known are {', '.join(f'{name}:PATH' for name in PUBLISHED)}, aviary, a folder with {CAPTIONS_FILE}"
 
 
-def open_captions(spec: str | Path, split: str | None = None, *, on_error: OnError = "raise") -> CaptionSet:
+def open_captions(
+    spec: str | Path, split: str | None = None, *, on_error: OnError = "raise", of_aviary: Captions = "long"
+) -> CaptionSet:
     """The captioned pictures of one split. Files are looked for; no picture is decoded.
 
     Args:
@@ -46,6 +48,7 @@ def open_captions(spec: str | Path, split: str | None = None, *, on_error: OnErr
         on_error: what to do about a picture that is not there, is listed twice or leads out of the folder, and about a
             caption that is empty, no text, or longer than 200,000 characters: ``raise``, or ``skip`` and say so in
             ``skipped``. A picture that its data set gives no long caption is always skipped.
+        of_aviary: which captions of the aviary, a long one or five short ones.
 
     Raises:
         LgcaError: nothing of these (near names are suggested); files that a copy must hold are not there, or are not of
@@ -59,7 +62,7 @@ def open_captions(spec: str | Path, split: str | None = None, *, on_error: OnErr
         pictures, rows = PUBLISHED[name].open(Path(path).expanduser())
         return _published(name, pictures, rows, split, on_error)
     if name in ("aviary", "aviary-validation"):
-        return _aviary(name, path if colon else None, split)
+        return _aviary(name, path if colon else None, split, of_aviary)
     place = Path(spec).expanduser()
     try:
         if place.is_dir():
@@ -136,7 +139,7 @@ def _sought(row: Listed, pictures: Places) -> Listed:
     return replace(row, image=next((end for end in ends if pictures.find(end)), row.image))
 
 
-def _aviary(name: str, scenes: str | None, split: str | None) -> CaptionSet:
+def _aviary(name: str, scenes: str | None, split: str | None, captions: Captions) -> CaptionSet:
     if scenes is not None and not (scenes.isdecimal() and int(scenes)):
         raise LgcaError(f"{name}:{scenes} is no number of scenes: write aviary:{SCENES}, or aviary")
     split = CANONICAL.get(split or "test", split or "test")
@@ -144,4 +147,4 @@ def _aviary(name: str, scenes: str | None, split: str | None) -> CaptionSet:
         if split not in ("test", "validation"):
             raise LgcaError(f"aviary-validation has no split {split!r}: train on aviary")
         split = "validation"
-    return aviary_captions(split, scenes=int(scenes or SCENES))
+    return aviary_captions(split, scenes=int(scenes or SCENES), captions=captions)

@@ -121,12 +121,12 @@ class Fusion(nn.Module):
     Weights of A, W_o and W_f begin Kaiming-normal. As released, no activation stands between the
     layers but the graph's.
 
-    ``settings.twice_first``: the graph is given model 1's tokens in place of model 2's, and looks for them where
-    model 2's would be in a flat list of the batch's tokens. So what an item gets are tokens of other items, the first
-    of the batch before all, and its vector depends on its neighbours. As released.
+    ``settings.twice_first``: the graph is given model 1's tokens in place of model 2's, which is taken to have one
+    token an item, and looks for it where it would be in a flat list of the batch's tokens: at the first item of the
+    batch before all. So an item's vector depends on its neighbours. As released.
 
-    Raises LgcaError for fewer than two models, and in this arm for other than two models of one token width, or a batch
-    in which model 1 has fewer tokens than model 2.
+    Raises LgcaError for fewer than two models, and in this arm for other than two, or a batch in which model 1 has
+    fewer tokens than there are items.
     """
 
     def __init__(self, tokens: Sequence[int], pooled: Sequence[int], settings: FusionSettings | None = None) -> None:
@@ -134,8 +134,10 @@ class Fusion(nn.Module):
         super().__init__()
         self.settings = of = settings or FusionSettings()
         check_models(tokens, pooled)
-        if of.twice_first and (len(tokens) != 2 or tokens[0] != tokens[1]):
-            raise LgcaError(f"the fault of LAVIS needs two models of one token width, not widths {[*tokens]}")
+        if of.twice_first:
+            if len(tokens) != 2:
+                raise LgcaError(f"the fault of LAVIS is of two models, not {len(tokens)}: choose another arm")
+            tokens = (tokens[0], tokens[0])
         rates, norms, heads = of.rates, of.layout == "norms", of.heads
         self.inward = nn.ModuleList(_after(d, of.width, rates.tokens, norms) for d in tokens)  # A_m
         self.graph = ClsAttention(of.width, of.width, heads, edges=of.edges, dropout=rates.attention)
@@ -149,11 +151,11 @@ class Fusion(nn.Module):
     def forward(self, items: TokenItems) -> Tensor:
         """Unit vectors (B, C), in the networks' type."""
         check_batch(self, len(items.pooled[0]))
+        if self.settings.twice_first:
+            items = _first_twice(items)
         there = [below(length, of.shape[1]) for length, of in zip(items.lengths, items.tokens, strict=True)]
         dtype = self.graph.bias.dtype
         rows = [of[inside].to(dtype) for of, inside in zip(items.tokens, there, strict=True)]  # (T_m, d_m)
-        if self.settings.twice_first:
-            rows[1] = self._tokens_of_others(rows)
         nodes = []
         for inward, of, inside in zip(self.inward, rows, there, strict=True):
             y = inward(entered(of, self.settings.inputs))
@@ -170,16 +172,6 @@ class Fusion(nn.Module):
             tokens = torch.cat([torch.cat([torch.zeros_like(of[:, :1]), of[:, 1:]], 1) for of in there], 1)
             rows = torch.cat([rows, self.graph.alone(keys[tokens])])
         return self.outward(rows)[: z.shape[0] * z.shape[1]].unflatten(0, z.shape[:2])
-
-    @staticmethod
-    def _tokens_of_others(rows: Sequence[Tensor]) -> Tensor:
-        first, second = rows
-        if len(second) > len(first):
-            raise LgcaError(
-                f"the fault of LAVIS needs at least as many tokens of model 1 as of model 2, not {len(first)} and "
-                f"{len(second)}: give the model with more tokens first"
-            )
-        return first[: len(second)]
 
 
 class PooledFusion(nn.Module):
@@ -256,13 +248,6 @@ def fused(side: nn.Module, items: TokenItems, chunk: int = 256) -> Tensor:
         side.train(before)
 
 
-def score_sum(scores: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """The baseline without training: scores (n, n') of each model, times its share; the shares' sum is 1."""
-    if len(scores) != len(shares) or abs(sum(shares) - 1) > 1e-6:
-        raise LgcaError(f"a score sum needs a share of each of {len(scores)} models, 1 in all, not {[*shares]}")
-    return sum((share * of for share, of in zip(shares, scores, strict=True)), torch.zeros_like(scores[0]))
-
-
 def entered(rows: Tensor, inputs: Inputs) -> Tensor:
     """Tokens or vectors (n, d) as the first layer takes them."""
     if inputs == "none":
@@ -284,6 +269,17 @@ def check_batch(side: nn.Module, count: int) -> None:
     """LgcaError for one item alone where BatchNorm is trained."""
     if side.training and count < 2 and any(isinstance(of, nn.BatchNorm1d) for of in side.modules()):
         raise LgcaError("the layout with norms needs batches of 2 items or more in training: raise the batch size")
+
+
+def _first_twice(items: TokenItems) -> TokenItems:
+    """The fault of LAVIS: for model 2 stands, as the one token of item b, token b of the batch's tokens of model 1."""
+    tokens, lengths = items.tokens[0], items.lengths[0]
+    flat = tokens[below(lengths, tokens.shape[1])]
+    if len(flat) < len(tokens):
+        raise LgcaError(
+            f"the fault of LAVIS needs a token of model 1 an item: {len(flat)} are fewer than {len(tokens)}"
+        )
+    return items._replace(tokens=(tokens, flat[: len(tokens), None]), lengths=(lengths, torch.ones_like(lengths)))
 
 
 def _linear(width: int, to: int) -> nn.Linear:

@@ -1,6 +1,7 @@
 """The losses of a training, step by step: a table, and TensorBoard's event files where it is installed."""
 
 import csv
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ class Metrics:
         self.stream.write(f"{step},{','.join(f'{value:.6g}' for value in values.values())}\n")
         if self.events:
             for name, value in values.items():
-                self.events.add_scalar(name, value, step)
+                if not math.isnan(value):  # else it is known at the end of an epoch only
+                    self.events.add_scalar(name, value, step)
 
     def flush(self) -> None:
         """Write what is still held back, so that a later process finds every step so far."""

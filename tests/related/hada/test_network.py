@@ -20,7 +20,6 @@ from lgca_core.related.hada.network import (
     PooledFusion,
     TokenItems,
     fused,
-    score_sum,
     token_items,
 )
 
@@ -211,11 +210,16 @@ def test_in_the_arm_of_lavis_order_and_size_of_a_batch_change_the_vectors(lavis)
     assert (alone - whole).abs().amax(1)[1:].min() > 1e-3
 
 
-def test_the_arm_of_lavis_needs_two_models_alike_and_enough_tokens(lavis):
-    with pytest.raises(LgcaError, match=r"\[6, 4\]"):
-        Fusion((6, 4), (3, 5), LAVIS)
-    with pytest.raises(LgcaError, match="1 and 2"):
-        lavis[1](some_items([(1, 2)], (6, 6)))
+def test_in_the_arm_of_lavis_widths_may_differ(lavis):
+    items = some_items([(4, 1), (3, 1), (6, 1)], (6, 4))
+    assert a_fusion(replace(LAVIS, width=8, heads=2), (6, 4))(items).shape == (3, 8)
+
+
+def test_the_arm_of_lavis_needs_two_models_and_enough_tokens(lavis):
+    with pytest.raises(LgcaError, match="of two models, not 3"):
+        Fusion((6, 4, 4), (3, 5, 5), LAVIS)
+    with pytest.raises(LgcaError, match="1 are fewer than 2"):
+        lavis[1](some_items([(1, 2), (1, 1)], (6, 6))._replace(lengths=(torch.tensor([1, 0]), torch.tensor([2, 1]))))
 
 
 @pytest.mark.parametrize(
@@ -249,14 +253,6 @@ def test_the_baseline_reads_vectors_alone():
     blind = items._replace(tokens=tuple(of * torch.nan for of in items.tokens))
     assert torch.equal(side(items), side(blind))
     torch.testing.assert_close(fused(side, items, 2), side(items))
-
-
-def test_the_score_sum_is_the_models_own_scores_by_their_shares():
-    first, second = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
-    assert score_sum([first, second], [0.25, 0.75]).tolist() == [[0.25, 1.5]]
-    for shares in ([0.5], [0.5, 0.6]):
-        with pytest.raises(LgcaError, match="share"):
-            score_sum([first, second], shares)
 
 
 def test_the_head_sees_both_vectors_their_distance_and_their_product():
