@@ -61,20 +61,35 @@ def pictures(tmp_path, monkeypatch):
     return tmp_path
 
 
+FORMS = ("table", "json", "jsonl", "csv")
+IN_EVERY_FORM = """
+import sys
+from lgca_core.cli.commands import app
+
+for form in sys.argv[1].split(","):
+    try:
+        app([*sys.argv[2:], "--format", form])
+    except SystemExit as end:
+        for stream in (sys.stdout, sys.stderr):
+            print(f"-- ended with {end.code}", file=stream, flush=True)
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
-@pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv"])
-def test_no_terminal_is_too_poor_for_a_name(pictures, encoding, form):
-    words = ["classify", ".", "gone \udce9 鷺.png", "--classes", "names.txt", *WORDS, "--format", form]
+def test_no_terminal_is_too_poor_for_a_name(pictures, encoding):
+    words = ["classify", ".", "gone \udce9 鷺.png", "--classes", "names.txt", *WORDS]
     done = subprocess.run(
-        [sys.executable, "-m", "lgca_core", *words],
+        [sys.executable, "-c", IN_EVERY_FORM, ",".join(FORMS), *words],
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)},
     )
-    out, err = done.stdout.decode(encoding), done.stderr.decode(encoding)
-    assert done.returncode == 1 and "Traceback" not in err
-    assert "gone \\xe9" in err and "crab [adult]" in out and "caf\\" in out and "okapi [/]" in out
-    assert ("\x1b" not in out + err and "\u202e" not in out + err) or form in ("json", "jsonl", "csv")
+    outs, errs = (of.decode(encoding).split("-- ended with 1\n") for of in (done.stdout, done.stderr))
+    assert len(outs) == len(errs) == len(FORMS) + 1 and done.returncode == 0, done.stderr
+    for form, out, err in zip(FORMS, outs, errs, strict=False):
+        assert "Traceback" not in err
+        assert "gone \\xe9" in err and "crab [adult]" in out and "caf\\" in out and "okapi [/]" in out
+        assert ("\x1b" not in out + err and "\u202e" not in out + err) or form in ("json", "jsonl", "csv")
 
 
 def test_help_by_a_letter_and_completion():
