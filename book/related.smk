@@ -13,59 +13,148 @@ from lgca_book.building import dependencies
 from lgca_book.experiments import experiments
 from lgca_core.evaluation.code_digest import digest_of_code
 
-GOAL = experiments().related.goal
+GOAL, HADA = experiments().related.goal, experiments().related.hada
 LGCA = quote(str(Path(sys.executable).with_name("lgca")))
-WORK, KEPT = "_build/related/goal", "results/related/goal"
-SEEDS = [f"seed-{seed}" for seed in range(GOAL.seeds)]
-CODE = digest_of_code(dependencies.files(["lgca_core.cli.goal_train", "lgca_core.cli.goal_evaluate"]))
+WORK, KEPT = "_build/related", "results/related"
+START = "start"  # in place of an arm of GOAL: the encoder that every training begins with
+THREE = "three-"  # before an arm of HADA: with three models
+SECOND = "-w"  # after an arm of HADA: with the second stage
+CODE = {
+    system: digest_of_code(dependencies.files([f"lgca_core.cli.{system}_train", f"lgca_core.cli.{system}_evaluate"]))
+    for system in ("goal", "hada")
+}
+RANKED = [
+    f"goal/{START}",
+    *expand("goal/{arm}/seed-{seed}", arm=GOAL.arms, seed=range(GOAL.seeds)),
+    *expand("hada/{arm}/seed-0", arm=HADA.sums),
+    *expand("hada/{arm}/seed-{seed}", arm=HADA.trained, seed=range(HADA.seeds)),
+    *(
+        f"hada/{THREE}{arm}/seed-{seed}"
+        for arm in HADA.three
+        for seed in range(1 if arm in HADA.sums else HADA.seeds)
+    ),
+]
+CLASSIFIED = [
+    f"goal/{START}",
+    *expand("goal/{arm}/seed-{seed}", arm=GOAL.classified, seed=range(GOAL.seeds)),
+    *(
+        f"hada/{arm}/seed-{seed}"
+        for arm in HADA.classified
+        for seed in range(1 if arm in HADA.sums else HADA.seeds)
+    ),
+]
 
-shell.prefix("export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; ")
+shell.prefix(
+    "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 LGCA_STORE=_build/related/store; "
+)
+
+
+wildcard_constraints:
+    place="(goal|hada)/.+",
+    seed="[0-9]+",
 
 
 rule related:
     input:
-        f"{KEPT}/start/retrieval/related.json",
-        f"{KEPT}/start/aviary/record.json",
-        expand(f"{KEPT}/{{arm}}/{{seed}}/retrieval/related.json", arm=GOAL.arms, seed=SEEDS),
-        expand(f"{KEPT}/{{arm}}/{{seed}}/aviary/record.json", arm=GOAL.classified, seed=SEEDS),
+        expand(f"{KEPT}/{{place}}/retrieval/related.json", place=RANKED),
+        expand(f"{KEPT}/{{place}}/aviary/record.json", place=CLASSIFIED),
 
 
 rule pairs:
     output:
-        f"{WORK}/pairs.json",
+        f"{WORK}/goal/pairs.json",
     params:
-        code=CODE,
+        code=CODE["goal"],
     log:
-        f"{WORK}/pairs.log",
+        f"{WORK}/goal/pairs.log",
     shell:
         "echo '  pairs     {GOAL.data}'; "
         "{LGCA} goal pairs --data {GOAL.data} --encoder aviary --regions true --force --out {output} > {log}"
 
 
-rule train:
+rule tune:
     input:
         rules.pairs.output,
     output:
-        f"{WORK}/{{arm}}/seed-{{seed}}/open_clip_config.json",  # written last; what a training goes on from is beside it
+        f"{WORK}/goal/{{arm}}/seed-{{seed}}/open_clip_config.json",  # written last
     params:
-        code=CODE,
-        folder=f"{WORK}/{{arm}}/seed-{{seed}}",
+        code=CODE["goal"],
+        folder=f"{WORK}/goal/{{arm}}/seed-{{seed}}",
         settings=f"--epochs {GOAL.epochs} --batch {GOAL.batch} --rate {GOAL.rate}",
     log:
-        f"{WORK}/{{arm}}/seed-{{seed}}.log",
+        f"{WORK}/goal/{{arm}}/seed-{{seed}}.log",
     shell:
-        "echo '  train     {wildcards.arm}, seed {wildcards.seed}'; "
+        "echo '  tune      goal, {wildcards.arm}, seed {wildcards.seed}'; "
         "{LGCA} goal train --data {GOAL.data} --encoder aviary --pairs {input} --arm {wildcards.arm} "
         "--seed {wildcards.seed} {params.settings} --out {params.folder} > {log}"
 
 
-def encoder(wildcards):
-    """The name of the encoder behind a place of records: an arm's, or that which every training starts with."""
-    return "aviary" if wildcards.place == "start" else f"goal:{WORK}/{wildcards.place}"
+def models(place):
+    """The frozen models of an arm of HADA, as options."""
+    return " ".join(f"--encoder {name}" for name in (HADA.encoders + HADA.third if place.startswith(THREE) else HADA.encoders))
+
+
+rule features:
+    output:
+        touch(f"{WORK}/hada/features.done"),
+    params:
+        models=models(THREE),
+    shell:
+        "echo '  features  hada'; "
+        "{LGCA} hada features --data {HADA.data} {params.models} --device cpu > /dev/null"
+
+
+def first_stage(wildcards):
+    arm = wildcards.arm.removesuffix(SECOND)
+    return [] if arm == wildcards.arm else f"{WORK}/hada/{arm}/seed-{wildcards.seed}/hada.json"
+
+
+def arm_of_hada(wildcards):
+    """The options that name an arm: without what stands before it, and with the first stage of a second."""
+    plain = wildcards.arm.removeprefix(THREE).removesuffix(SECOND)
+    stage = f" --stage2 --start {Path(first_stage(wildcards)).parent}" if wildcards.arm.endswith(SECOND) else ""
+    return f"--arm {plain}{stage}"
+
+
+rule fuse:
+    input:
+        rules.features.output,
+        first_stage,
+    output:
+        f"{WORK}/hada/{{arm}}/seed-{{seed}}/hada.json",  # written last
+    params:
+        code=CODE["hada"],
+        models=lambda wildcards: models(wildcards.arm),
+        arm=arm_of_hada,
+        folder=f"{WORK}/hada/{{arm}}/seed-{{seed}}",
+        settings=f"--epochs {HADA.epochs} --batch {HADA.batch} --rate {HADA.rate} --width {HADA.width} "
+        f"--queue {HADA.queue} --patience {HADA.patience}",
+    log:
+        f"{WORK}/hada/{{arm}}/seed-{{seed}}.log",
+    shell:
+        "echo '  fuse      hada, {wildcards.arm}, seed {wildcards.seed}'; "
+        "{LGCA} hada train --data {HADA.data} {params.models} {params.arm} --seed {wildcards.seed} {params.settings} "
+        "--device cpu --out {params.folder} > {log}"
 
 
 def model(wildcards):
-    return [] if wildcards.place == "start" else f"{WORK}/{wildcards.place}/open_clip_config.json"
+    """The last file of the training behind a place of records."""
+    if wildcards.place == f"goal/{START}":
+        return []
+    return f"{WORK}/{wildcards.place}/{'open_clip_config' if wildcards.place.startswith('goal/') else 'hada'}.json"
+
+
+def encoder(wildcards):
+    """The name of the encoder behind a place of records."""
+    system = wildcards.place.partition("/")[0]
+    return "aviary" if wildcards.place == f"goal/{START}" else f"{system}:{WORK}/{wildcards.place}"
+
+
+def retrieval(wildcards):
+    """The command that ranks."""
+    if wildcards.place.startswith("goal/"):
+        return f"goal evaluate --data aviary --encoder {encoder(wildcards)}"
+    return f"hada evaluate --data {HADA.data} --model {WORK}/{wildcards.place} --reshuffled --device cpu"
 
 
 rule retrieve:
@@ -75,12 +164,11 @@ rule retrieve:
         f"{WORK}/records/{{place}}/retrieval/related.json",
         f"{WORK}/records/{{place}}/retrieval/ranks.parquet",
     params:
-        code=CODE,
-        encoder=encoder,
+        code=lambda wildcards: CODE[wildcards.place.partition("/")[0]],
+        command=retrieval,
         folder=f"{WORK}/records/{{place}}/retrieval",
     shell:
-        "echo '  retrieve  {wildcards.place}'; "
-        "{LGCA} goal evaluate --data aviary --encoder {params.encoder} --force --out {params.folder} > /dev/null"
+        "echo '  retrieve  {wildcards.place}'; {LGCA} {params.command} --force --out {params.folder} > /dev/null"
 
 
 rule classify:
@@ -92,10 +180,11 @@ rule classify:
     params:
         encoder=encoder,
         folder=f"{WORK}/records/{{place}}/aviary",
-        methods=",".join(GOAL.methods),
+        methods=lambda wildcards: ",".join((GOAL if wildcards.place.startswith("goal/") else HADA).methods),
+        crops=lambda wildcards: (GOAL if wildcards.place.startswith("goal/") else HADA).crops,
     shell:
         "echo '  classify  {wildcards.place}'; "
-        "{LGCA} evaluate --dataset aviary --encoder {params.encoder} --method {params.methods} --n {GOAL.crops} "
+        "{LGCA} evaluate --dataset aviary --encoder {params.encoder} --method {params.methods} --n {params.crops} "
         "--seeds 1 --device cpu --no-store --force --out {params.folder} > /dev/null"
 
 

@@ -42,6 +42,10 @@ def evaluate(
         Literal["middle", "pessimistic"],
         typer.Option(help="Of items that score alike half go before the right one, or all."),
     ] = "middle",
+    reshuffled: Annotated[
+        bool,
+        typer.Option("--reshuffled", help="Also RSum with items in another order: the same, but for the arm lavis."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", rich_help_panel="Output", help="For a record, with the rank of every query."),
@@ -65,7 +69,7 @@ def evaluate(
     from lgca_core.encoders.devices import pick_device
     from lgca_core.evaluation.record import reserved
     from lgca_core.related.captions.record import RELATED_FILES, save_related, training_report
-    from lgca_core.related.hada.evaluate import SUM, baselines, evaluate_fusion
+    from lgca_core.related.hada.evaluate import RESHUFFLED, RSUM, SUM, baselines, evaluate_fusion, reshuffled_rsum
     from lgca_core.related.hada.model import HadaModel, load_fusion
     from lgca_core.related.hada.train import tuned_shares
 
@@ -92,6 +96,8 @@ def evaluate(
         with status("comparing pictures and captions"):
             systems = {**baselines(found), name: found}
             results = {of: evaluate_fusion(one, features, place, ties=ties) for of, one in systems.items()}
+            if reshuffled:
+                results[name].metrics[RESHUFFLED] = reshuffled_rsum(found, features, place)
         if out is not None:
             save_related(
                 out,
@@ -115,6 +121,9 @@ def evaluate(
         say(f"{captions.name} ({captions.split}), {size}")
         listing([{"of": row["of"], **_shown(row)} for row in rows], right=[*_shown(rows[0])])
         _compare(results, name)
+        if reshuffled:
+            moved = results[name].metrics[RESHUFFLED] - results[name].metrics[RSUM]
+            say(f"With the items in another order RSum changes by {100 * moved:+.1f} points")
     for fault in captions.skipped[:3]:
         note(f"skipped {fault.path}: {fault.reason}")
 
@@ -132,11 +141,12 @@ def _specs(data: str | None, encoder: list[str] | None, found: "HadaModel | None
 def _row(name: str, result: "RetrievalResult") -> dict[str, Any]:
     """Percentages, RSum (of 600) and its 95 % interval."""
     from lgca_core.evaluation.statistics import interval
-    from lgca_core.related.hada.evaluate import RSUM, rsum_by_picture
+    from lgca_core.related.hada.evaluate import RESHUFFLED, RSUM, rsum_by_picture
 
     low, high = interval(rsum_by_picture(result.ranks))
     percent = {metric: round(100 * value, 2) for metric, value in result.metrics.items()}
     rsum = percent.pop(RSUM)
+    percent.pop(RESHUFFLED, None)
     return {"of": name, **percent, RSUM: rsum, "low": round(100 * low, 2), "high": round(100 * high, 2)}
 
 

@@ -12,6 +12,7 @@ from lgca_core.related.hada.model import HadaModel
 from lgca_core.related.hada.train import RSUM_AT, fused_split
 
 RSUM = "RSum"
+RESHUFFLED = "RSum reshuffled"
 SUM = "score sum"
 
 
