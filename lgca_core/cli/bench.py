@@ -255,6 +255,32 @@ def store_memory(
         raise typer.Exit(1)
 
 
+@bench_app.command(epilog="\b\nExample:\n  lgca bench graph-attention --tokens 577 --tokens 37")
+def graph_attention(
+    device: Device = "auto",
+    items: Annotated[int, typer.Option(min=1, help="Pictures of a batch.")] = 20,
+    tokens: Annotated[
+        list[int] | None,
+        typer.Option(min=1, metavar="N", help="Of a picture by each model: 577 and 37.", show_default=False),
+    ] = None,
+    width: Annotated[int, typer.Option(min=1, help="Of a node and of a head.")] = 512,
+    heads: Annotated[int, typer.Option(min=1, help="Of the attention.")] = 4,
+    repeats: Repeats = 5,
+    out: Out = BENCH,
+) -> None:
+    """HADA's graph layer beside PyTorch Geometric's, which must be installed."""
+    with _benchmark(out):
+        from lgca_core.bench.graph_attention import time_graph_attention
+        from lgca_core.bench.record import write
+
+        record = time_graph_attention(device, items, tokens or (577, 37), width, heads, repeats, _progress)
+        file = write(record, out, f"{'x'.join(map(str, record['tokens']))}-{record['device']}")
+    held = {name: f"{size / 1e6:,.0f} MB" for name, size in record["bytes_for_the_gradient"].items()}
+    print(f"{record['times_faster']:.1f} times as fast as GATv2Conv, forward and backward")
+    print(f"held for the gradient: {held['dense']} instead of {held['GATv2Conv']}")
+    print(f"record: {file}")
+
+
 @contextmanager
 def _benchmark(out: Path) -> Iterator[None]:
     """Check before the work that a record can be written after it, and say in one sentence what a machine lacks."""

@@ -13,7 +13,16 @@ from lgca_core.errors import LgcaError
 from support.command_line import files, lgca, refused
 from support.shared import ROOT
 
-BENCHMARKS = ["pipeline", "encoding", "resampling", "class-matrix", "growth", "precision", "store-memory"]
+BENCHMARKS = [
+    "pipeline",
+    "encoding",
+    "resampling",
+    "class-matrix",
+    "growth",
+    "precision",
+    "store-memory",
+    "graph-attention",
+]
 FEW = {
     "pipeline": ["--pictures", 3, "--n", 4, "--classes", 5, "--repeats", 2, "--workers", 0, "--device", "cpu"],
     "resampling": ["--pictures", 2, "--n", 4, "--size", 32, "--repeats", 1, "--device", "cpu"],
@@ -21,6 +30,7 @@ FEW = {
     "class-matrix": ["--classes", 5, "--sentences", 6, "--repeats", 2, "--device", "cpu"],
     "growth": ["--most", 10, "--repeats", 1, "--device", "cpu"],
     "store-memory": ["--pictures", 20, "--width", 8, "--classes", 3],
+    "graph-attention": ["--items", 2, "--tokens", 7, "--tokens", 3, "--width", 8, "--repeats", 2, "--device", "cpu"],
 }
 SHOWN = {
     "pipeline": "of the encoder",
@@ -29,6 +39,7 @@ SHOWN = {
     "class-matrix": "class by class, cut short",
     "growth": "LGCA          grows with T to the power",
     "store-memory": "GB beyond",
+    "graph-attention": "times as fast as GATv2Conv",
 }
 
 # What the book and the command's other parts want, and a machine for measuring need not have.

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
+from lgca_core.bench.graph_attention import alike, edge_list, library_layer
 from lgca_core.related.hada.graph import ALL_ONE, AS_RELEASED, ClsAttention, EdgeWeights
 
-gat = pytest.importorskip("torch_geometric.nn", reason="PyTorch Geometric is not installed: pip install '.[test]'")
+pytest.importorskip("torch_geometric.nn", reason="PyTorch Geometric is not installed: pip install '.[test]'")
 
 WIDTH, HEAD, HEADS = 6, 5, 3
 LENGTHS = [*product((1, 2, 37, 577), repeat=2), (1, 1, 1), (2, 37, 1), (37, 577, 2)]
@@ -23,47 +24,14 @@ WITHOUT = {
 }
 
 
-def library_layer(layer: ClsAttention, edges: EdgeWeights) -> nn.Module:
-    """GATv2Conv with the layer's parameters copied."""
-    width, heads, head = layer.keys.in_features, layer.heads, layer.head_width
-    fill = "mean" if edges.loop == "mean" else 1.0
-    other = gat.GATv2Conv(width, head, heads, edge_dim=1, add_self_loops=edges.loop == "mean", fill_value=fill)
-    other = other.to(layer.bias.dtype)
-    with torch.no_grad():
-        for theirs, ours in pairs(other, layer):
-            theirs.copy_(ours.view_as(theirs))
-    return other
-
-
-def pairs(other, layer: ClsAttention):
-    return [
-        (other.lin_l.weight, layer.keys.weight),
-        (other.lin_l.bias, layer.keys.bias),
-        (other.lin_r.weight, layer.queries.weight),
-        (other.lin_r.bias, layer.queries.bias),
-        (other.lin_edge.weight, layer.edge),
-        (other.att, layer.attention),
-        (other.bias, layer.bias),
-    ]
-
-
 def graph_of(lengths, edges: EdgeWeights, loops: bool = False):
-    """Edges one at a time: (2, E) from and to, and their weights (E, 1); a loop of every node where asked."""
-    starts = [sum(lengths[:m]) for m in range(len(lengths))]
-    rows = []
-    for m, into in enumerate(starts):
-        for other, length in enumerate(lengths):
-            for j in range(length):
-                token, first = (edges.own, None) if other == m else (edges.cross, edges.cls)
-                weight = token if j else first
-                if weight is not None:
-                    rows.append((starts[other] + j, into, weight))
-        if edges.loop not in (None, "mean"):
-            rows.append((into, into, edges.loop))
-    if loops:  # of the nodes that are no CLS
-        rows += [(node, node, 0.9) for node in range(sum(lengths)) if node not in starts]
-    index = torch.tensor([row[:2] for row in rows], dtype=torch.long).reshape(-1, 2).T
-    return index, torch.tensor([row[2] for row in rows], dtype=torch.float64)[:, None], starts
+    """Edges of one item, with a loop of every node that is no CLS where asked."""
+    index, weight, starts = edge_list(lengths, edges)
+    if loops:
+        others = torch.tensor([node for node in range(sum(lengths)) if node not in starts], dtype=torch.long)
+        index = torch.cat([index, others.expand(2, -1)], 1)
+        weight = torch.cat([weight, torch.full((len(others), 1), 0.9, dtype=torch.float64)])
+    return index, weight, starts
 
 
 def some_nodes(lengths, dtype, seed=0, width=WIDTH):
@@ -99,7 +67,7 @@ def test_the_layer_and_its_gradients_are_those_of_the_library(edges, lengths, dt
     (ours * pull).sum().backward()
     (theirs * pull).sum().backward()
     torch.testing.assert_close(torch.cat([of.grad for of in dense]), every.grad, rtol=near, atol=near)
-    for other, own in pairs(library, layer):
+    for other, own in alike(library, layer):
         torch.testing.assert_close(own.grad, other.grad.view_as(own), rtol=near, atol=near)
 
 
