@@ -32,6 +32,7 @@ PARSED = {
     "datasets fetch": "downloads gigabytes; tests/data fetch from the loopback",
     "prompts fetch": "downloads; tests/prompts fetch from the loopback",
     "goal": "trains, or reads captioned pictures; tests/related and tests/cli run each command",
+    "hada": "trains, or reads captioned pictures; tests/related and tests/cli run each command",
     "bench": "takes minutes; tests/bench run the benchmarks",
     "results table": "reads records of real data sets; tests/cli have some",
 }
