@@ -51,11 +51,12 @@ class Checkout:
         (self.root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
 
     def empty(self, pages: set[str]) -> None:
-        """Leave of these pages their first cells alone, to which others link."""
+        """Leave of these pages their titles, to which others link, and the parameters."""
         for page in pages & {path.stem for path in (self.root / "book").glob("*.ipynb")}:
             file = self.root / "book" / f"{page}.ipynb"
             notebook = nbformat.read(file, as_version=4)
-            del notebook.cells[1:]
+            tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+            notebook.cells = [notebook.cells[0], *tagged]
             nbformat.write(notebook, file)
 
     def page(self, name: str) -> nbformat.NotebookNode:
