@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 from PIL import Image
 
 from lgca_book import style
-from lgca_book.studies.goal_arms import START, Runs, compare_arms, differs
+from lgca_book.pages.arms import both_intervals
+from lgca_book.studies.goal_arms import START
+from lgca_book.studies.related_arms import compare_arms, differs
 from lgca_core.related.captions.captioned import Box, CaptionedPicture, Truth
 from lgca_core.related.goal.geometry import PatchGrid
 from lgca_core.related.goal.train import Outcome
@@ -138,27 +139,6 @@ def losses_figure(losses: pd.DataFrame) -> Figure:
     return figure
 
 
-def recalls_figure(table: pd.DataFrame) -> Figure:
-    """R@1 of each arm with its interval over queries, and the spread of its seeds."""
-    figure, ax = style.subplots(figsize=(6.4, 0.42 * len(table) + 1.3), layout="constrained")
-    rows = table.iloc[::-1].reset_index(drop=True)
-    blue, orange = sns.color_palette()[0], sns.color_palette()[1]
-    for y, row in rows.iterrows():
-        ax.plot([100 * row["low"], 100 * row["high"]], [y, y], color=blue, linewidth=2.5, solid_capstyle="round")
-        ax.plot(100 * row["r1"], y, "o", color=blue, markersize=7, zorder=3)
-        if row["seeds"] > 1:
-            ends = [100 * (row["r1"] - row["std"]), 100 * (row["r1"] + row["std"])]
-            ax.plot(ends, [y - 0.22, y - 0.22], color=orange, linewidth=2)
-    ax.set_yticks(rows.index, [arm_name(arm) for arm in rows["arm"]])
-    ax.set(xlabel="R@1, both directions, %")
-    marks = [
-        Line2D([], [], color=blue, marker="o", linewidth=2.5, label="95 % interval over queries"),
-        Line2D([], [], color=orange, linewidth=2, label="± over seeds"),
-    ]
-    figure.legend(handles=marks, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
-    return figure
-
-
 def arms_table(table: pd.DataFrame) -> Styler:
     """`goal_arms.arms_table` as the page shows it."""
     shown = pd.DataFrame(
@@ -177,41 +157,6 @@ def arms_table(table: pd.DataFrame) -> Styler:
         }
     )
     return style.simple_table(shown, "Retrieval with long captions, held-out species", compact=True)
-
-
-def differences_figure(frame: pd.DataFrame) -> Figure:
-    """A row a comparison: the difference with its interval over queries, and that over seeds below it."""
-    figure, ax = style.subplots(figsize=(6.6, 0.55 * len(frame) + 1.4), layout="constrained")
-    rows = frame.iloc[::-1].reset_index(drop=True)
-    sure = differs(rows)
-    blue, orange = sns.color_palette()[0], sns.color_palette()[1]
-    ax.axvline(0, color="0.35", linewidth=1)
-    for y, row in rows.iterrows():
-        for at, low, high, colour in (
-            (y + 0.12, "difference_low", "difference_high", blue),
-            (y - 0.12, "seeds_low", "seeds_high", orange),
-        ):
-            ax.plot([100 * row[low], 100 * row[high]], [at, at], color=colour, linewidth=2.5, solid_capstyle="round")
-        face = "black" if sure[y] else "white"
-        ax.plot(100 * row["difference"], y, "o", color="black", markerfacecolor=face, markersize=7, zorder=3)
-    ax.set_yticks(
-        rows.index, [f"{arm_name(row['arm'])}\nminus {arm_name(row['baseline'])}" for _, row in rows.iterrows()]
-    )
-    ax.set(xlabel="R@1, points", ylim=(-0.6, len(rows) - 0.4))
-    marks = [
-        Line2D([], [], color=blue, linewidth=2.5, label="over queries"),
-        Line2D([], [], color=orange, linewidth=2.5, label="over trainings"),
-    ]
-    figure.legend(handles=marks, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
-    return figure
-
-
-def both_intervals(row: pd.Series) -> str:
-    """A difference in points with both of its intervals."""
-    seeds = "not available" if pd.isna(row["seeds_low"]) else (
-        f"{style.signed(row['seeds_low'])} to {style.signed(row['seeds_high'])}"
-    )  # fmt: skip
-    return f"{style.gain(row)}; over trainings {seeds}"
 
 
 def sentence_about_location(frame: pd.DataFrame) -> str:
@@ -244,22 +189,6 @@ def sentences_about_terms(frame: pd.DataFrame) -> str:
         kind = "" if differs(rows).iloc[0] else " (not told from zero by both)"
         lines.append(f"- {what}: {both_intervals(rows.iloc[0])} points{kind}")
     return "\n".join(lines)
-
-
-def sentence_about_records(runs: Runs) -> str:
-    """Which trainings the page reads, in Markdown."""
-    trained = {arm: of for arm, of in runs.items() if arm != START}
-    if not trained:
-        return f"*The records of the arms are {style.NOT_AVAILABLE}: `make related` makes them.*"
-    records = [record for of in trained.values() for record, _ in of]
-    seeds = sorted({len(of) for of in trained.values()})
-    hours = sum(record.outcome["seconds"] for record in records) / 3600
-    told = " to ".join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))
-    return (
-        f"This page reads {len(records)} trainings of {len(trained)} arms, {told} seeds each, made on "
-        f"{max(record.utc for record in records):%Y-%m-%d} on {records[0].device.partition(':')[0].upper()}s "
-        f"({hours:.1f} hours of one core), tested on {records[0].captions.count} pictures."
-    )
 
 
 def sentence_about_moved(moved: Mapping[str, Outcome]) -> str:
@@ -298,7 +227,7 @@ def changes_of_methods(right: Mapping[str, Mapping[str, NDArray[np.bool_]]]) -> 
     frames = []
     for method in METHODS:
         answers = {arm: by[method] for arm, by in right.items() if method in by}
-        frames.append(compare_arms(answers, pairs).assign(method=method))
+        frames.append(compare_arms(answers, pairs, {START}).assign(method=method))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -311,26 +240,6 @@ def published_table(published: pd.DataFrame) -> Styler:
     )
     formats = {"text → image, %": "{:.2f}", "image → text, %": "{:.2f}"}
     return style.simple_table(shown, "As published: DOCCI, ViT-B/16, R@1", formats, compact=True)
-
-
-def accuracies_table(table: pd.DataFrame, methods: Sequence[str]) -> Styler:
-    """Top-1 of the methods with each arm's encoders."""
-    shown = pd.DataFrame({"encoder": table["arm"].map(arm_name)})
-    for method in [method for method in methods if method in table]:
-        shown[style.name(method)] = table[method].map("{:.1%}".format)
-    return style.simple_table(shown, "Top-1 on the aviary's test pictures with each arm's encoder")
-
-
-def gains_table(frame: pd.DataFrame) -> Styler:
-    """What crops gain with each encoder: a row an encoder and pair of methods."""
-    shown = pd.DataFrame(
-        {
-            "encoder": frame["encoder"].map(arm_name),
-            "methods": [f"{style.name(row['arm'])} − {style.name(row['baseline'])}" for _, row in frame.iterrows()],
-            "points (95 % over pictures)": [style.gain(row) for _, row in frame.iterrows()],
-        }
-    )
-    return style.simple_table(shown, "What crops gain with each encoder")
 
 
 def sentence_about_crops(changes: pd.DataFrame) -> str:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lgca_book.pages import goal as page
-from lgca_book.studies import goal_arms
+from lgca_book.pages import arms, goal as page
+from lgca_book.studies import goal_arms, related_arms
 from lgca_core.errors import LgcaError
 from lgca_core.related.captions.captioned import CaptionedPicture, CaptionSet
 from lgca_core.related.captions.record import save_related
@@ -50,7 +50,7 @@ def root(tmp_path):
 
 
 def test_a_row_an_arm(root):
-    table = goal_arms.arms_table(goal_arms.runs_of(root), ["goal", "start", "region-size"]).set_index("arm")
+    table = goal_arms.arms_table(related_arms.runs_of(root), ["goal", "start", "region-size"]).set_index("arm")
     assert list(table.index) == ["goal", "start"]
     goal = table.loc["goal"]
     assert (goal["seeds"], goal["moved"], goal["seconds"], goal["memory"]) == (2, 0.25, 0.5, 7)
@@ -62,16 +62,29 @@ def test_a_row_an_arm(root):
 
 
 def test_two_intervals_of_a_difference(root):
-    runs = goal_arms.runs_of(root)
+    runs = related_arms.runs_of(root)
     right = {arm: goal_arms.hits(runs, arm) for arm in runs}
-    [row] = goal_arms.compare_arms(right, [("goal", "random-boxes"), ("goal", "full-matrix")]).to_dict("records")
+    [row] = related_arms.compare_arms(right, [("goal", "random-boxes"), ("goal", "full-matrix")]).to_dict("records")
     by_seed = np.array([6 / 8 - 2 / 8, 5 / 8 - 2 / 8])
     reach = stats.t.ppf(0.975, 1) * by_seed.std(ddof=1) / 2**0.5
     assert row["difference"] == pytest.approx(by_seed.mean())
     assert (row["seeds_low"], row["seeds_high"]) == pytest.approx((by_seed.mean() - reach, by_seed.mean() + reach))
     assert row["difference_low"] < row["difference"] < row["difference_high"]
-    [alone] = goal_arms.compare_arms(right, [("goal", "start")]).to_dict("records")
-    assert alone["difference"] == pytest.approx(11 / 16 - 1 / 8)
+    [alone] = related_arms.compare_arms(right, [("goal", "start")]).to_dict("records")
+    assert alone["difference"] == pytest.approx(11 / 16 - 1 / 8) and np.isnan(alone["seeds_low"])
+
+
+def test_an_arm_in_which_nothing_is_trained_has_no_spread_over_trainings(root):
+    runs = related_arms.runs_of(root)
+    right = {arm: goal_arms.hits(runs, arm) for arm in runs} | {"other": np.zeros((1, 8), bool)}
+    pairs = [("goal", "start"), ("start", "goal"), ("start", "other")]
+    rows = related_arms.compare_arms(right, pairs, {"start", "other"}).to_dict("records")
+    by_seed = np.array([6 / 8, 5 / 8]) - 1 / 8
+    reach = stats.t.ppf(0.975, 1) * by_seed.std(ddof=1) / 2**0.5
+    ends = [(row["seeds_low"], row["seeds_high"]) for row in rows]
+    assert ends[0] == pytest.approx((by_seed.mean() - reach, by_seed.mean() + reach))
+    assert ends[1] == pytest.approx((-by_seed.mean() - reach, -by_seed.mean() + reach))
+    assert ends[2] == (1 / 8, 1 / 8)
 
 
 def test_only_what_both_intervals_say_differs():
@@ -79,21 +92,21 @@ def test_only_what_both_intervals_say_differs():
         [[0.1, 0.2, 0.1, 0.3], [0.1, 0.2, -0.1, 0.3], [-0.2, -0.1, -0.3, -0.1], [0.1, 0.2, -0.3, -0.1]],
         columns=["difference_low", "difference_high", "seeds_low", "seeds_high"],
     )
-    assert goal_arms.differs(frame).tolist() == [True, False, True, False]
+    assert related_arms.differs(frame).tolist() == [True, False, True, False]
 
 
 def test_records_of_other_captions_are_refused(root):
     write(root, "full-matrix", 0, [1] * 8, captions="Other.")
     with pytest.raises(LgcaError, match="different captions"):
-        goal_arms.runs_of(root)
+        related_arms.runs_of(root)
 
 
 def test_without_records_the_page_says_so(tmp_path):
-    runs = goal_arms.runs_of(tmp_path / "none")
-    comparisons = goal_arms.compare_arms({}, page.COMPARED)
-    assert runs == {} and comparisons.empty and goal_arms.classified(tmp_path / "none") == {}
+    runs = related_arms.runs_of(tmp_path / "none")
+    comparisons = related_arms.compare_arms({}, page.COMPARED)
+    assert runs == {} and comparisons.empty and related_arms.classified(tmp_path / "none") == {}
     said = [
-        page.sentence_about_records(runs),
+        arms.sentence_about_records(runs, {goal_arms.START}),
         page.sentence_about_location(comparisons),
         page.sentences_about_terms(comparisons),
         page.sentence_about_crops(page.changes_of_methods({})),
@@ -113,7 +126,7 @@ def test_without_records_the_page_says_so(tmp_path):
 def test_the_verdict_follows_both_intervals(queries, trainings, said):
     middle = sum(queries) / 2
     row = ["goal", "random-boxes", "5, 5", middle, *queries, *trainings]
-    assert said in page.sentence_about_location(pd.DataFrame([row], columns=list(goal_arms.COMPARISON)))
+    assert said in page.sentence_about_location(pd.DataFrame([row], columns=list(related_arms.COMPARISON)))
 
 
 def test_accuracies_and_gains_of_crops():
@@ -121,9 +134,9 @@ def test_accuracies_and_gains_of_crops():
         "goal": {"cupl": np.array([[1, 0, 0, 0]] * 2, bool), "wca": np.array([[1, 1, 0, 0], [1, 1, 1, 0]], bool)},
         "start": {"cupl": np.array([[1, 0, 0, 0]], bool), "wca": np.array([[1, 0, 0, 0]], bool)},
     }
-    table = goal_arms.accuracies(right, ["start", "goal", "global"])
+    table = related_arms.accuracies(right, ["start", "goal", "global"])
     assert table.to_dict("list") == {"arm": ["start", "goal"], "cupl": [0.25, 0.25], "wca": [0.25, 0.625]}
-    gains = goal_arms.gains_of_crops(right, ["start", "goal"], [("wca", "cupl"), ("lgca", "wca")])
+    gains = related_arms.gains_of_crops(right, ["start", "goal"], [("wca", "cupl"), ("lgca", "wca")])
     assert gains["encoder"].tolist() == ["start", "goal"] and gains["difference"].tolist() == [0, 0.375]
 
 
