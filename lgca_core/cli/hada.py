@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from lgca_core.encoder import Encoder
     from lgca_core.related.captions.captioned import CaptionSet
     from lgca_core.related.hada.items import SplitFeatures
-    from lgca_core.related.hada.model import ModelSaid
 
 HADA_AVIARY = "aviary:1280"
 OF_THE_AVIARY = ("aviary-shape", "aviary-colour")
@@ -96,17 +95,6 @@ def features_of(splits: "Sequence[CaptionSet]", encoders: "Sequence[Encoder]") -
         with progress(f"{of.name} {of.split}, features", passes, kept=kept) as shown:
             made.append(split_features(of, models, store, progress=shown))
     return made
-
-
-def said_of(specs: Sequence[str], encoders: "Sequence[Encoder]", of: "SplitFeatures") -> "tuple[ModelSaid, ...]":
-    """What a trained fusion is to remember of its models."""
-    from lgca_core.related.hada.model import ModelSaid
-
-    rows = zip(specs, encoders, of.pictures, of.texts, strict=True)
-    return tuple(
-        ModelSaid(spec=spec, sha256=encoder.sha256, picture=seen.widths, caption=said.widths)
-        for spec, encoder, seen, said in rows
-    )
 
 
 @hada.command(

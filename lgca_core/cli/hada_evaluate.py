@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lgca_core.cli import options
-from lgca_core.cli.hada import FrozenSpecs, RetrievalData, captions_of, features_of, hada, said_of, specs_for
+from lgca_core.cli.hada import FrozenSpecs, RetrievalData, captions_of, features_of, hada, specs_for
 from lgca_core.cli.output import listing, note, say, status
 from lgca_core.errors import LgcaError
 
@@ -70,7 +70,7 @@ def evaluate(
     from lgca_core.evaluation.record import reserved
     from lgca_core.related.captions.record import RELATED_FILES, save_related, training_report
     from lgca_core.related.hada.evaluate import RESHUFFLED, RSUM, SUM, baselines, evaluate_fusion, reshuffled_rsum
-    from lgca_core.related.hada.model import HadaModel, load_fusion
+    from lgca_core.related.hada.model import HadaModel, load_fusion, said_of
     from lgca_core.related.hada.train import tuned_shares
 
     found = None if model is None else load_fusion(model, pick_device(device))

@@ -15,7 +15,6 @@ from lgca_core.cli.hada import (
     features_of,
     folder_for,
     hada,
-    said_of,
     specs_for,
 )
 from lgca_core.cli.output import listing, note, say, status
@@ -99,7 +98,7 @@ def train(
     """
     from lgca_core.evaluation.targets import claimed
     from lgca_core.related.hada.arms import WITH_SHARE, fusion_settings_of, shares_of
-    from lgca_core.related.hada.model import FUSION
+    from lgca_core.related.hada.model import FUSION, said_of
     from lgca_core.related.hada.train import HadaSettings, clear_fusion, second_stage
     from lgca_core.related.training.runs import REPORT
 

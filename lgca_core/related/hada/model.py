@@ -14,9 +14,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError, first_line
 from lgca_core.files import draft_of, write_whole
-from lgca_core.related.hada.items import TokensGiven
+from lgca_core.related.hada.items import SplitFeatures, TokensGiven
 from lgca_core.related.hada.network import FusionSettings, HadaNetwork, TokenItems, fused
 
 FUSION, FUSION_WEIGHTS = "hada.json", "hada.safetensors"
@@ -33,6 +34,15 @@ class ModelSaid(BaseModel):
     sha256: str | None
     picture: tuple[int, int]
     caption: tuple[int, int]
+
+
+def said_of(specs: Sequence[str], encoders: Sequence[Encoder], of: SplitFeatures) -> tuple[ModelSaid, ...]:
+    """What a trained fusion is to remember of its models."""
+    rows = zip(specs, encoders, of.pictures, of.texts, strict=True)
+    return tuple(
+        ModelSaid(spec=spec, sha256=encoder.sha256, picture=seen.widths, caption=said.widths)
+        for spec, encoder, seen, said in rows
+    )
 
 
 @dataclass
