@@ -115,10 +115,37 @@ class Goal(_Strict):
     crops: int
 
 
+class Hada(_Strict):
+    """The trainings of HADA whose records are committed.
+
+    Attributes:
+        trained: names of `lgca hada arms`, each trained with `seeds` seeds on `data`; "-w" asks for a second stage.
+        sums: arms in which nothing is trained, and so without seeds.
+        three: arms that fuse the encoder `aviary` as a third.
+        classified: arms whose encoders classify the aviary's test pictures too, by `methods` with `crops`.
+    """
+
+    trained: Names
+    sums: Names
+    three: Names
+    classified: Names
+    seeds: int
+    data: str
+    epochs: int
+    batch: int
+    rate: float
+    width: int
+    queue: int
+    patience: int
+    methods: Names
+    crops: int
+
+
 class Related(_Strict):
     """What `make related` trains."""
 
     goal: Goal
+    hada: Hada
 
 
 class Experiments(_Strict):

@@ -27,6 +27,7 @@ DATA: dict[str, str] = {
     "lgca_core.evaluation.paper_values": "published_*.csv",
     "lgca_core.prompts.published": "published.csv",
     "lgca_core.related.goal.published": "published.csv",
+    "lgca_core.related.hada.published": "published.csv",
 }
 """The files that are not code, by the module that lies beside them and reads them."""
 

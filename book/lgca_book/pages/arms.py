@@ -38,6 +38,17 @@ def arms_figure(table: pd.DataFrame, column: str, label: str, over: str, names: 
     return figure
 
 
+def losses_figure(losses: pd.DataFrame, terms: Sequence[str], scale: str = "linear") -> Figure:
+    """The terms of a training's loss, step by step."""
+    figure, ax = style.subplots(figsize=(5.6, 3.2), layout="constrained")
+    every = max(1, len(losses) // 12)
+    for term, mark in zip(terms, "os^D", strict=False):
+        ax.plot(losses["step"], losses[term], marker=mark, markevery=every, markersize=4, label=term)
+    ax.set(xlabel="step", ylabel="loss", yscale=scale)
+    ax.legend(frameon=False, ncols=2, fontsize="small")
+    return figure
+
+
 def differences_figure(frame: pd.DataFrame, label: str, over: str, names: Mapping[str, str]) -> Figure:
     """A row a comparison: the difference with its interval over queries, and that over seeds below it.
 
@@ -73,10 +84,11 @@ def differences_figure(frame: pd.DataFrame, label: str, over: str, names: Mappin
 
 
 def both_intervals(row: pd.Series) -> str:
-    """A difference in points with both of its intervals."""
-    seeds = "not available" if pd.isna(row["seeds_low"]) else (
-        f"{style.signed(row['seeds_low'])} to {style.signed(row['seeds_high'])}"
-    )  # fmt: skip
+    """A difference in points with both of its intervals; the second where something is trained."""
+    low, high = row["seeds_low"], row["seeds_high"]
+    if low == high:
+        return style.gain(row)
+    seeds = style.NOT_AVAILABLE if pd.isna(low) else f"{style.signed(low)} to {style.signed(high)}"
     return f"{style.gain(row)}; over trainings {seeds}"
 
 
@@ -104,6 +116,20 @@ def accuracies_table(table: pd.DataFrame, methods: Sequence[str], names: Mapping
     return style.simple_table(shown, "Top-1 on the aviary's test pictures with each arm's encoder")
 
 
+def changes_table(changes: pd.DataFrame, methods: Sequence[str], names: Mapping[str, str]) -> Styler:
+    """`changes_of_methods`: a row a pair of encoders, a column a method; bold where both intervals leave zero."""
+    rows = []
+    for (arm, baseline), of in changes.groupby(["arm", "baseline"], sort=False):
+        by_method = of.set_index("method")
+        pair = f"{names.get(arm, arm)} − {names.get(baseline, baseline)}"
+        rows.append({"encoders": pair} | {style.name(m): style.gain(by_method.loc[m]) for m in methods})
+    sure = differs(changes).to_numpy().reshape(len(methods), -1)  # methods one after the other
+    table = style.simple_table(pd.DataFrame(rows), "Points of top-1 (95 % over pictures)", compact=True)
+    for n, method in enumerate(methods):
+        table = table.apply(style.bold, where=sure[n], subset=[style.name(method)])
+    return table
+
+
 def gains_table(frame: pd.DataFrame, names: Mapping[str, str]) -> Styler:
     """What crops gain with each encoder: a row an encoder and pair of methods."""
     shown = pd.DataFrame(
@@ -114,3 +140,14 @@ def gains_table(frame: pd.DataFrame, names: Mapping[str, str]) -> Styler:
         }
     )
     return style.simple_table(shown, "What crops gain with each encoder")
+
+
+def sentence_about_crops(changes: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """What an arm's encoder does to each method, a line a method and pair of encoders, in Markdown."""
+    if changes.empty:
+        return f"*{style.NOT_AVAILABLE.capitalize()}: no arm's encoder has classified pictures.*"
+    lines = []
+    for _, row in changes.iterrows():
+        arm, baseline = (names.get(row[which], row[which]) for which in ("arm", "baseline"))
+        lines.append(f"- {style.name(row['method'])} with {arm} minus {baseline}: {both_intervals(row)} points")
+    return "\n".join(lines)

@@ -9,14 +9,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 from PIL import Image
 
 from lgca_book import style
 from lgca_book.pages.arms import both_intervals
 from lgca_book.studies.goal_arms import START
-from lgca_book.studies.related_arms import compare_arms, differs
+from lgca_book.studies.related_arms import differs
 from lgca_core.related.captions.captioned import Box, CaptionedPicture, Truth
 from lgca_core.related.goal.geometry import PatchGrid
 from lgca_core.related.goal.train import Outcome
@@ -51,6 +50,9 @@ COMPARED = {
     ("global", "start"): "Tuning on long captions at all",
 }
 """What is compared, and what each difference is of."""
+
+CHANGES = (("goal", "global"), ("goal", "global-local"), ("goal", "random-boxes"), ("global", START))
+"""Pairs of encoders with which methods are compared."""
 
 METHODS = ("clip", "cupl", "wca", "lgca-equal")
 """How the aviary's test pictures are classified with the arms' encoders."""
@@ -126,17 +128,6 @@ def sentence_about_boxes(pictures: Sequence[CaptionedPicture], width: int, heigh
         f"Parts of a bird are small (the median box is {share:.1%} of the picture), so quadrants and squares can point "
         f"towards one, hardly at it."
     )
-
-
-def losses_figure(losses: pd.DataFrame) -> Figure:
-    """The four terms of a training, step by step."""
-    figure, ax = style.subplots(figsize=(5.6, 3.2), layout="constrained")
-    terms = [name for name in ("global", "local", "patches", "words") if name in losses]
-    for term, mark in zip(terms, "os^D", strict=False):
-        ax.plot(losses["step"], losses[term], marker=mark, markersize=4, label=term)
-    ax.set(xlabel="step", ylabel="loss", yscale="log")
-    ax.legend(frameon=False, ncols=2, fontsize="small")
-    return figure
 
 
 def arms_table(table: pd.DataFrame) -> Styler:
@@ -221,16 +212,6 @@ def _on_docci(published: pd.DataFrame) -> pd.DataFrame:
     return published[kept & published["split"].str.contains("trained on DOCCI")]
 
 
-def changes_of_methods(right: Mapping[str, Mapping[str, NDArray[np.bool_]]]) -> pd.DataFrame:
-    """`compare_arms` of each method's answers with one arm's encoder and another's; ``method`` says whose."""
-    pairs = [("goal", "global"), ("goal", "global-local"), ("goal", "random-boxes"), ("global", START)]
-    frames = []
-    for method in METHODS:
-        answers = {arm: by[method] for arm, by in right.items() if method in by}
-        frames.append(compare_arms(answers, pairs, {START}).assign(method=method))
-    return pd.concat(frames, ignore_index=True)
-
-
 def published_table(published: pd.DataFrame) -> Styler:
     """Published R@1 of the arms on DOCCI with ViT-B/16, each row with its source."""
     keys = ["source", "split", "arm"]
@@ -240,14 +221,3 @@ def published_table(published: pd.DataFrame) -> Styler:
     )
     formats = {"text → image, %": "{:.2f}", "image → text, %": "{:.2f}"}
     return style.simple_table(shown, "As published: DOCCI, ViT-B/16, R@1", formats, compact=True)
-
-
-def sentence_about_crops(changes: pd.DataFrame) -> str:
-    """What tuning did to each method, a line a method and pair of encoders, in Markdown."""
-    if changes.empty:
-        return f"*{style.NOT_AVAILABLE.capitalize()}: no arm's encoder has classified pictures.*"
-    lines = []
-    for _, row in changes.iterrows():
-        pair = f"{style.name(row['method'])} with {arm_name(row['arm'])} minus {arm_name(row['baseline'])}"
-        lines.append(f"- {pair}: {both_intervals(row)} points")
-    return "\n".join(lines)

@@ -99,6 +99,12 @@ def differs(frame: pd.DataFrame) -> "pd.Series[bool]":
     return above | below
 
 
+def with_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`compare_arms` and ``verdict``: "better" or "worse" where `differs`, else "open"."""
+    side = np.where(frame["difference"] > 0, "better", "worse")
+    return frame.assign(verdict=np.where(differs(frame), side, "open").astype(object))
+
+
 def classified(root: Path | str) -> dict[str, dict[str, NDArray[np.bool_]]]:
     """Arm -> method -> (seeds, pictures): right answers of classification with each arm's encoders."""
     root = Path(root)
@@ -127,3 +133,18 @@ def gains_of_crops(
         if arm in found
     ]
     return pd.concat([pd.DataFrame(columns=[*COMPARISON, "encoder"]), *frames], ignore_index=True)
+
+
+def changes_of_methods(
+    found: Mapping[str, Mapping[str, NDArray[np.bool_]]],
+    methods: Iterable[str],
+    pairs: Iterable[tuple[str, str]],
+    fixed: Collection[str] = (),
+) -> pd.DataFrame:
+    """What an arm's encoder does to each method: rows of :func:`compare_arms`, and ``method``."""
+    pairs = list(pairs)
+    frames = [
+        compare_arms({arm: by[method] for arm, by in found.items() if method in by}, pairs, fixed).assign(method=method)
+        for method in methods
+    ]
+    return pd.concat([pd.DataFrame(columns=[*COMPARISON, "method"]), *frames], ignore_index=True)

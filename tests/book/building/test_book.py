@@ -45,7 +45,7 @@ def test_a_notebook_source_carries_no_outputs(name):
             assert not cell.outputs and cell.execution_count is None
 
 
-OTHER_RECORDS = {"goal.ipynb"}
+OTHER_RECORDS = {"goal.ipynb", "hada.ipynb"}
 """Notebooks that show records of a related system, the same under every choice."""
 
 

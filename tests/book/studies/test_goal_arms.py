@@ -10,34 +10,16 @@ from scipy import stats
 from lgca_book.pages import arms, goal as page
 from lgca_book.studies import goal_arms, related_arms
 from lgca_core.errors import LgcaError
-from lgca_core.related.captions.captioned import CaptionedPicture, CaptionSet
-from lgca_core.related.captions.record import save_related
-from lgca_core.related.captions.retrieval import RetrievalResult
 from lgca_core.related.goal.published import published_goal
-from support.stub_encoder import rich
-
-NAMES = ("a", "b", "c", "d")
+from support.related_records import write_retrieval
 
 
-def write(root: Path, arm: str, seed: int, ranks: list[float], moved: float = 0.5, captions: str = "One.") -> None:
+def write(root: Path, arm: str, seed: int, ranks: list[float], moved: float = 0.5, caption: str = "One.") -> None:
     """A record of one training: the ranks of four pictures' captions, then of four captions' pictures."""
-    pictures = tuple(CaptionedPicture(name, Path(name), (captions,)) for name in NAMES)
-    frame = pd.DataFrame(
-        {"query": NAMES * 2, "direction": ["image to text"] * 4 + ["text to image"] * 4, "rank": np.float32(ranks)}
-    )
-    ways = {way: rows["rank"] for way, rows in frame.groupby("direction")}
-    metrics = {f"R@{k} {way}": float((of <= k).mean()) for way, of in ways.items() for k in (1, 5)}
     outcome = {"steps": 4, "seconds": 2.0, "peak_memory": 7, "moved": moved, "counts": {}, "losses": {}}
-    training = {"identity": {"arm": arm, "settings": {"seed": seed}}, "outcome": outcome}
-    save_related(
-        root / arm / f"seed-{seed}" / "retrieval",
-        RetrievalResult(metrics, frame),
-        [rich(sha256="0" * 64)],
-        CaptionSet("aviary", "test", pictures),
-        parameters={"ties": "middle"},
-        training=None if arm == goal_arms.START else training,
-        seconds=1.0,
-    )
+    trained = None if arm == goal_arms.START else arm
+    folder = root / arm / f"seed-{seed}" / "retrieval"
+    write_retrieval(folder, trained, seed, ranks[:4], ranks[4:], (1, 5), outcome, caption=caption)
 
 
 @pytest.fixture
@@ -96,7 +78,7 @@ def test_only_what_both_intervals_say_differs():
 
 
 def test_records_of_other_captions_are_refused(root):
-    write(root, "full-matrix", 0, [1] * 8, captions="Other.")
+    write(root, "full-matrix", 0, [1] * 8, caption="Other.")
     with pytest.raises(LgcaError, match="different captions"):
         related_arms.runs_of(root)
 
@@ -109,7 +91,7 @@ def test_without_records_the_page_says_so(tmp_path):
         arms.sentence_about_records(runs, {goal_arms.START}),
         page.sentence_about_location(comparisons),
         page.sentences_about_terms(comparisons),
-        page.sentence_about_crops(page.changes_of_methods({})),
+        arms.sentence_about_crops(related_arms.changes_of_methods({}, page.METHODS, page.CHANGES), page.NAMES),
     ]
     assert all("ot available" in sentence for sentence in said)
 
