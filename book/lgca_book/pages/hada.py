@@ -247,6 +247,8 @@ def verdict(row: pd.Series) -> str:
 
 def answers(frame: pd.DataFrame) -> str:
     """A line for each of :data:`QUESTIONS`, in Markdown."""
+    if frame.empty:
+        return f"*Answers are {style.NOT_AVAILABLE}: `make related` makes the records of the arms.*"
     lines = []
     for asked, pairs in QUESTIONS.items():
         found = [verdict(row) for row in (_row(frame, *pair) for pair in pairs) if row is not None]
