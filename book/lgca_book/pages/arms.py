@@ -13,6 +13,9 @@ from pandas.io.formats.style import Styler
 from lgca_book import style
 from lgca_book.studies.related_arms import Runs, differs
 
+VERDICTS = {"better": "is better than", "worse": "is worse than", "open": "cannot be told from"}
+"""Those of `with_verdicts` in words."""
+
 
 def arms_figure(table: pd.DataFrame, column: str, label: str, over: str, names: Mapping[str, str]) -> Figure:
     """A row an arm: ``column`` (0 to 1, or a sum of such) in percent, its interval, and the spread of its seeds.
@@ -142,12 +145,21 @@ def gains_table(frame: pd.DataFrame, names: Mapping[str, str]) -> Styler:
     return style.simple_table(shown, "What crops gain with each encoder")
 
 
-def sentence_about_crops(changes: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """What an arm's encoder does to each method, a line a method and pair of encoders, in Markdown."""
+def sentence_about_methods(changes: pd.DataFrame, arm: str, methods: Sequence[str], names: Mapping[str, str]) -> str:
+    """Whether methods are better with an arm's encoder than with others', a line each, in Markdown.
+
+    ``changes`` are `changes_of_methods` with verdicts.
+    """
     if changes.empty:
         return f"*{style.NOT_AVAILABLE.capitalize()}: no arm's encoder has classified pictures.*"
     lines = []
-    for _, row in changes.iterrows():
-        arm, baseline = (names.get(row[which], row[which]) for which in ("arm", "baseline"))
-        lines.append(f"- {style.name(row['method'])} with {arm} minus {baseline}: {both_intervals(row)} points")
+    for method in methods:
+        rows = changes[(changes["method"] == method) & (changes["arm"] == arm)]
+        told = [
+            f"**{VERDICTS[row['verdict']]}** {style.name(method)} with {names.get(row['baseline'], row['baseline'])}: "
+            f"{both_intervals(row)}"
+            for _, row in rows.iterrows()
+        ]
+        with_arm = f"{style.name(method)} with {names.get(arm, arm)}"
+        lines.append(f"- {with_arm} {'. It '.join(told) or style.NOT_AVAILABLE}.")
     return "\n".join(lines)

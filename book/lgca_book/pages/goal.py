@@ -51,7 +51,13 @@ COMPARED = {
 }
 """What is compared, and what each difference is of."""
 
-CHANGES = (("goal", "global"), ("goal", "global-local"), ("goal", "random-boxes"), ("global", START))
+CHANGES = (
+    ("goal", START),
+    ("goal", "global"),
+    ("goal", "global-local"),
+    ("goal", "random-boxes"),
+    ("global", START),
+)
 """Pairs of encoders with which methods are compared."""
 
 METHODS = ("clip", "cupl", "wca", "lgca-equal")
@@ -163,9 +169,13 @@ def sentence_about_location(frame: pd.DataFrame) -> str:
         return f"**The location matters here.** {said}"
     if differs(found).iloc[0]:
         return f"**Random boxes do better than right ones here.** {said}"
+    added = frame[(frame["arm"] == "goal") & (frame["baseline"] == "global-local")]
+    worth = ""
+    if len(added) and not differs(added).iloc[0]:
+        worth = f" Nor can what it adds to the other two losses be told from zero: {both_intervals(added.iloc[0])}."
     return (
-        f"**Right and random boxes are not told apart: on this evidence token similarity is a regulariser, not a "
-        f"localiser.** {said}"
+        f"**Right and random boxes cannot be told apart: on this evidence token similarity is a regulariser, not a "
+        f"localiser.** {said}{worth}"
     )
 
 
@@ -177,7 +187,7 @@ def sentences_about_terms(frame: pd.DataFrame) -> str:
         if rows.empty:
             lines.append(f"- {what}: {style.NOT_AVAILABLE}")
             continue
-        kind = "" if differs(rows).iloc[0] else " (not told from zero by both)"
+        kind = "" if differs(rows).iloc[0] else " (cannot be told from zero)"
         lines.append(f"- {what}: {both_intervals(rows.iloc[0])} points{kind}")
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from lgca_book import style
-from lgca_book.pages.arms import both_intervals
+from lgca_book.pages.arms import VERDICTS, both_intervals
 from lgca_book.studies.hada_arms import WAYS
 from lgca_core.aviary.recipe import Sees
 from lgca_core.encoder import Encoder
@@ -79,8 +79,6 @@ QUESTIONS = {
 """What the page asks, and the differences that answer it: arm minus baseline."""
 
 COMPARED = tuple(dict.fromkeys(pair for pairs in QUESTIONS.values() for pair in pairs))
-
-_SAID = {"better": "is better than", "worse": "is worse than", "open": "cannot be told from"}
 
 
 class Fault(NamedTuple):
@@ -242,7 +240,7 @@ def _row(frame: pd.DataFrame, arm: str, baseline: str) -> pd.Series | None:
 def verdict(row: pd.Series) -> str:
     """A comparison in a clause, whichever way it came out, in Markdown."""
     arm, baseline = (NAMES.get(row[which], row[which]) for which in ("arm", "baseline"))
-    return f"{arm} **{_SAID[row['verdict']]}** {baseline}: {both_intervals(row)}"
+    return f"{arm} **{VERDICTS[row['verdict']]}** {baseline}: {both_intervals(row)}"
 
 
 def answers(frame: pd.DataFrame) -> str:
@@ -267,7 +265,7 @@ def finding(frame: pd.DataFrame, stronger: str | None) -> str:
     if alone is None or rows["hada", "score-sum"] is None or rows["hada", "pooled"] is None:
         return f"*Whether two encoders are better than one is {style.NOT_AVAILABLE}: an arm has no record.*"
     clauses = [
-        f"**{_SAID[row['verdict']]}** {said}: {style.gain(row)}"
+        f"**{VERDICTS[row['verdict']]}** {said}: {style.gain(row)}"
         for row, said in (
             (alone, f"the better of its two encoders, {NAMES[str(stronger)]}"),
             (rows["hada", "score-sum"], "the sum of their scores, whose shares were tuned on other species"),
@@ -279,7 +277,7 @@ def finding(frame: pd.DataFrame, stronger: str | None) -> str:
     share = rows["hada-w", "score-sum"]
     if share is not None:
         told.append(
-            f"With the learned share of the stronger encoder it **{_SAID[share['verdict']]}** the sum of scores: "
+            f"With the learned share of the stronger encoder it **{VERDICTS[share['verdict']]}** the sum of scores: "
             f"{style.gain(share)}."
         )
     if (control := sentence_about_control(frame)) is not None:
@@ -331,23 +329,6 @@ def sentence_about_order(table: pd.DataFrame) -> str:
         return f"*What another order of the evaluation's batches changes is {style.NOT_AVAILABLE}.*"
     told = [f"{NAMES.get(row['arm'], row['arm'])} by {style.signed(row['reshuffled'])}" for _, row in found.iterrows()]
     return f"With the evaluation's batches in another order, RSum changes: {', '.join(told)} points of 600."
-
-
-def sentence_about_methods(changes: pd.DataFrame) -> str:
-    """Whether WCA and LGCA are better with HADA, a line each, in Markdown; ``changes`` have verdicts."""
-    if changes.empty:
-        return f"*{style.NOT_AVAILABLE.capitalize()}: no arm's encoder has classified pictures.*"
-    lines = []
-    for method in ("wca", "lgca-equal"):
-        name = style.name(method)
-        rows = [_row(changes[changes["method"] == method], *pair) for pair in CHANGES if pair[0] == "hada"]
-        told = [
-            f"**{_SAID[row['verdict']]}** {name} with {NAMES[row['baseline']]}: {both_intervals(row)}"
-            for row in rows
-            if row is not None
-        ]
-        lines.append(f"- {name} with HADA {'. It '.join(told) or style.NOT_AVAILABLE}.")
-    return "\n".join(lines)
 
 
 def sentence_about_published(published: pd.DataFrame) -> str:

@@ -91,7 +91,9 @@ def test_without_records_the_page_says_so(tmp_path):
         arms.sentence_about_records(runs, {goal_arms.START}),
         page.sentence_about_location(comparisons),
         page.sentences_about_terms(comparisons),
-        arms.sentence_about_crops(related_arms.changes_of_methods({}, page.METHODS, page.CHANGES), page.NAMES),
+        arms.sentence_about_methods(
+            related_arms.changes_of_methods({}, page.METHODS, page.CHANGES), "goal", page.METHODS, page.NAMES
+        ),
     ]
     assert all("ot available" in sentence for sentence in said)
 

@@ -168,7 +168,7 @@ def test_without_records_the_page_says_so(tmp_path):
         arms.sentence_about_records(runs, hada_arms.FIXED),
         page.finding(comparisons, None),
         page.sentence_about_order(table),
-        page.sentence_about_methods(related_arms.with_verdicts(changes)),
+        arms.sentence_about_methods(related_arms.with_verdicts(changes), "hada", ["wca", "lgca-equal"], page.NAMES),
         *page.answers(comparisons).splitlines(),
     ]
     assert all("ot available" in sentence for sentence in said)
@@ -194,7 +194,9 @@ def test_what_hada_does_to_wca_and_lgca():
     right = {arm: dict.fromkeys(page.METHODS, values) for arm, values in wca.items()}
     changes = related_arms.changes_of_methods(right, page.METHODS, page.CHANGES, hada_arms.FIXED)
     assert changes["method"].tolist() == list(page.METHODS) and (changes["difference"] == 1).all()
-    said = page.sentence_about_methods(related_arms.with_verdicts(changes)).splitlines()
+    said = arms.sentence_about_methods(
+        related_arms.with_verdicts(changes), "hada", ["wca", "lgca-equal"], page.NAMES
+    ).splitlines()
     assert said[0].startswith("- WCA with HADA **is better than** WCA with sum of scores: +100.0 (+100.0 to +100.0)")
     shown = arms.changes_table(changes, page.METHODS, page.NAMES).to_html()
     assert "HADA − sum of scores" in shown and "+100.0" in shown and "font-weight: 700" in shown
