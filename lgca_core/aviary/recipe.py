@@ -1,8 +1,12 @@
-"""Settings that fix a training run of the embedded encoder; apart from the training, so that a page can read them."""
+"""Settings that fix a training run of an embedded encoder; apart from the training, so that a page can read them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Sees = Literal["all", "colour", "shape"]
+"""What an embedded encoder is not blind to; see `lgca_core.aviary.sees`."""
 
 
 @dataclass(frozen=True)
@@ -23,3 +27,6 @@ class Config:
     blank: float = 0.06
     attributes: float = 0.3
     patches: float = 0.3
+    sees: Sees = "all"
+    warm: bool = False
+    precision: Literal["bfloat16", "float32"] = "bfloat16"

@@ -1,4 +1,4 @@
-"""Train the embedded encoder: `python -m lgca_core.aviary.train --out weights.safetensors`.
+"""Train an embedded encoder: `python -m lgca_core.aviary.train --out weights.safetensors [--sees colour|shape]`.
 
 A CLIP on painted scenes of freely drawn species, every one at least three attributes away from the held-out ones.
 Each step takes views at all zooms (whole pictures, random crops, close-ups of a part), says two captions of what
@@ -23,25 +23,26 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lgca_core.aviary import opencv as cv2
 from lgca_core.aviary.language import HABITAT_PHRASES, THINGS, caption, claim_codes, descriptions
 from lgca_core.aviary.painter import HABITATS, PARTS, STYLES, Scene, paint
-from lgca_core.aviary.recipe import Config
+from lgca_core.aviary.recipe import Config, Sees
+from lgca_core.aviary.sees import ARCHITECTURES, MEAN, STD, folded, project
 from lgca_core.aviary.species import ATTRIBUTES, VALUES, Species, draw_training_species
 from lgca_core.aviary.splits import scenes
-from lgca_core.encoders.embedded import MODEL_NAME, add_to_open_clip
+from lgca_core.encoders.embedded import WEIGHTS, add_to_open_clip
 from lgca_core.files import draft_of
 
-MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
 ATTRIBUTE_PART = {
     "body": "body",
     "cap": "cap",
@@ -275,22 +276,32 @@ def _blocks(x: Tensor, blocks: Any, mask: Tensor | None) -> Tensor:
 
 
 class Trainee(nn.Module):
-    """The open_clip model with training's helpers: renumbered words and linear read-outs."""
+    """The open_clip model with training's helpers: renumbered words, linear read-outs, and blindness."""
 
-    def __init__(self, words: int) -> None:
+    def __init__(self, words: int, sees: Sees = "all") -> None:
         super().__init__()
         add_to_open_clip()
-        self.clip = open_clip.create_model(MODEL_NAME, precision="fp32", load_weights=False)
+        self.sees = sees
+        self.clip = open_clip.create_model(ARCHITECTURES[sees], precision="fp32", load_weights=False)
         width = self.clip.visual.conv1.out_channels
         self.words = nn.Embedding(words, self.clip.token_embedding.embedding_dim)
         nn.init.normal_(self.words.weight, std=0.02)
         self.attributes = nn.ModuleList(nn.Linear(width, len(VALUES[a])) for a in ATTRIBUTES)
         self.patches = nn.Linear(width, len(PARTS) + 1)
 
+    def warm_up(self, rows: np.ndarray) -> None:
+        """Begin with the encoder that sees everything, but for what projects to vectors; its words by their rows."""
+        known = {name: of.float() for name, of in load_file(WEIGHTS).items()}
+        own = self.clip.state_dict()
+        alike = {name: of for name, of in known.items() if own[name].shape == of.shape and name != "logit_scale"}
+        self.clip.load_state_dict(own | alike)
+        with torch.no_grad():
+            self.words.weight[2:] = known["token_embedding.weight"][torch.from_numpy(rows[2:])]
+
     def image(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(n, 3, 64, 64) normalised -> unit embedding (n, D), its width-wide input (n, W), patch tokens (n, 64, W)."""
         visual = self.clip.visual
-        x = visual.conv1(pixels).flatten(2).transpose(1, 2)  # (n, 64, W)
+        x = visual.conv1(project(pixels, self.sees)).flatten(2).transpose(1, 2)  # (n, 64, W)
         first = visual.class_embedding.expand(x.shape[0], 1, -1).to(x.dtype)
         x = torch.cat([first, x], 1) + visual.positional_embedding.to(x.dtype)  # (n, 65, W)
         x = _blocks(visual.ln_pre(x), visual.transformer.resblocks, None)
@@ -406,7 +417,10 @@ def validate(model: Trainee, tokens: Vocabulary, pictures: int = 12) -> dict[str
 
 
 def export(model: Trainee, tokens: Vocabulary, scale: float, path: Path) -> None:
-    """Write the model as an OpenAI-format state dict in float16 safetensors; words never said in training are zero."""
+    """Write the model as an OpenAI-format state dict in float16 safetensors; words never said in training are zero.
+
+    The first convolution of a blind one is folded and stays in float32, in which the blindness is exact.
+    """
     from safetensors.torch import save_file
 
     state = {k: v.detach().cpu().clone() for k, v in model.clip.state_dict().items() if k != "attn_mask"}
@@ -414,8 +428,11 @@ def export(model: Trainee, tokens: Vocabulary, scale: float, path: Path) -> None
     table[torch.from_numpy(tokens.rows[2:])] = model.words.weight.detach().cpu()[2:]
     state["token_embedding.weight"] = table
     state["logit_scale"] = torch.tensor(math.log(scale))
+    state = {k: v.half().contiguous() for k, v in state.items()}
+    if model.sees != "all":
+        state["visual.conv1.weight"] = folded(model.clip.visual.conv1.weight.detach().cpu(), model.sees)
     with draft_of(path) as draft:
-        save_file({k: v.half().contiguous() for k, v in state.items()}, draft)
+        save_file(state, draft)
 
 
 def train(
@@ -435,7 +452,10 @@ def train(
     """
     torch.manual_seed(config.seed)
     painting, tokens = painted(config, work), Vocabulary()
-    model = Trainee(len(tokens.rows)).to(device)
+    model = Trainee(len(tokens.rows), config.sees)
+    if config.warm:
+        model.warm_up(tokens.rows)
+    model.to(device)
     decay = [p for p in model.parameters() if p.ndim >= 2]
     other = [p for p in model.parameters() if p.ndim < 2]
     optimiser = torch.optim.AdamW(
@@ -445,7 +465,8 @@ def train(
         eps=1e-6,
         fused=True,
     )
-    checkpoint, log = work / f"checkpoint-{config.seed}.pt", work / f"log-{config.seed}.csv"
+    run = f"{config.seed}" if config.sees == "all" else f"{config.sees}-{config.seed}"
+    checkpoint, log = work / f"checkpoint-{run}.pt", work / f"log-{run}.csv"
     first = 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True, map_location=device)
@@ -470,7 +491,7 @@ def train(
         batch = {key: value.to(device, non_blocking=True) for key, value in next(loader).items()}
         for group in optimiser.param_groups:
             group["lr"] = rate(config, step)
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
             loss, terms = losses(model, batch, config, scale_at(config, step))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -518,27 +539,22 @@ def main() -> None:
         description="Train the aviary's encoder. Stop it at will: the same command resumes."
     )
     parser.add_argument("--out", type=Path, default=Path("aviary-weights.safetensors"), help="weights file to write")
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path("aviary-training"),
-        help="folder for painted scenes, checkpoint and log",
-    )
+    parser.add_argument("--work", type=Path, default=Path("aviary-training"), help="folder of scenes, checkpoint, log")
+    parser.add_argument("--sees", choices=get_args(Sees), default="all", help="what the encoder is not blind to")
+    parser.add_argument("--warm", action="store_true", help="begin with the weights of the one that sees everything")
     parser.add_argument("--seed", type=int, default=1, help="training seed; the shipped weights have seed 1")
     parser.add_argument("--steps", type=int, default=Config.steps)
     parser.add_argument("--batch", type=int, default=Config.batch)
     parser.add_argument("--scenes", type=int, default=Config.scenes, help="how many scenes to paint")
+    parser.add_argument("--lr", type=float, default=Config.lr, help="largest learning rate")
+    parser.add_argument("--attributes", type=float, default=Config.attributes, help="weight of their read-outs' loss")
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default=Config.precision)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that cut views")
     given = parser.parse_args()
-    config = Config(seed=given.seed, steps=given.steps, batch=given.batch, scenes=given.scenes)
-    train(
-        config,
-        given.out,
-        work=given.work,
-        device=given.device,
-        workers=given.workers,
-    )
+    keys = ("seed", "steps", "batch", "scenes", "lr", "attributes", "sees", "warm", "precision")
+    fixed = {key: getattr(given, key) for key in keys}
+    train(Config(**fixed), given.out, work=given.work, device=given.device, workers=given.workers)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ def classify(
     """
     from lgca_core import methods
     from lgca_core.data.manifest import Conversion
+    from lgca_core.encoders.embedded import EMBEDDED
     from lgca_core.evaluation import classifier
     from lgca_core.evaluation.jobs import prepare_jobs
     from lgca_core.prompts import files, own_classes
@@ -121,7 +122,7 @@ def classify(
     for name in asked:
         said.of(methods.find(name).prompts, method=name, seed=seed)
     spec = options.resolve_encoder(encoder)
-    notes = [*said.notes, *([options.OWN_WORLD] if spec == "aviary" else [])]
+    notes = [*said.notes, *([options.OWN_WORLD] if spec in EMBEDDED else [])]
     failed: list[str] = []
 
     def fail(photo: str, why: str) -> None:

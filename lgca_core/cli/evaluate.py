@@ -83,6 +83,7 @@ def evaluate(
     WCA on the same pictures, and the hardest classes. The record keeps every
     prediction with its five best classes.
     """
+    from lgca_core.encoders.embedded import EMBEDDED
     from lgca_core.evaluation.evaluate import evaluate as run
     from lgca_core.evaluation.metrics import worst_classes
     from lgca_core.evaluation.parts import load_part, misfit
@@ -149,7 +150,7 @@ def evaluate(
     for line in (manifest.note, *said.notes):
         if line:
             console.print(line, style="yellow")
-    if encoder == "aviary" and not manifest.name.startswith("aviary"):
+    if encoder in EMBEDDED and not manifest.name.startswith("aviary"):
         console.print(options.OWN_WORLD, style="yellow")
     console.print(f"record: {target}", soft_wrap=True, highlight=False)
 

@@ -1,5 +1,6 @@
-"""The embedded encoder: a small CLIP trained on the aviary, an ordinary open_clip model under a name of its own."""
+"""The embedded encoders: small CLIPs trained on the aviary, ordinary open_clip models under names of their own."""
 
+from functools import partial
 from pathlib import Path
 
 from lgca_core.encoder import Encoder
@@ -9,26 +10,32 @@ from lgca_core.encoders.registry import register
 
 NAME = "aviary"  # in ``--encoder``
 MODEL_NAME = "aviary-ViT-8"
-CONFIG = Path(__file__).with_name("weights") / f"{MODEL_NAME}.json"
-WEIGHTS = Path(__file__).with_name("weights") / f"{MODEL_NAME}.safetensors"
+EMBEDDED = {NAME: MODEL_NAME, f"{NAME}-colour": "aviary-colour-ViT-8", f"{NAME}-shape": "aviary-shape-ViT-8"}
+"""The name of every embedded encoder, and of its architecture and files. The last two are each blind to what the other
+sees: one is given the mean colour of every 4 x 4 pixels, the other the luminance of every pixel."""
+FOLDER = Path(__file__).with_name("weights")
+WEIGHTS = FOLDER / f"{MODEL_NAME}.safetensors"
 WORLD_COMMIT = "9dea853fcaed245b41d144f805a042c616e0b6da"
 """The commit that fixed species, painter, language, splits and training, before any method was compared on them."""
 
 
 def add_to_open_clip() -> None:
-    """Make open_clip know the architecture `aviary-ViT-8` (idempotent)."""
+    """Make open_clip know the architectures of the embedded encoders (idempotent)."""
     import open_clip
 
     if MODEL_NAME not in open_clip.list_models():
-        open_clip.add_model_config(CONFIG)
+        open_clip.add_model_config(FOLDER)
 
 
-def load_embedded(source: str | None, options: Options) -> Encoder:
-    """The embedded encoder, or the same architecture with the weights of a file."""
+def load_embedded(name: str, source: str | None, options: Options) -> Encoder:
+    """The embedded encoder of that name, or the same architecture with the weights of a file."""
     add_to_open_clip()
+    model = EMBEDDED[name]
     if source is None:
-        return load_architecture(MODEL_NAME, str(WEIGHTS), NAME, options)
-    return load_architecture(MODEL_NAME, source, label_of(NAME, source), options)
+        return load_architecture(model, str(FOLDER / f"{model}.safetensors"), name, options)
+    return load_architecture(model, source, label_of(name, source), options)
 
 
-register(NAME, load_embedded, input="64 px", activation="quick_gelu", resize="bicubic, shortest", weights="embedded")
+for _name in EMBEDDED:
+    _load = partial(load_embedded, _name)
+    register(_name, _load, input="64 px", activation="quick_gelu", resize="bicubic, shortest", weights="embedded")

@@ -45,9 +45,10 @@ def load_encoder(
 ) -> Encoder:
     """The encoder that ``spec`` names.
 
-    ``None`` or ``"aviary"``: the embedded one. ``"NAME:TAG"``: open_clip's model and pretrained weights, which are
-    downloaded once. ``"NAME:/path/to/file"``, where NAME may be ``aviary``: the same architecture from a file, or a
-    folder with one: safetensors, a state dict saved by torch (read with ``weights_only``), or a TorchScript archive.
+    ``None`` or ``"aviary"``: the embedded one; ``"aviary-colour"`` and ``"aviary-shape"`` are two smaller ones, each
+    blind to what the other sees. ``"NAME:TAG"``: open_clip's model and pretrained weights, which are downloaded once.
+    ``"NAME:/path/to/file"``, where NAME may be an embedded one's: the same architecture from a file, or a folder with
+    one: safetensors, a state dict saved by torch (read with ``weights_only``), or a TorchScript archive.
     ``"hf-hub:ORG/NAME"``, ``"local-dir:FOLDER"``: a repository of Hugging Face or a folder with open_clip_config.json,
     or with transformers' config.json of a CLIP or SigLIP (extra ``hf``). ``"goal:RUN"``: what `lgca goal train` wrote.
     Other names are those that :func:`register` was given, or that installed packages declare. No code of a file or

@@ -26,7 +26,7 @@ def test_a_registered_name_is_loaded_by_its_own_loader(asked):
 
 
 def test_it_is_listed_and_suggested(asked):
-    assert [row["encoder"] for row in list_encoders()][:2] == ["aviary", "other"]
+    assert [row["encoder"] for row in list_encoders()][:4] == ["aviary", "aviary-colour", "aviary-shape", "other"]
     status, out, _ = lgca("encoders")
     assert status == 0 and "other" in out
     with pytest.raises(LgcaError, match="did you mean other"):
