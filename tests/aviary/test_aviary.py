@@ -210,7 +210,7 @@ def test_the_contrast_leaves_true_pairs_out_of_the_negatives(train):
 
 @pytest.mark.slow
 def test_twenty_steps_train_resume_and_export(train, tmp_path):
-    config = train.Config(steps=20, batch=16, scenes=24, warmup=5)
+    config = train.Config(steps=20, batch=16, scenes=24, warmup=5, precision="float32")
     common = {"work": tmp_path / "work", "workers": 0, "every": 10, "pictures": 1}
 
     train.train(config, tmp_path / "straight.safetensors", **common)

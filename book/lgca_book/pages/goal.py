@@ -21,7 +21,7 @@ from lgca_core.related.goal.geometry import PatchGrid
 from lgca_core.related.goal.train import Outcome
 
 NAMES = {
-    START: "before training",
+    START: "no tuning",
     "global": "global",
     "local": "local",
     "global-local": "global + local",
