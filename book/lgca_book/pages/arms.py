@@ -87,7 +87,7 @@ def differences_figure(frame: pd.DataFrame, label: str, over: str, names: Mappin
 
 
 def both_intervals(row: pd.Series) -> str:
-    """A difference in points with both of its intervals; the second where something is trained."""
+    """A difference in points with both of its intervals; the second unless it has no width: nothing is trained."""
     low, high = row["seeds_low"], row["seeds_high"]
     if low == high:
         return style.gain(row)

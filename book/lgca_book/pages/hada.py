@@ -282,7 +282,10 @@ def finding(frame: pd.DataFrame, stronger: str | None) -> str:
         )
     if (control := sentence_about_control(frame)) is not None:
         told.append(control)
-    told.append("Numbers are differences of RSum in points of 600, with 95 % intervals over pictures.")
+    told.append(
+        "Numbers are differences of RSum in points of 600, with 95 % intervals over pictures; better or worse is only "
+        "what the intervals over trainings, below, say as well."
+    )
     return " ".join(told)
 
 

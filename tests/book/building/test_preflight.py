@@ -12,6 +12,7 @@ from lgca_book.building import calibration, preflight
 from lgca_book.building.downloads import not_yet, offline
 from lgca_book.experiments import Evaluation
 from lgca_core.data import open_dataset
+from lgca_core.encoders.embedded import WEIGHTS
 from lgca_core.encoders.registry import load_encoder
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.evaluate import evaluate
@@ -95,7 +96,7 @@ def test_a_place_that_cannot_be_written_is_told(checkout):
 
 def test_what_lies_behind_each_spelling_is_found_out_and_the_plan_is_printed(checkout, capsys):
     weights = checkout / "it's mine.safetensors"
-    shutil.copy(next(Path(calibration.__file__).parents[3].glob("lgca_core/encoders/weights/*.safetensors")), weights)
+    shutil.copy(WEIGHTS, weights)
     dataset, encoder = f"dtd:{checkout / 'my dtd'}", f"aviary:{weights}"
     config = chosen(checkout, encoders=[encoder])
     contents = preflight.check(config)
