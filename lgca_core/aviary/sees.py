@@ -4,13 +4,15 @@ The blind ones look through a fixed linear projection P of their normalised pixe
 the exported file has it in its first convolution, which has no bias: conv1(P x) = (conv1 P) x. What runs afterwards is
 an ordinary model that cannot know what P leaves out.
 
-The shipped ones are short trainings on one thread of a CPU, and know far less than the base encoder. Top-1 of the forty
-validation species, twelve whole pictures of each, with plain prompts and with mean descriptions (chance is 2.5 %):
+The shipped ones are short trainings that begin with the weights of the one that sees everything (``--warm``), but for
+what projects to vectors, which has other widths (64 and 96):
 
-    --sees colour --steps 900 --batch 128 --scenes 10000 --precision float32 --workers 0
-        893 s beside other work, 8.3 % and 11.3 %
-    --sees shape --steps 750 --batch 128 --scenes 10000 --precision float32 --workers 0 --attributes 3
-        735 s beside other work, 3.5 % and 4.4 %
+    python -m lgca_core.aviary.train --sees colour --warm --lr 5e-4 --steps 1000 --batch 128 --scenes 10000
+        --precision float32 --workers 0
+
+and the same with ``--sees shape``; 42 minutes each on one thread of a CPU, beside other work. Top-1 of the forty
+validation species, twelve whole pictures of each, with plain prompts and with mean descriptions (chance is 2.5 %):
+37.9 % and 49.0 % by colour, 16.7 % and 22.1 % by shape.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def test_the_shipped_first_convolution_is_blind(kind, encoders):
 @pytest.mark.parametrize("kind, unseen, change", [("colour", shuffled, recoloured), ("shape", recoloured, shuffled)])
 def test_a_vector_moves_only_by_what_its_encoder_sees(kind, unseen, change, encoders, seen):
     assert moved(encoders[kind], seen, unseen(seen)).max() < 2e-5
-    assert moved(encoders[kind], seen, change(seen)).min() > 0.02
+    assert moved(encoders[kind], seen, change(seen)).min() > 0.05
     assert moved(encoders["all"], seen, unseen(seen)).min() > 0.1
 
 
@@ -151,8 +151,8 @@ def knowledge(encoder, crops, kind):
 @pytest.mark.slow
 def test_each_knows_what_it_sees_better_than_the_other_does(encoders, crops):
     known = {(who, asked): knowledge(encoders[who], crops, asked) for who in BLIND for asked in BLIND}
-    assert known["colour", "colour"] > max(0, known["shape", "colour"]) + 0.02
-    assert known["shape", "shape"] > max(0, known["colour", "shape"]) + 0.02
+    assert known["colour", "colour"] > known["shape", "colour"] + 0.08
+    assert known["shape", "shape"] > known["colour", "shape"] + 0.08
 
 
 # --- training
