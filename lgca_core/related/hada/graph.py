@@ -87,7 +87,9 @@ class ClsAttention(nn.Module):
         keys = self.keys(torch.cat([*nodes], 1))
         queries = self.queries(torch.stack([of[:, 0] for of in nodes], 1))  # (B, M, H D)
         there = torch.cat([below(length, size) for length, size in zip(lengths, sizes)], 1)  # (B, N)
-        z = torch.stack([self._one(m, sizes, queries[:, m], keys, there) for m in range(len(sizes))], 1)
+        asked = [of.unflatten(1, (self.heads, -1)).unbind(1) for of in queries.unbind(1)]  # M x H of (B, D)
+        heads = keys.unflatten(2, (self.heads, -1)).unbind(2)  # H of (B, N, D), split once for the gradient's sake
+        z = torch.stack([self._one(m, sizes, asked[m], heads, there) for m in range(len(sizes))], 1)
         return z, keys
 
     def incoming(self, m: int, sizes: Sequence[int], there: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,12 +109,13 @@ class ClsAttention(nn.Module):
             weight = torch.where(loop, mean, weight)
         return sends, weight
 
-    def _one(self, m: int, sizes: Sequence[int], query: Tensor, keys: Tensor, there: Tensor) -> Tensor:
+    def _one(
+        self, m: int, sizes: Sequence[int], query: Sequence[Tensor], keys: Sequence[Tensor], there: Tensor
+    ) -> Tensor:
         sends, weight = self.incoming(m, sizes, there)
         out = []
         for k in range(self.heads):
-            part = slice(k * self.head_width, (k + 1) * self.head_width)
-            given = query[:, part], keys[..., part], weight, self.edge[k], self.attention[k]
+            given = query[k], keys[k], weight, self.edge[k], self.attention[k]
             if torch.is_grad_enabled():
                 scores = checkpoint(_scores, *given, use_reentrant=False, preserve_rng_state=False)  # (B, N)
             else:
@@ -120,7 +123,7 @@ class ClsAttention(nn.Module):
             # A CLS into which nothing comes receives 0, hence the lowest number in place of minus infinity.
             share = scores.masked_fill(~sends, torch.finfo(scores.dtype).min).softmax(1) * sends
             share = F.dropout(share, self.dropout, self.training)
-            out.append((share[:, None].to(keys.dtype) @ keys[..., part])[:, 0])
+            out.append((share[:, None].to(keys[k].dtype) @ keys[k])[:, 0])
         return torch.cat(out, 1) + self.bias
 
     def alone(self, keys: Tensor) -> Tensor:
