@@ -11,7 +11,10 @@ from shlex import quote
 sys.path[:0] = [str(Path.cwd()), str(Path("book").resolve())]  # this checkout's code, wherever it is installed from
 from lgca_book.building import dependencies
 from lgca_book.experiments import experiments
+from lgca_core.cli.hada import OF_THE_AVIARY
 from lgca_core.evaluation.code_digest import digest_of_code
+from lgca_core.related.hada.arms import fusion_settings_of
+from lgca_core.related.hada.train import HadaSettings
 
 GOAL, HADA = experiments().related.goal, experiments().related.hada
 LGCA = quote(str(Path(sys.executable).with_name("lgca")))
@@ -23,30 +26,27 @@ CODE = {
     system: digest_of_code(dependencies.files([f"lgca_core.cli.{system}_train", f"lgca_core.cli.{system}_evaluate"]))
     for system in ("goal", "hada")
 }
+
+
+def seeds_of(arm):
+    """Of an arm of HADA; one where nothing is trained."""
+    settings = fusion_settings_of(arm.removesuffix(SECOND), HadaSettings(), 3)
+    return range(1 if settings.kind == "sum" else HADA.seeds)
+
+
 RANKED = [
     f"goal/{START}",
     *expand("goal/{arm}/seed-{seed}", arm=GOAL.arms, seed=range(GOAL.seeds)),
-    *expand("hada/{arm}/seed-0", arm=HADA.sums),
-    *expand("hada/{arm}/seed-{seed}", arm=HADA.trained, seed=range(HADA.seeds)),
-    *(
-        f"hada/{THREE}{arm}/seed-{seed}"
-        for arm in HADA.three
-        for seed in range(1 if arm in HADA.sums else HADA.seeds)
-    ),
+    *(f"hada/{arm}/seed-{seed}" for arm in HADA.sums + HADA.trained for seed in seeds_of(arm)),
+    *(f"hada/{THREE}{arm}/seed-{seed}" for arm in HADA.three for seed in seeds_of(arm)),
 ]
 CLASSIFIED = [
     f"goal/{START}",
     *expand("goal/{arm}/seed-{seed}", arm=GOAL.classified, seed=range(GOAL.seeds)),
-    *(
-        f"hada/{arm}/seed-{seed}"
-        for arm in HADA.classified
-        for seed in range(1 if arm in HADA.sums else HADA.seeds)
-    ),
+    *(f"hada/{arm}/seed-{seed}" for arm in HADA.classified for seed in seeds_of(arm)),
 ]
 
-shell.prefix(
-    "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 LGCA_STORE=_build/related/store; "
-)
+shell.prefix("export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 LGCA_STORE=_build/related/store; ")
 
 
 wildcard_constraints:
@@ -91,7 +91,7 @@ rule tune:
 
 def models(place):
     """The frozen models of an arm of HADA, as options."""
-    return " ".join(f"--encoder {name}" for name in (HADA.encoders + HADA.third if place.startswith(THREE) else HADA.encoders))
+    return " ".join(f"--encoder {name}" for name in (*OF_THE_AVIARY, *(["aviary"] if place.startswith(THREE) else [])))
 
 
 rule features:
