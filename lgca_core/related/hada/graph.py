@@ -16,6 +16,8 @@ from torch.utils.checkpoint import checkpoint
 EDGES = ("own", "cross", "cls", "self")
 """Into a CLS: from tokens of its model, from tokens of the others, from the CLS of the others, and from itself."""
 _SLOPE = 0.2
+RECKONED_AGAIN = 2**26
+"""Bytes of what is inside the LeakyReLU, of all queries and heads, from which on it is not kept for the gradient."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class ClsAttention(nn.Module):
         z_c   = [sum_j a_j^k (W_l^k y_j + b_l^k)]_k + b
 
     The parameters, their shapes and how they begin are those of PyTorch Geometric's ``GATv2Conv(C, D, heads=H,
-    edge_dim=1)``. Keys are projected once for all queries. Nothing larger than the keys is kept: what is inside the
-    LeakyReLU, (B, N, D) for one query and one head, is reckoned again for the gradient.
+    edge_dim=1)``. Keys are projected once for all queries. Of a large batch nothing larger than the keys is kept: what
+    is inside the LeakyReLU, (B, N, D) for one query and one head, is reckoned again for the gradient.
     """
 
     def __init__(
@@ -113,10 +115,11 @@ class ClsAttention(nn.Module):
         self, m: int, sizes: Sequence[int], query: Sequence[Tensor], keys: Sequence[Tensor], there: Tensor
     ) -> Tensor:
         sends, weight = self.incoming(m, sizes, there)
+        inside = keys[0].nbytes * self.heads * len(sizes)
         out = []
         for k in range(self.heads):
             given = query[k], keys[k], weight, self.edge[k], self.attention[k]
-            if torch.is_grad_enabled():
+            if torch.is_grad_enabled() and inside >= RECKONED_AGAIN:
                 scores = checkpoint(_scores, *given, use_reentrant=False, preserve_rng_state=False)  # (B, N)
             else:
                 scores = _scores(*given)

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from lgca_core.bench.graph_attention import alike, edge_list, library_layer
+from lgca_core.related.hada import graph
 from lgca_core.related.hada.graph import ALL_ONE, AS_RELEASED, ClsAttention, EdgeWeights
 
 pytest.importorskip("torch_geometric.nn", reason="PyTorch Geometric is not installed: pip install '.[test]'")
@@ -69,6 +70,19 @@ def test_the_layer_and_its_gradients_are_those_of_the_library(edges, lengths, dt
     torch.testing.assert_close(torch.cat([of.grad for of in dense]), every.grad, rtol=near, atol=near)
     for other, own in alike(library, layer):
         torch.testing.assert_close(own.grad, other.grad.view_as(own), rtol=near, atol=near)
+
+
+def test_what_is_reckoned_again_gives_the_same_gradients(monkeypatch):
+    layer = a_layer(AS_RELEASED)
+    found = []
+    for limit in (0, 2**40):
+        monkeypatch.setattr(graph, "RECKONED_AGAIN", limit)
+        ours, dense, *_ = both(layer, AS_RELEASED, (4, 7), some_nodes((4, 7), torch.float64))
+        layer.zero_grad()
+        ours.square().sum().backward()
+        found.append([ours, *(of.grad for of in dense), *(of.grad.clone() for of in layer.parameters())])
+    for again, kept in zip(*found, strict=True):
+        torch.testing.assert_close(again, kept, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("lengths", [(1, 1), (3, 1), (4, 7), (1, 2, 3)], ids=str)
@@ -165,8 +179,9 @@ def test_attention_is_dropped_after_the_softmax_and_in_training_alone():
     torch.testing.assert_close(drawn.mean(0), whole, rtol=0, atol=0.1)
 
 
-def test_what_is_inside_the_activation_is_not_kept_for_the_gradient():
+def test_what_is_inside_the_activation_is_not_kept_for_the_gradient(monkeypatch):
     """Of the tensors kept, none is larger than the keys, and the largest are few."""
+    monkeypatch.setattr(graph, "RECKONED_AGAIN", 0)  # as if the batch were large
     layer = a_layer(EdgeWeights(), torch.float32, heads=4, head=16, width=8)
     nodes = [torch.randn(3, n, 8) for n in (50, 30)]
     kept: dict[int, int] = {}
