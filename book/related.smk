@@ -28,9 +28,9 @@ CODE = {
 }
 
 
-def seeds_of(arm):
+def seeds_of(arm, models=2):
     """Of an arm of HADA; one where nothing is trained."""
-    settings = fusion_settings_of(arm.removesuffix(SECOND), HadaSettings(), 3)
+    settings = fusion_settings_of(arm.removesuffix(SECOND), HadaSettings(), models)
     return range(1 if settings.kind == "sum" else HADA.seeds)
 
 
@@ -38,7 +38,7 @@ RANKED = [
     f"goal/{START}",
     *expand("goal/{arm}/seed-{seed}", arm=GOAL.arms, seed=range(GOAL.seeds)),
     *(f"hada/{arm}/seed-{seed}" for arm in HADA.sums + HADA.trained for seed in seeds_of(arm)),
-    *(f"hada/{THREE}{arm}/seed-{seed}" for arm in HADA.three for seed in seeds_of(arm)),
+    *(f"hada/{THREE}{arm}/seed-{seed}" for arm in HADA.three for seed in seeds_of(arm, 3)),
 ]
 CLASSIFIED = [
     f"goal/{START}",
@@ -178,6 +178,7 @@ rule classify:
         f"{WORK}/records/{{place}}/aviary/record.json",
         f"{WORK}/records/{{place}}/aviary/predictions.parquet",
     params:
+        code=lambda wildcards: CODE[wildcards.place.partition("/")[0]],
         encoder=encoder,
         folder=f"{WORK}/records/{{place}}/aviary",
         methods=lambda wildcards: ",".join((GOAL if wildcards.place.startswith("goal/") else HADA).methods),

@@ -5,6 +5,7 @@ tensors that autograd saves, each once, parameters and inputs left out.
 """
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -21,10 +22,8 @@ LAYERS_AGREE = 1e-5
 
 def library_layer(layer: ClsAttention, edges: EdgeWeights) -> nn.Module:
     """GATv2Conv with the layer's parameters copied. ModuleNotFoundError where PyTorch Geometric is not installed."""
-    from torch_geometric.nn import GATv2Conv
-
     mean = edges.loop == "mean"
-    other = GATv2Conv(
+    other = import_module("torch_geometric.nn").GATv2Conv(
         layer.keys.in_features, layer.head_width, heads=layer.heads, edge_dim=1, add_self_loops=mean,
         fill_value="mean" if mean else 1.0,
     ).to(layer.bias)  # fmt: skip

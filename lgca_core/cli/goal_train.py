@@ -68,12 +68,14 @@ def train(
         float | None,
         typer.Option(min=0.0, rich_help_panel="Training", help="First learning rate: 5e-6; of the aviary 3e-4."),
     ] = None,
-    seed: Annotated[int, typer.Option(rich_help_panel="Training", help="Of the order of pictures.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=options.MOST_SEED, rich_help_panel="Training", help="Of the order of pictures.")
+    ] = 0,
     autocast: Annotated[
         Literal["float32", "bfloat16"],
         typer.Option(
             rich_help_panel="Training",
-            help="What the towers reckon in; their weights stay float32. bfloat16 pays on a GPU.",
+            help="What the towers compute in; their weights stay float32. bfloat16 pays on a GPU.",
         ),
     ] = "float32",
     chunks: Annotated[
@@ -86,7 +88,11 @@ def train(
     ] = 1,
     checkpointing: Annotated[
         bool,
-        typer.Option("--checkpointing", rich_help_panel="Training", help="Reckon activations twice, for less memory."),
+        typer.Option(
+            "--checkpointing",
+            rich_help_panel="Training",
+            help="Recompute activations in the backward pass, for less memory.",
+        ),
     ] = False,
     compiled: Annotated[
         bool,

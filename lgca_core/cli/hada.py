@@ -88,6 +88,9 @@ def features_of(splits: "Sequence[CaptionSet]", encoders: "Sequence[Encoder]") -
     store = Store(report=note)
     store.check()
     models = [FrozenModel(encoder) for encoder in encoders]
+    for model in models:
+        if not model.gives_tokens:
+            note(f"{model.encoder.name} gives its vector as its only token: its tokens cannot be told from it")
     made = []
     for of in splits:
         kept = f"what was encoded is in {store.root}: the same command goes on from there"

@@ -83,19 +83,24 @@ def evaluate(
         for spec, one, said in zip(specs, encoders, found.models if found else (), strict=False):
             if one.sha256 != said.sha256:
                 raise LgcaError(f"{spec} has other weights than {model} was trained with: train again")
-        began = time.perf_counter()
+        report = None if model is None else training_report(model)
         [features] = features_of([captions], encoders)
         place = encoders[0].device
         if tuning is None:
             assert found is not None
-            name = "HADA" if found.network is not None else SUM
+            name = _name(report)
         else:
             [validated] = features_of([tuning], encoders)
-            shares, stronger = tuned_shares(validated)
+            shares, stronger = tuned_shares(validated, place)
             found, name = HadaModel(said_of(specs, encoders, features), "sum", shares, stronger=stronger), SUM
         with status("comparing pictures and captions"):
             systems = {**baselines(found), name: found}
-            results = {of: evaluate_fusion(one, features, place, ties=ties) for of, one in systems.items()}
+            results = {
+                of: evaluate_fusion(one, features, place, ties=ties) for of, one in systems.items() if of != name
+            }
+            began = time.perf_counter()
+            results[name] = evaluate_fusion(found, features, place, ties=ties)
+            seconds = time.perf_counter() - began
             if reshuffled:
                 results[name].metrics[RESHUFFLED] = reshuffled_rsum(found, features, place)
         if out is not None:
@@ -105,8 +110,8 @@ def evaluate(
                 encoders,
                 captions,
                 parameters={"ties": ties, "shares": list(found.shares)},
-                training=training_report(model) if model else None,
-                seconds=time.perf_counter() - began,
+                training=report,
+                seconds=seconds,
                 force=force,
             )
     rows = [_row(of, result) for of, result in results.items()]
@@ -124,16 +129,33 @@ def evaluate(
         if reshuffled:
             moved = results[name].metrics[RESHUFFLED] - results[name].metrics[RSUM]
             say(f"With the items in another order RSum changes by {100 * moved:+.1f} points")
+    if report and captions.sha256(pictures=True) in report.get("identity", {}).get("data", []):
+        note("these are pictures that the fusion was trained on, or chosen by: what it finds among them says little")
     for fault in captions.skipped[:3]:
         note(f"skipped {fault.path}: {fault.reason}")
 
 
+def _name(report: dict[str, Any] | None) -> str:
+    """What a trained fusion is called in the table: HADA, or its arm."""
+    from lgca_core.related.hada.arms import FUSION_ARMS, WITH_SHARE
+    from lgca_core.related.hada.evaluate import SUM
+
+    arm = str((report or {}).get("identity", {}).get("arm", "hada"))
+    plain = arm.removesuffix(WITH_SHARE)
+    if plain == "score-sum":
+        return SUM
+    share = " + w" if arm != plain else ""
+    return f"HADA{share}" if plain == "hada" or plain not in FUSION_ARMS else f"{plain}{share}"
+
+
 def _specs(data: str | None, encoder: list[str] | None, found: "HadaModel | None") -> tuple[str, ...]:
     """The models, by their options or of a trained fusion. LgcaError where the two do not agree."""
+    from lgca_core.related.hada.model import lasting
+
     if found is None:
         return specs_for(data, encoder)
     own = tuple(said.spec for said in found.models)
-    if encoder and tuple(encoder) != own:
+    if encoder and tuple(lasting(spec) for spec in encoder) != own:
         raise LgcaError(f"the fusion is of {' and '.join(own)}, in this order: leave --encoder out")
     return own
 

@@ -1,5 +1,6 @@
 """``lgca hada train``: train the fusion of frozen models."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,10 @@ from lgca_core.cli.progress import progress
 from lgca_core.errors import LgcaError
 
 if TYPE_CHECKING:
+    from lgca_core.encoder import Encoder
+    from lgca_core.related.captions.captioned import CaptionSet
+    from lgca_core.related.hada.items import SplitFeatures
+    from lgca_core.related.hada.model import ModelSaid
     from lgca_core.related.hada.train import HadaOutcome, HadaSettings
 
 RELEASED: dict[str, Any] = {"epochs": 100, "batch": 20, "rate": 1e-4, "width": 512, "queue": 64_000, "patience": 20}
@@ -85,7 +90,10 @@ def train(
     width: Annotated[int | None, _number("Of a head and of the fused vector: 512; of the aviary 128.", 1)] = None,
     queue: Annotated[int | None, _number("Pairs kept as negatives: 64,000; of the aviary 4,096.", 1)] = None,
     patience: Annotated[int | None, _number("Epochs without a better RSum: 20; of the aviary 5.", 1)] = None,
-    seed: Annotated[int, typer.Option(rich_help_panel="Training", help="Of weights, order and negatives.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=options.MOST_SEED, rich_help_panel="Training", help="Of weights, order and negatives."),
+    ] = 0,
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     batch_size: options.BatchSize = None,
@@ -98,9 +106,9 @@ def train(
     """
     from lgca_core.evaluation.targets import claimed
     from lgca_core.related.hada.arms import WITH_SHARE, fusion_settings_of, shares_of
-    from lgca_core.related.hada.model import FUSION, said_of
-    from lgca_core.related.hada.train import HadaSettings, clear_fusion, second_stage
-    from lgca_core.related.training.runs import REPORT
+    from lgca_core.related.hada.model import load_fusion, said_of
+    from lgca_core.related.hada.train import HadaSettings, check_start, second_stage
+    from lgca_core.related.training.runs import REPORT, arm_in
 
     specs = specs_for(data, encoder)
     usual = OF_AVIARY if aviary_is_meant(data) else RELEASED
@@ -111,66 +119,109 @@ def train(
     settings = fusion_settings_of(arm, plain, len(specs))
     if stage2 and settings.kind == "sum":
         raise LgcaError(f"the arm {arm} has nothing to train, and so no second stage: leave --stage2 out")
-    if start is not None and not stage2:
-        raise LgcaError("--start names the first stage of --stage2: give both, or neither")
-    if start is not None and not (start / FUSION).is_file():
-        raise LgcaError(f"{start}: holds no trained fusion: end its training first, or leave --start out")
+    before = _first_stage(out, start, stage2)
+    named = f"{arm}{WITH_SHARE}" if stage2 else arm
     folder_for(out)
     with claimed(out / REPORT, "the training"):
+        if not force and (there := arm_in(out)) not in (None, named):
+            raise LgcaError(
+                f"{out} holds a training of the arm {there}: choose another --out (for a second stage of it, with "
+                f"--start {out}), or give --force to begin anew"
+            )
         with status("reading the captions"):
-            splits = [captions_of(data, name, on_error) for name in (split, validation)]
+            learnt, chosen_by = (captions_of(data, name, on_error) for name in (split, validation))
+        _check_captions(learnt, chosen_by, settings)
         encoders = [options.load(spec, device, precision, batch_size, 1) for spec in specs]
-        if force:
-            for place in (out, out / "stage-one"):
-                clear_fusion(place)
-        learnt, chosen_by = features_of(splits, encoders)
-        run = _Run(learnt, chosen_by, said_of(specs, encoders, learnt), shares_of(arm, len(specs)), encoders[0].device)
-        if stage2:
-            before = start or out / "stage-one"
+        if start is not None:
+            check_start(load_fusion(start, encoders[0].device), second_stage(settings), start)
+        features = features_of([learnt, chosen_by], encoders)
+        run = _Run(features, said_of(specs, encoders, features[0]), shares_of(arm, len(specs)), encoders, force)
+        if before is None:
+            outcome = run(f"{arm}, seed {seed}", named, settings, out)
+        else:
             if start is None:
                 run(f"{arm}, seed {seed}, first stage", arm, settings, before)
-            outcome = run(
-                f"{arm}, seed {seed}, second stage", f"{arm}{WITH_SHARE}", second_stage(settings), out, before
-            )
-        else:
-            outcome = run(f"{arm}, seed {seed}", arm, settings, out)
-    for one in (skipped := [of for part in splits for of in part.skipped])[:3]:
+            outcome = run(f"{arm}, seed {seed}, second stage", named, second_stage(settings), out, before)
+    for one in (skipped := [of for part in (learnt, chosen_by) for of in part.skipped])[:3]:
         note(f"skipped {one.path}: {one.reason}")
     if len(skipped) > 3:
         note(f"{len(skipped):,} pictures were skipped in all")
     _tell(outcome, out)
 
 
+def _first_stage(out: Path, start: Path | None, stage2: bool) -> Path | None:
+    """The folder of the first stage of a second, None without one. LgcaError where it cannot be."""
+    from lgca_core.related.hada.model import FUSION
+
+    if not stage2:
+        if start is not None:
+            raise LgcaError("--start names the first stage of --stage2: give both, or neither")
+        return None
+    if start is None:
+        return out / "stage-one"
+    if not (start / FUSION).is_file():
+        raise LgcaError(f"{start}: holds no trained fusion: end its training first, or leave --start out")
+    if start.resolve() == out.resolve():
+        raise LgcaError(f"{start} is both --start and --out: choose another --out for the second stage")
+    return start
+
+
+def _check_captions(learnt: "CaptionSet", chosen_by: "CaptionSet", settings: "HadaSettings") -> None:
+    """Raises LgcaError for fewer captions than a batch, or pictures that are in both splits."""
+    captions = sum(len(of.captions) for of in learnt.pictures)
+    if settings.kind != "sum" and captions < settings.batch:
+        raise LgcaError(f"{captions} captions are fewer than a batch of {settings.batch}: lower --batch")
+    twice = {of.path for of in learnt.pictures} & {of.path for of in chosen_by.pictures}
+    if twice:
+        raise LgcaError(
+            f"{len(twice):,} pictures are both to learn from and to validate by: give the lines of captions.jsonl a "
+            f'"split", or name other splits by --split and --validation'
+        )
+
+
 class _Run:
     """One training after another on the same features."""
 
-    def __init__(self, learnt: Any, validation: Any, models: Any, shares: Any, device: Any) -> None:
-        self.learnt, self.validation, self.models, self.shares, self.device = learnt, validation, models, shares, device
-        self.data = [of.captions.sha256(pictures=True) for of in (learnt, validation)]
+    def __init__(
+        self,
+        features: "Sequence[SplitFeatures]",
+        models: "tuple[ModelSaid, ...]",
+        shares: tuple[float, ...] | None,
+        encoders: "Sequence[Encoder]",
+        force: bool,
+    ) -> None:
+        self.learnt, self.validation = features
+        self.models, self.shares, self.encoders, self.force = models, shares, encoders, force
+        self.data = [of.captions.sha256(pictures=True) for of in features]
 
     def __call__(
         self, title: str, arm: str, settings: "HadaSettings", out: Path, before: Path | None = None
     ) -> "HadaOutcome":
         from lgca_core.files import sha256_of
         from lgca_core.related.hada.model import FUSION_WEIGHTS, load_fusion
-        from lgca_core.related.hada.train import finished_fusion, fuse
+        from lgca_core.related.hada.train import check_start, clear_fusion, finished_fusion, fuse
 
+        device = self.encoders[0].device
         identity: dict[str, Any] = {
             "arm": arm,
-            "models": [{"name": said.spec, "weights": said.sha256} for said in self.models],
+            "models": [
+                {"name": said.spec, "weights": said.sha256, "precision": encoder.precision}
+                for said, encoder in zip(self.models, self.encoders, strict=True)
+            ],
             "data": self.data,
             "pictures": len(self.learnt.captions.pictures),
             "captions": len(self.learnt.picture_of),
             "start": None if before is None else sha256_of(before / FUSION_WEIGHTS),
         }
+        start = None
+        if before is not None:
+            start = load_fusion(before, device)
+            check_start(start, settings, before, self.models)
+        if self.force:  # all that can be wrong with what was given is known
+            clear_fusion(out)
         outcome = finished_fusion(out, identity, settings)
         if outcome is not None:
             return outcome
-        start = None
-        if before is not None:
-            start = load_fusion(before, self.device)
-            if start.models != self.models or start.kind != settings.kind or start.network is None:
-                raise LgcaError(f"{before} is a first stage of other models, or of another arm: choose another --start")
         with progress(title, kept=f"the same command goes on from the last checkpoint in {out}") as shown:
             return fuse(
                 self.learnt,
@@ -179,7 +230,7 @@ class _Run:
                 settings,
                 out,
                 identity=identity,
-                device=self.device,
+                device=device,
                 start=start,
                 shares=self.shares,
                 progress=lambda step, steps, _: shown(step * settings.batch, steps * settings.batch),

@@ -29,6 +29,8 @@ METHODS_HELP = (
     "lazsl or lazsl-d"
 )
 
+MOST_SEED = 2**32 - 1
+"""Of what torch and numpy take alike."""
 EncoderSpec = Annotated[
     str | None,
     typer.Option(

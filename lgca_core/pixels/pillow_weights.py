@@ -31,7 +31,7 @@ class Resize(NamedTuple):
         return f"crop, {self.interpolation} with anti-aliasing {how} (Pillow's numbers)"
 
     def sides(self, height: np.ndarray, width: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sides (height, width), (n,) each, after resizing, as torchvision reckons them."""
+        """Sides (height, width), (n,) each, after resizing, as torchvision computes them."""
         if self.mode == "squash":
             return np.full_like(height, size), np.full_like(width, size)
         short = np.minimum(height, width)

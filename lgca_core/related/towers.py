@@ -42,7 +42,8 @@ class TokenTowers(nn.Module):
     def text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(n, L) int64, zeros after the end token -> vectors (n, D) and text tokens (n, L, W) after the last block."""
         text, length = self.words, tokens.shape[1]
-        h = text.token_embedding(tokens) + text.positional_embedding[:length]
+        dtype = text.transformer.get_cast_dtype()  # where a model is in half precision, its embeddings are not
+        h = text.token_embedding(tokens).to(dtype) + text.positional_embedding[:length].to(dtype)
         h = text.transformer(h, attn_mask=text.attn_mask[:length, :length])  # (n, L, W)
         end = tokens.argmax(-1)  # CLIP's end token has the highest number
         return self._project_text(h[torch.arange(len(h), device=h.device), end]), h

@@ -101,14 +101,27 @@ def test_a_second_stage_from_a_first_that_is_there(work):
     assert not (work / "second" / "stage-one").exists()
     assert json.loads((work / "second" / "hada.json").read_text())["w"] is not None
     assert lgca(*TRAIN, "--out", "pooled", "--arm", "pooled")[0] == 0
-    assert "of another arm" in refused(*TRAIN, "--out", "third", "--stage2", "--start", "pooled")
+    kept = files(work / "first")
+    for words, said in (
+        (("--start", "pooled"), "of another arm"),
+        (("--start", "first", "--arm", "no-cross"), "of another arm"),
+        (("--start", "first", "--width", "16"), "of another width"),
+        (("--start", "second"), "no first stage"),
+        (("--start", "first", "--out", "first", "--force"), "both --start and --out"),
+    ):
+        out = () if "--out" in words else ("--out", "third")
+        assert said in refused(*TRAIN, "--stage2", *out, *words)
+    assert files(work / "first") == kept and not (work / "third").exists()
+    assert "holds a training of the arm hada" in refused(*TRAIN, "--out", "first", "--stage2")
+    assert not (work / "first" / "stage-one").exists()
 
 
 def test_other_settings_are_refused_until_forced(work):
     assert lgca(*TRAIN, "--out", "run")[0] == 0
     before = weights(work / "run")
     assert "other seed" in refused(*TRAIN, "--out", "run", "--seed", "1")
-    assert "other arm" in refused(*TRAIN, "--out", "run", "--arm", "no-cross")
+    assert "training of the arm hada" in refused(*TRAIN, "--out", "run", "--arm", "no-cross")
+    assert "fewer than a batch" in refused(*TRAIN, "--out", "run", "--batch", "400", "--force")
     assert weights(work / "run") == before
     (work / "run" / "notes.txt").write_text("mine")
     code, _, err = lgca(*TRAIN, "--out", "run", "--seed", "1", "--force")
@@ -131,6 +144,8 @@ def test_published_sets_by_the_karpathy_split(work, name):
     [
         (["--arm", "poled"], "no arm 'poled'"),
         (["--arm", "third"], "number 3"),
+        (["--seed", "99999999999999999999999"], "--seed"),
+        (["--rate", "0"], "rate of 0"),
         (["--arm", "score-sum", "--stage2"], "nothing to train"),
         (["--start", "run"], "--stage2"),
         (["--start", "none", "--stage2"], "no trained fusion"),
@@ -157,6 +172,30 @@ def test_bad_input_is_one_sentence_and_an_earlier_run_stands(work, words, said):
 def test_one_model_is_no_fusion(work):
     assert "two models or more" in refused("hada", "train", "--data", ".", "--encoder", "local-dir:one", "--out", "run")
     assert "two models or more" in refused("hada", "features", "--data", ".")
+
+
+def test_pictures_to_learn_from_and_to_validate_by_must_be_others(work):
+    said = refused(*TRAIN, "--validation", "train", "--out", "run")
+    assert "6 pictures are both to learn from and to validate by" in said
+
+
+def test_an_evaluation_on_what_was_trained_on_says_so(work):
+    assert lgca(*TRAIN, "--out", "run")[0] == 0
+    _, _, err = lgca("hada", "evaluate", "--data", ".", "--split", "train", "--model", "run")
+    assert "trained on, or chosen by" in err
+    _, out, _ = lgca("hada", "evaluate", "--data", ".", "--split", "val", "--model", "run", "--format", "csv")
+    assert [row["of"] for row in csv.DictReader(out.splitlines())][-1] == "HADA"
+    assert lgca(*TRAIN, "--out", "pooled", "--arm", "pooled")[0] == 0
+    _, out, _ = lgca("hada", "evaluate", "--data", ".", "--split", "val", "--model", "pooled", "--format", "csv")
+    assert [row["of"] for row in csv.DictReader(out.splitlines())][-1] == "pooled"
+
+
+def test_a_run_is_found_from_another_folder(work, monkeypatch):
+    assert lgca(*TRAIN, "--out", "run")[0] == 0
+    (work / "elsewhere").mkdir()
+    monkeypatch.chdir(work / "elsewhere")
+    code, _, err = lgca("hada", "evaluate", "--data", "..", "--split", "val", "--model", "../run")
+    assert code == 0, err
 
 
 def test_another_order_of_models_than_the_fusions_is_refused(work):

@@ -20,8 +20,8 @@ SETTINGS = HadaSettings(
     network=FusionSettings(width=16, heads=2), epochs=3, batch=4, rate=1e-3, restart=2, queue=6, patience=3
 )
 MODELS = (
-    ModelSaid(spec="one", sha256="1" * 64, picture=(12, 6), caption=(8, 6)),
-    ModelSaid(spec="two", sha256="2" * 64, picture=(10, 4), caption=(6, 4)),
+    ModelSaid(spec="one", name="one", sha256="1" * 64, picture=(12, 6), caption=(8, 6)),
+    ModelSaid(spec="two", name="two", sha256="2" * 64, picture=(10, 4), caption=(6, 4)),
 )
 
 

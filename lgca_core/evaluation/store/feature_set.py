@@ -70,7 +70,7 @@ class FeatureSet:
         """
         expected = self._of(index)
         tried: set[Path] = set()
-        while files := [file for file in self._all() if file.index == index and file.path not in tried]:
+        while files := [file for file in self._all(index) if file.path not in tried]:
             # One at a time: another process may put a larger one in its place meanwhile.
             tried.add(files[0].path)
             try:
@@ -110,8 +110,8 @@ class FeatureSet:
         try:
             put(self.folder / name, data)
             self._name()
-            for file in files_in(self.folder):
-                if file.index == index and file.rank > (index, -len(shard.boxes), name):
+            for file in files_in(self.folder, index):
+                if file.rank > (index, -len(shard.boxes), name):
                     file.path.unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(self.folder.parent, error) from error
@@ -120,9 +120,9 @@ class FeatureSet:
         pictures = self.pictures(index)
         return self.identities[pictures.start : pictures.stop]
 
-    def _all(self) -> list[ShardFile]:
+    def _all(self, index: int) -> list[ShardFile]:
         try:
-            return files_in(self.folder)
+            return files_in(self.folder, index)
         except OSError as error:
             raise unreadable(self.folder, error) from error
 

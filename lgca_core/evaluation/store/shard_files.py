@@ -73,12 +73,13 @@ class ShardFile:
         return shard
 
 
-def files_in(folder: Path) -> list[ShardFile]:
-    """The shards in a folder, by rank."""
+def files_in(folder: Path, index: int | None = None) -> list[ShardFile]:
+    """The shards in a folder, or those of one index, by rank."""
     found = []
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            if match := ShardFile.NAME.fullmatch(entry.name):
+            match = ShardFile.NAME.fullmatch(entry.name)
+            if match and index in (None, int(match[1])):  # a size is looked up of those that are wanted
                 with suppress(FileNotFoundError):
                     found.append(ShardFile(Path(entry), int(match[1]), int(match[2]), entry.stat().st_size))
     return sorted(found, key=lambda file: file.rank)

@@ -1,5 +1,7 @@
 """Whatever holds captioned pictures, opened as a set: published sets, JSON lines of one's own, lists, the aviary."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,7 +11,7 @@ from lgca_core.errors import LgcaError
 from lgca_core.pixels import open_picture
 from lgca_core.prompts.names import nearest
 from lgca_core.related.captions.aviary_captions import SCENES, Captions, aviary_captions
-from lgca_core.related.captions.captioned import CaptionSet
+from lgca_core.related.captions.captioned import CaptionedPicture, CaptionSet
 from lgca_core.related.captions.listing import (
     CANONICAL,
     CAPTIONS_FILE,
@@ -89,17 +91,25 @@ def readable(captions: CaptionSet, *, on_error: OnError = "raise") -> CaptionSet
     no picture is left.
     """
     kept, faults = [], []
-    for picture in captions.pictures:
-        try:
-            open_picture(picture.path)
-            kept.append(picture)
-        except LgcaError as error:
-            if on_error == "raise":
-                raise
-            faults.append(Skipped(picture.name, str(error)))
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        for picture, fault in zip(captions.pictures, threads.map(_fault, captions.pictures), strict=True):
+            if fault is None:
+                kept.append(picture)
+            elif on_error == "raise":
+                raise fault
+            else:
+                faults.append(Skipped(picture.name, str(fault)))
     if not kept:
         raise LgcaError(f"{captions.name} has no picture that can be read: {faults[0].reason}")
     return replace(captions, pictures=tuple(kept), skipped=(*captions.skipped, *faults))
+
+
+def _fault(picture: CaptionedPicture) -> LgcaError | None:
+    try:
+        open_picture(picture.path)
+    except LgcaError as error:
+        return error
+    return None
 
 
 def _published(name: str, pictures: Places, rows: Rows, split: str | None, on_error: OnError) -> CaptionSet:

@@ -77,7 +77,7 @@ def token_similarity(part: Tensor, local: Tensor, weight: Tensor, matrix: Matrix
 
 
 def goal_losses(vectors: Vectors, rows: RegionRows, weights: LossWeights) -> dict[str, Tensor]:
-    """Every term, unweighted, and their weighted sum ``loss``; a term of weight 0 is not reckoned."""
+    """Every term, unweighted, and their weighted sum ``loss``; a term of weight 0 is not computed."""
     out: dict[str, Tensor] = {}
     if weights.whole:
         out["global"] = info_nce(vectors.image, vectors.text, vectors.scale)

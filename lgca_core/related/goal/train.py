@@ -182,7 +182,7 @@ def tune(
     Args:
         encoder: float32, of open_clip; its model is changed in place, and its text positions stretched to 248.
         identity: what else must agree for a checkpoint to be taken up, such as hashes of data and first weights.
-        checkpointing: reckon activations again in the backward pass, for less memory.
+        checkpointing: recompute activations in the backward pass, for less memory.
         compiled: run the towers through `torch.compile`.
         workers: processes that read pictures beside the training.
         every: seconds between checkpoints; there is one after each epoch too.
@@ -399,7 +399,7 @@ class _Trainer:
 
 
 def _round(tensors: Iterable[Tensor | None]) -> None:
-    """Round to bfloat16 in place, as if they were kept so; a CPU without AMX would reckon in it twenty times slower."""
+    """Round to bfloat16 in place, as if they were kept so; a CPU without AMX computes in it twenty times slower."""
     with torch.no_grad():
         for tensor in tensors:
             if tensor is not None:

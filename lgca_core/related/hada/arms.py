@@ -41,7 +41,7 @@ def _lavis(settings: HadaSettings) -> HadaSettings:
     network = replace(
         LAVIS, width=settings.network.width, heads=settings.network.heads, dropouts=settings.network.dropouts
     )
-    return _losses(image=0.5, text=0.5, distil=0.0)(replace(settings, network=network))
+    return _losses(image=0.5, text=0.5, distil=0.0)(replace(settings, network=network, least_tau=0.001))
 
 
 FUSION_ARMS = {
@@ -61,7 +61,7 @@ FUSION_ARMS = {
     "inside-constant": FusionArm("as released: the constant within the softmax", _losses(constant="inside")),
     "released-head": FusionArm("as released: a norm and a dropout on the matching logit", _with(head="released")),
     "released": FusionArm("the first stage as released: all of these, norms over all nodes", _released),
-    "lavis": FusionArm("as released for LAVIS: the first model's tokens twice", _lavis),
+    "lavis": FusionArm("as released for LAVIS: the first model's tokens twice, and its losses", _lavis),
     "copies": FusionArm("a control: tokens that say nothing new", _with(tokens="copies")),
 }
 """Name -> arm, in the order of the tables. An arm with a second stage has ``-w`` after its name."""
@@ -78,7 +78,10 @@ def fusion_settings_of(arm: str, settings: HadaSettings, models: int) -> HadaSet
     alone = FUSION_ARMS[arm].alone
     if alone is not None and alone >= models:
         raise LgcaError(f"the arm {arm} needs a model number {alone + 1}: give --encoder so often")
-    return FUSION_ARMS[arm].change(settings)
+    changed = FUSION_ARMS[arm].change(settings)
+    if changed.network.twice_first and models != 2:
+        raise LgcaError(f"the arm {arm} is of two models, not {models}: choose another, or leave out a model")
+    return changed
 
 
 def shares_of(arm: str, models: int) -> tuple[float, ...] | None:

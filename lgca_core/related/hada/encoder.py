@@ -15,12 +15,13 @@ from lgca_core.encoders.registry import load_encoder
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.code_digest import digest_of_code
 from lgca_core.files import sha256_of
+from lgca_core.related import towers
 from lgca_core.related.hada import graph, model as fusion, network, tokens
 from lgca_core.related.hada.model import FUSION, FUSION_WEIGHTS, HadaModel, load_fusion
 from lgca_core.related.hada.network import token_items
 from lgca_core.related.hada.tokens import FrozenModel
 
-_CODE = tuple(Path(str(module.__file__)) for module in (graph, fusion, network, tokens))
+_CODE = (Path(__file__), *(Path(str(module.__file__)) for module in (graph, fusion, network, tokens, towers)))
 _PLAIN = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
@@ -40,7 +41,10 @@ def load_hada(source: str | None, options: Options) -> Encoder:
     found = load_fusion(folder, torch.device("cpu"))
     if found.tokens != "own":
         raise LgcaError(f"{folder} is a control, trained on tokens that say nothing: it is no encoder to use")
-    models = frozen_models(found, options)
+    try:
+        models = frozen_models(found, options)
+    except LgcaError as error:
+        raise LgcaError(f"hada:{source} fuses models of which one is not to be had: {error}") from error
     return fused_encoder(found, models, folder)
 
 

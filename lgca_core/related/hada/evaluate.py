@@ -51,14 +51,18 @@ def baselines(model: HadaModel) -> dict[str, HadaModel]:
     """Each model alone, by its name, and the sum of their scores with the shares that the validation chose."""
     number = len(model.models)
     plain = replace(model, kind="sum", network=None, settings=None, w=None, tau=1.0, tokens="own")
-    alone = {
-        said.spec: replace(plain, shares=tuple(float(k == m) for k in range(number)))
-        for m, said in enumerate(model.models)
-    }
+    names = [said.name for said in model.models]
+    if len(set(names)) < number:
+        names = [said.spec for said in model.models]
+    alone = {name: replace(plain, shares=tuple(float(k == m) for k in range(number))) for m, name in enumerate(names)}
     return alone if model.kind == "sum" else {**alone, SUM: plain}
 
 
 def rsum_by_picture(ranks: pd.DataFrame) -> pd.Series:
-    """What each picture adds to RSum, 0 to 6, by its name: its own recalls, and the means of its captions'."""
+    """What each picture adds to RSum, by its name: its own recalls and its captions', weighted to have RSum as mean.
+
+    Where all pictures have equally many captions: its own recalls, and the means of its captions', 0 to 6.
+    """
     hits = sum((ranks["rank"] <= k).astype(float) for k in RSUM_AT)
-    return hits.groupby([ranks["query"], ranks["direction"]], sort=True).mean().groupby(level=0).sum()
+    share = 1 / ranks.groupby("direction")["rank"].transform("size")  # of one query in its direction's recall
+    return (hits * share).groupby(ranks["query"]).sum() * ranks["query"].nunique()

@@ -1,4 +1,4 @@
-"""HADA's graph layer: the CLS of each model attends over all tokens of all models, reckoned densely.
+"""HADA's graph layer: the CLS of each model attends over all tokens of all models, computed densely.
 
 Axes: B items, M models, N_m tokens of model m (padded), N = N_1 + ... + N_M, C width of a node, H heads, D width of a
 head. Every edge ends in a CLS, so M queries an item are all there is; the other nodes send, and receive nothing.
@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 EDGES = ("own", "cross", "cls", "self")
 """Into a CLS: from tokens of its model, from tokens of the others, from the CLS of the others, and from itself."""
 _SLOPE = 0.2
-RECKONED_AGAIN = 2**26
+RECOMPUTED_FROM = 2**26
 """Bytes of what is inside the LeakyReLU, of all queries and heads, from which on it is not kept for the gradient."""
 
 
@@ -49,7 +49,7 @@ class ClsAttention(nn.Module):
 
     The parameters, their shapes and how they begin are those of PyTorch Geometric's ``GATv2Conv(C, D, heads=H,
     edge_dim=1)``. Keys are projected once for all queries. Of a large batch nothing larger than the keys is kept: what
-    is inside the LeakyReLU, (B, N, D) for one query and one head, is reckoned again for the gradient.
+    is inside the LeakyReLU, (B, N, D) for one query and one head, is recomputed in the backward pass.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class ClsAttention(nn.Module):
         out = []
         for k in range(self.heads):
             given = query[k], keys[k], weight, self.edge[k], self.attention[k]
-            if torch.is_grad_enabled() and inside >= RECKONED_AGAIN:
+            if torch.is_grad_enabled() and inside >= RECOMPUTED_FROM:
                 scores = checkpoint(_scores, *given, use_reentrant=False, preserve_rng_state=False)  # (B, N)
             else:
                 scores = _scores(*given)

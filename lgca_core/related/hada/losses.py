@@ -127,7 +127,7 @@ class Scalars(nn.Module):
 @checked
 @dataclass(frozen=True)
 class HadaWeights:
-    """The weight of each loss; one of weight 0 is not reckoned.
+    """The weight of each loss; one of weight 0 is not computed.
 
     ``image`` and ``text`` are l_i and l_t: as released 0.25 and 0.75, in the second stage 0.3 and 0.7, in LAVIS 0.5
     each. ``distil`` is alpha after its ramp: 0.4 in the first stage, else 0. The released code also has a triplet loss,
@@ -211,7 +211,6 @@ def hada_losses(
     alpha: float,
     head: MatchingHead | None = None,
     own: BothSides | None = None,
-    generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
     """Every term, unweighted (``image``, ``text``, ``matching``), and their weighted sum ``loss``.
 
@@ -244,8 +243,8 @@ def hada_losses(
     if weights.matching:
         assert head is not None, "the matching loss needs a head"
         draws = {name: (of[:, : len(ids)] / tau).detach() for name, of in plain.items()}
-        picture_for = hard_negatives(draws["text"], ids, weights.constant, generator)
-        caption_for = hard_negatives(draws["image"], ids, weights.constant, generator)
+        picture_for = hard_negatives(draws["text"], ids, weights.constant)
+        caption_for = hard_negatives(draws["image"], ids, weights.constant)
         out["matching"] = matching_loss(head, online, picture_for, caption_for)
     return out | {"loss": torch.stack([getattr(weights, name) * term for name, term in out.items()]).sum()}
 

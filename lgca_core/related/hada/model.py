@@ -26,11 +26,12 @@ FusionKind = Literal["graph", "pooled", "sum"]
 
 
 class ModelSaid(BaseModel):
-    """A frozen model: what it is called and loaded by, the hash of its weights, and the widths of tokens and vector."""
+    """A frozen model: what it is loaded by and called, the hash of its weights, and the widths of tokens and vector."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     spec: str
+    name: str
     sha256: str | None
     picture: tuple[int, int]
     caption: tuple[int, int]
@@ -40,9 +41,18 @@ def said_of(specs: Sequence[str], encoders: Sequence[Encoder], of: SplitFeatures
     """What a trained fusion is to remember of its models."""
     rows = zip(specs, encoders, of.pictures, of.texts, strict=True)
     return tuple(
-        ModelSaid(spec=spec, sha256=encoder.sha256, picture=seen.widths, caption=said.widths)
+        ModelSaid(
+            spec=lasting(spec), name=encoder.name, sha256=encoder.sha256, picture=seen.widths, caption=said.widths
+        )
         for spec, encoder, seen, said in rows
     )
+
+
+def lasting(spec: str) -> str:
+    """The name of a model as it is loaded by from any folder: where it names a file or folder, by its whole path."""
+    name, colon, place = spec.partition(":")
+    path = Path(place).expanduser()
+    return f"{name}:{path.resolve()}" if colon and place and path.exists() else spec
 
 
 @dataclass
@@ -62,6 +72,11 @@ class HadaModel:
     stronger: int = 0
     tau: float = 1.0
     tokens: TokensGiven = "own"
+
+    @property
+    def reads(self) -> TokensGiven:
+        """Which tokens it is to be given: only a graph reads more than the CLS."""
+        return self.tokens if self.kind == "graph" else "cls"
 
     def pictures(self, items: TokenItems, chunk: int = 256) -> Tensor:
         """(B, D) unit vectors."""

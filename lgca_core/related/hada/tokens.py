@@ -4,10 +4,11 @@ Axes: n items (pictures or captions), n_i tokens of item i, d width of a token, 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from lgca_core.boxes import whole
 from lgca_core.encoder import Encoder
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.code_digest import digest_of_code
-from lgca_core.evaluation.store import FeatureSet, Shard, Store, pool_key, sentences_key
+from lgca_core.evaluation.store import Shard, Store, pool_key, sentences_key
 from lgca_core.files import sha256_of
 from lgca_core.pixels.cropping import normalised
 from lgca_core.pixels.gpu_streams import to_device
@@ -27,6 +28,7 @@ from lgca_core.related import towers
 from lgca_core.views import unit_from_float16
 
 PICTURES_OF_A_SHARD, CAPTIONS_OF_A_SHARD = 64, 1024
+READ_AHEAD = 64  # pictures decoded while others are encoded
 ItemProgress = Callable[[int, int | None], None]
 
 
@@ -40,13 +42,18 @@ class FrozenModel:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
-        self._towers = None
+        self._towers: towers.TokenTowers | None = None
         if encoder.parts is not None:
             try:
                 self._towers = towers.TokenTowers(encoder.parts.model)
             except LgcaError:
                 return
             encoder.parts.model.eval()
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether there are tokens beside its vector."""
+        return self._towers is not None
 
     @torch.inference_mode()
     def pictures(self, pixels: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -103,27 +110,34 @@ class Features:
 
 
 def picture_features(
-    model: FrozenModel, files: Sequence[Path], store: Store, *, dataset: str, progress: ItemProgress | None = None
+    model: FrozenModel,
+    files: Sequence[Path],
+    store: Store,
+    *,
+    dataset: str,
+    hashes: Sequence[str] | None = None,
+    progress: ItemProgress | None = None,
 ) -> Features:
     """Of pictures, through the model's own preprocessing as a whole (shorter side to the input's, centre crop).
 
-    Raises LgcaError for a file that cannot be read, or a store that cannot be written.
+    ``hashes`` are the sha256 of the files, where they are known. Raises LgcaError for a file that cannot be read, or a
+    store that cannot be written.
     """
     encoder = model.encoder
+    hashes = hashes or [sha256_of(file) for file in files]
+    distinct = dict(zip(hashes, files, strict=True))
+    chosen = [*distinct.values()]
 
     def encode(positions: Sequence[int]) -> Iterator[tuple[list[Tensor], Tensor]]:
         places = [chosen[position] for position in positions]
-        for part, views in views_of_files(encoder, places, chunk=encoder.batch_size):
+        for part, views in views_of_files(encoder, places, chunk=min(encoder.batch_size, READ_AHEAD)):
             cut = [views.crops(n, whole(*size)[:1]) for n, size in zip(range(len(part)), views.sizes, strict=True)]
             crops = to_device(torch.cat(cut), encoder.device)
             yield model.pictures(normalised(crops, encoder.mean, encoder.std, encoder.pixels))
 
-    hashes = [sha256_of(file) for file in files]
-    distinct = dict(zip(hashes, files, strict=True))
-    chosen = [*distinct.values()]
-    pools = _pools(store, dataset, [*distinct], PICTURES_OF_A_SHARD, lambda plan: pool_key(
+    kept = _Kept(store, dataset, [*distinct], PICTURES_OF_A_SHARD, lambda plan: pool_key(
         [*distinct], encoder, plan, encoder.resize.said))  # fmt: skip
-    return _kept(pools, hashes, encode, progress)
+    return kept.features(hashes, encode, progress)
 
 
 def caption_features(
@@ -139,57 +153,110 @@ def caption_features(
 
     hash_of_text = {text: hashlib.sha256(text.encode()).hexdigest() for text in distinct}
     identities = [*hash_of_text.values()]
-    pools = _pools(store, dataset, identities, CAPTIONS_OF_A_SHARD, lambda plan: {
+    kept = _Kept(store, dataset, identities, CAPTIONS_OF_A_SHARD, lambda plan: {
         **sentences_key(encoder, identities), "plan": plan})  # fmt: skip
-    return _kept(pools, [hash_of_text[text] for text in texts], encode, progress)
+    return kept.features([hash_of_text[text] for text in texts], encode, progress)
 
 
-def _pools(
-    store: Store, dataset: str, identities: Sequence[str], of_a_shard: int, key: Callable[[dict[str, Any]], Any]
-) -> tuple[FeatureSet, FeatureSet]:
-    """The pools of tokens and of own vectors, which are of other widths."""
-    code = digest_of_code([Path(__file__), Path(towers.__file__)])
-    kinds: tuple[Literal["tokens", "vectors"], ...] = ("tokens", "vectors")
-    tokens, own = (
-        store.pool(key({"draw": draw, "code": code}), identities, dataset=f"{dataset}, {draw}", of_a_shard=of_a_shard)
-        for draw in kinds
-    )
-    return tokens, own
+class _Kept:
+    """Distinct items of one model in the store: a pool of tokens and one of own vectors, which are of other widths."""
+
+    def __init__(
+        self,
+        store: Store,
+        dataset: str,
+        identities: Sequence[str],
+        of_a_shard: int,
+        key: Callable[[dict[str, Any]], dict[str, Any]],
+    ) -> None:
+        code = digest_of_code([Path(__file__), Path(towers.__file__)])
+        self.store, self.identities = store, identities
+        self.keys = [key({"draw": draw, "code": code}) for draw in ("tokens", "vectors")]
+        self.tokens, self.own = (
+            store.pool(of, identities, dataset=f"{dataset}, {of['plan']['draw']}", of_a_shard=of_a_shard)
+            for of in self.keys
+        )
+
+    def features(
+        self,
+        hashes: Sequence[str],
+        encode: Callable[[Sequence[int]], Iterator[tuple[list[Tensor], Tensor]]],
+        progress: ItemProgress | None,
+    ) -> Features:
+        """Items by their hashes; what the store lacks is encoded first, in one stream, and written shard by shard."""
+        found = [self._read(index) for index in range(len(self.tokens))]
+        lacking = [index for index, pair in enumerate(found) if pair is None]
+        done = len(self.identities) - sum(len(self.tokens.pictures(index)) for index in lacking)
+        known = self._elsewhere() if lacking else {}
+        every = (position for index in lacking for position in self.tokens.pictures(index))
+        said = _one_by_one(encode([of for of in every if self.identities[of] not in known]))
+        for number, index in enumerate(lacking):
+            positions = self.tokens.pictures(index)
+            identities = self.tokens.identities[positions.start : positions.stop]
+            rows, e = zip(*(known.get(identity) or next(said) for identity in identities), strict=True)
+            shard = _shard(identities, rows)
+            if not number:  # of the first it is known how large the others will be
+                self.store.check(len(lacking) * 2 * shard.features.nbytes if len(lacking) > 1 else 0)
+            self.tokens.write(index, shard)
+            self.own.write(index, _shard(identities, [of[None] for of in e]))
+            found[index] = self._read(index)
+            done += len(positions)
+            if progress:
+                progress(done, len(self.identities))
+        if progress and not lacking:
+            progress(done, len(self.identities))
+        return self._put_together(hashes, found)
+
+    def _read(self, index: int) -> tuple[Shard, Shard] | None:
+        tokens, own = self.tokens.read(index, mapped=True), self.own.read(index)
+        return None if tokens is None or own is None else (tokens, own)
+
+    def _put_together(self, hashes: Sequence[str], found: Sequence[tuple[Shard, Shard] | None]) -> Features:
+        place: dict[str, tuple[int, int, int, int]] = {}  # of its own vector, then of its tokens
+        shards: list[Tensor] = []
+        vectors: list[Tensor] = []
+        for pair in found:
+            if pair is None:
+                raise LgcaError(
+                    f"what was written to {self.tokens.folder} cannot be read again: is another process removing it?"
+                )
+            tokens, own = pair
+            ends = np.cumsum(tokens.counts.numpy(), dtype=np.int64)
+            for identity, end, count in zip(tokens.identities, ends, tokens.counts.tolist(), strict=True):
+                place[identity] = len(place), len(shards), end - count, end
+            shards.append(tokens.features)
+            vectors.append(own.features)
+        found_at = np.array([place[of] for of in hashes], np.int64).reshape(-1, 4)
+        return Features(tuple(shards), found_at[:, 1:], torch.cat(vectors)[found_at[:, 0]])
+
+    def _elsewhere(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Items that pools of other lists have, by the same model: their tokens (n_i, d), and vector (p,)."""
+        wanted = set(self.identities)
+        by_kind: list[dict[str, Tensor]] = [{}, {}]
+        for pool in self.store.stored():
+            for key, own, rows in zip(self.keys, (self.tokens, self.own), by_kind, strict=True):
+                if (
+                    pool.label is None
+                    or pool.folder == own.folder
+                    or _but_for_items(pool.label.key) != _but_for_items(key)
+                ):
+                    continue
+                for file in pool.files:
+                    with suppress(ValueError, OSError):  # damaged, or gone: then it is encoded
+                        shard = file.read(mapped=True)
+                        split = shard.features.split(shard.counts.tolist())
+                        rows |= {of: row for of, row in zip(shard.identities, split, strict=True) if of in wanted}
+        tokens, vectors = by_kind
+        return {of: (row, vectors[of][0]) for of, row in tokens.items() if of in vectors}
 
 
-def _kept(
-    pools: tuple[FeatureSet, FeatureSet],
-    hashes: Sequence[str],
-    encode: Callable[[Sequence[int]], Iterator[tuple[list[Tensor], Tensor]]],
-    progress: ItemProgress | None,
-) -> Features:
-    """Items by their hashes, from the store; what it lacks is encoded first, shard by shard."""
-    tokens, own = pools
-    shards, vectors = [], []
-    place: dict[str, tuple[int, int, int, int]] = {}  # of its own vector, then of its tokens
-    for index in range(len(tokens)):
-        positions = tokens.pictures(index)
-        found = tokens.read(index, mapped=True), own.read(index)
-        if found[0] is None or found[1] is None:
-            said = [*encode(positions)]
-            rows, e = [of for part, _ in said for of in part], torch.cat([of for _, of in said])
-            identities = tokens.identities[positions.start : positions.stop]
-            tokens.write(index, _shard(identities, rows))
-            own.write(index, _shard(identities, [*e[:, None]]))
-            found = tokens.read(index, mapped=True), own.read(index)
-        if found[0] is None or found[1] is None:
-            raise LgcaError(
-                f"what was written to {tokens.folder} cannot be read again: is another process removing it?"
-            )
-        ends = np.cumsum(found[0].counts.numpy(), dtype=np.int64)
-        for identity, end, count in zip(found[0].identities, ends, found[0].counts.tolist(), strict=True):
-            place[identity] = len(place), index, end - count, end
-        shards.append(found[0].features)
-        vectors.append(found[1].features)
-        if progress:
-            progress(positions.stop, len(tokens.identities))
-    found_at = np.array([place[of] for of in hashes], np.int64).reshape(-1, 4)
-    return Features(tuple(shards), found_at[:, 1:], torch.cat(vectors)[found_at[:, 0]])
+def _but_for_items(key: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: "" if name in ("pictures", "sentences") else of for name, of in key.items()}
+
+
+def _one_by_one(chunks: Iterator[tuple[list[Tensor], Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    for rows, e in chunks:
+        yield from zip(rows, e, strict=True)
 
 
 def _shard(identities: Sequence[str], rows: Sequence[Tensor]) -> Shard:

@@ -27,7 +27,7 @@ from lgca_core.related.training.runs import (
     clear_run,
     finished_outcome,
     load_checkpoint,
-    peak_memory_of,
+    memory_of,
     save_checkpoint,
     write_report,
 )
@@ -86,6 +86,8 @@ class HadaSettings:
         for name in ("rate", "floor", "weight_decay", "improvement"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise LgcaError(f"{name} must be a number from 0 on, got {getattr(self, name)}")
+        if not self.rate:
+            raise LgcaError("a rate of 0 trains nothing: raise it")
         if self.floor > self.rate:
             raise LgcaError(f"the rate cannot fall from {self.rate} to {self.floor}: lower the floor")
         if not 0 <= self.momentum <= 1:
@@ -117,7 +119,8 @@ def second_stage(settings: HadaSettings) -> HadaSettings:
 class HadaOutcome:
     """What a training came to, for its record. RSum of the validation is a sum of six shares, 0 to 6.
 
-    ``parameters`` are those that were trained on both sides, without the matching head.
+    ``parameters`` are those that were trained on both sides, without the matching head. ``peak_memory`` is of the GPU,
+    else of this process between steps, without what it reads from the store's files, in bytes.
     """
 
     steps: int
@@ -150,6 +153,19 @@ def rsum_of(images: Tensor, texts: Tensor, picture_of: Tensor) -> float:
     return sum(both_ways(images, texts, picture_of.tolist()).recalls(*RSUM_AT).values())
 
 
+def check_start(
+    start: HadaModel, settings: HadaSettings, folder: Path, models: Sequence[ModelSaid] | None = None
+) -> None:
+    """Raises LgcaError where a trained fusion is no first stage for a second of these settings (and models)."""
+    if start.network is None or start.w is not None:
+        raise LgcaError(f"{folder} holds no first stage of a training: choose another --start")
+    own, other = (replace(of, dropouts=None) for of in (settings.network, start.settings or FusionSettings()))
+    if (start.kind, start.tokens, other) != (settings.kind, settings.tokens, own):
+        raise LgcaError(f"{folder} is a first stage of another arm, or of another width: choose another --start")
+    if models is not None and start.models != tuple(models):
+        raise LgcaError(f"{folder} is a first stage of other models: choose another --start")
+
+
 def finished_fusion(out: Path, identity: dict[str, Any], settings: HadaSettings) -> HadaOutcome | None:
     """What a training in a folder came to, if one ended there. LgcaError where it was another training."""
     found = finished_outcome(out, _whole(identity, settings), FUSION)
@@ -166,25 +182,33 @@ def clear_fusion(out: Path) -> None:
     clear_run(out, (out / FUSION, out / FUSION_WEIGHTS))
 
 
-def tuned_shares(validation: SplitFeatures) -> tuple[tuple[float, ...], int]:
+def tuned_shares(
+    validation: SplitFeatures, device: torch.device, shares: tuple[float, ...] | None = None
+) -> tuple[tuple[float, ...], int]:
     """Shares of the models' own scores with the largest RSum of the validation, and which model alone is stronger.
 
-    In steps of 0.05 of two models, of 0.1 of three, of 0.25 of more; of equal ones the first.
+    In steps of 0.05 of two models, of 0.1 of three, of 0.25 of more; of equal ones the first. Where ``shares`` are
+    given, they are taken.
     """
     number = len(validation.pictures)
     steps = _GRID.get(number, 4)
-    grid = [of for of in product(range(steps + 1), repeat=number) if sum(of) == steps]
-    seen, said = ([of.vectors() for of in side] for side in (validation.pictures, validation.texts))
-
-    def rsum(shares: Sequence[float]) -> float:
-        images, texts = (
-            torch.cat([share**0.5 * of for share, of in zip(shares, side, strict=True)], 1) for side in (seen, said)
-        )
-        return rsum_of(images, texts, validation.picture_of)
-
-    found = {tuple(part / steps for part in of): rsum([part / steps for part in of]) for of in grid}
-    alone = [found[tuple(float(k == m) for k in range(number))] for m in range(number)]
-    return max(found, key=lambda shares: found[shares]), alone.index(max(alone))
+    alone = [tuple(float(k == m) for k in range(number)) for m in range(number)]
+    every = [tuple(part / steps for part in of) for of in product(range(steps + 1), repeat=number) if sum(of) == steps]
+    tried = dict.fromkeys(alone if shares else every)
+    seen, said = ([of.vectors().to(device) for of in side] for side in (validation.pictures, validation.texts))
+    pictures = torch.arange(len(validation.captions.pictures))
+    theirs = (pictures[:, None] == validation.picture_of).to(device)  # (n, m)
+    rsum = dict.fromkeys(tried, 0.0)
+    for side, others, own in ((seen, said, theirs), (said, seen, theirs.T)):
+        for rows in torch.arange(len(own), device=device).split(_CHUNK):
+            scores = [of[rows] @ other.T for of, other in zip(side, others, strict=True)]  # of each model (b, n')
+            for of in tried:
+                mixed = sum((share * score for share, score in zip(of, scores, strict=True)), scores[0].new_zeros(()))
+                best = mixed.masked_fill(~own[rows], -2).amax(1, keepdim=True)
+                ahead = ((mixed > best) & ~own[rows]).sum(1)
+                rsum[of] += sum(float((ahead < k).sum()) for k in RSUM_AT) / len(own)
+    by_model = [rsum[of] for of in alone]
+    return shares or max(rsum, key=lambda of: rsum[of]), by_model.index(max(by_model))
 
 
 def fuse(
@@ -213,13 +237,12 @@ def fuse(
     The networks of the epoch with the largest RSum of the validation are kept. Raises LgcaError for fewer captions than
     a batch, a checkpoint of another training, or losses that are no longer finite.
     """
-    tuned, stronger = tuned_shares(validation)
-    tuned = shares or tuned
+    tuned, stronger = tuned_shares(validation, device, shares)
     identity = _whole(identity, settings)
     made = HadaModel(tuple(models), settings.kind, tuned, stronger=stronger, tokens=settings.tokens)
     if settings.kind == "sum":
         rsum = rsum_of(*fused_split(made, validation, device), validation.picture_of)
-        outcome = HadaOutcome(0, 0, 0.0, peak_memory_of(device), 0, 0, rsum, 1.0, None, tuned, {})
+        outcome = HadaOutcome(0, 0, 0.0, memory_of(device), 0, 0, rsum, 1.0, None, tuned, {})
     else:
         if len(train.picture_of) < settings.batch:
             raise LgcaError(
@@ -242,7 +265,7 @@ def fuse(
 
 def fused_split(model: HadaModel, of: SplitFeatures, device: torch.device) -> tuple[Tensor, Tensor]:
     """Unit vectors (n, D) of a split's pictures and (m, D) of its captions, some at a time."""
-    tokens = model.tokens
+    tokens = model.reads
     n, m = len(of.captions.pictures), len(of.picture_of)
     pictures = [
         model.pictures(of.picture_items(range(at, min(at + _CHUNK, n)), device, tokens)) for at in range(0, n, _CHUNK)
@@ -289,7 +312,7 @@ def _train(
                 metrics.add(done.step, row if ended else {**row, "RSum of the validation": math.nan})
                 now = time.perf_counter()
                 done.seconds, done.losses = before + now - began, losses
-                done.peak = max(done.peak, peak_memory_of(trainer.device))
+                done.peak = max(done.peak, memory_of(trainer.device))
                 if ended or now - saved > every:
                     metrics.flush()
                     trainer.save(out, identity, done)
@@ -309,12 +332,14 @@ class _Fuser:
     ) -> None:  # fmt: skip
         torch.manual_seed(settings.seed)
         self.settings, self.stronger, self.train, self.device = settings, stronger, train, device
+        self.reads: TokensGiven = settings.tokens if settings.kind == "graph" else "cls"
         self.network: HadaNetwork = build_network(
             models, settings.kind, settings.network, settings.head if settings.weights.matching else None
         ).to(device)
         if start is not None:
             assert start.network is not None, "a second stage begins with the networks of a first"
-            self.network.load_state_dict(start.network.state_dict(), strict=False)  # the head begins anew
+            missing, unknown = self.network.load_state_dict(start.network.state_dict(), strict=False)
+            assert not unknown and all(name.startswith("head.") for name in missing)  # the head begins anew
         self.copy = AveragedCopy(self.network, settings.momentum, released=settings.teacher == "released").to(device)
         self.scalars = Scalars(settings.tau, (settings.least_tau, 0.5), settings.share).to(device)
         own = models[stronger].picture[1] if settings.share is not None else None
@@ -341,8 +366,8 @@ class _Fuser:
     def step(self, rows: list[int], number: int) -> tuple[dict[str, float], float]:
         """One step of the optimiser on captions ``rows`` and their pictures: the losses before it, and its rate."""
         settings, ids = self.settings, self.train.picture_of[rows]
-        pictures = self.train.picture_items(ids.tolist(), self.device, settings.tokens)
-        captions = self.train.caption_items(rows, self.device, settings.tokens)
+        pictures = self.train.picture_items(ids.tolist(), self.device, self.reads)
+        captions = self.train.caption_items(rows, self.device, self.reads)
         ids = ids.to(self.device)
         self.network.train()
         self.copy.train()

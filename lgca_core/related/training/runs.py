@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,15 @@ def finished_outcome(out: Path, identity: dict[str, Any], result: str) -> dict[s
     return outcome
 
 
+def arm_in(out: Path) -> str | None:
+    """The arm of the training that a folder holds, ended or not; None where there is none, or it does not say."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads((out / REPORT).read_text(encoding="utf-8"))["identity"]["arm"])
+    with suppress(Exception):  # torch and pickle raise what they like; who takes it up says what is wrong
+        return str(torch.load(out / CHECKPOINT, weights_only=True, map_location="cpu", mmap=True)["identity"]["arm"])
+    return None
+
+
 def clear_run(out: Path, results: Iterable[Path]) -> None:
     """Remove what an earlier training left in its folder, ``results`` among it, and nothing else."""
     for file in (*(out / name for name in (CHECKPOINT, REPORT, TABLE)), *results):
@@ -77,6 +87,16 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     flat = [{**said, **said["settings"]} for said in (old, new)]
     names = dict.fromkeys([*flat[0], *flat[1]])
     return [name for name in names if name != "settings" and flat[0].get(name) != flat[1].get(name)]
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes: most so far of the GPU; of this process what it holds now, mapped files left out, where Linux says so."""
+    status = Path("/proc/self/status")
+    if device.type != "cuda" and status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return 1024 * int(line.split()[1])
+    return peak_memory_of(device)
 
 
 def peak_memory_of(device: torch.device) -> int:

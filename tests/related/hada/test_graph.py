@@ -76,7 +76,7 @@ def test_what_is_reckoned_again_gives_the_same_gradients(monkeypatch):
     layer = a_layer(AS_RELEASED)
     found = []
     for limit in (0, 2**40):
-        monkeypatch.setattr(graph, "RECKONED_AGAIN", limit)
+        monkeypatch.setattr(graph, "RECOMPUTED_FROM", limit)
         ours, dense, *_ = both(layer, AS_RELEASED, (4, 7), some_nodes((4, 7), torch.float64))
         layer.zero_grad()
         ours.square().sum().backward()
@@ -181,7 +181,7 @@ def test_attention_is_dropped_after_the_softmax_and_in_training_alone():
 
 def test_what_is_inside_the_activation_is_not_kept_for_the_gradient(monkeypatch):
     """Of the tensors kept, none is larger than the keys, and the largest are few."""
-    monkeypatch.setattr(graph, "RECKONED_AGAIN", 0)  # as if the batch were large
+    monkeypatch.setattr(graph, "RECOMPUTED_FROM", 0)  # as if the batch were large
     layer = a_layer(EdgeWeights(), torch.float32, heads=4, head=16, width=8)
     nodes = [torch.randn(3, n, 8) for n in (50, 30)]
     kept: dict[int, int] = {}

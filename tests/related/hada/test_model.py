@@ -27,7 +27,7 @@ from lgca_core.related.hada.evaluate import (
     rsum_by_picture,
 )
 from lgca_core.related.hada.items import split_features
-from lgca_core.related.hada.model import HadaModel, ModelSaid, load_fusion, summed_vectors
+from lgca_core.related.hada.model import HadaModel, load_fusion, said_of, summed_vectors
 from lgca_core.related.hada.network import token_items
 from lgca_core.related.hada.tokens import FrozenModel
 from lgca_core.related.hada.train import fuse, fused_split, second_stage
@@ -136,7 +136,19 @@ def test_rsum_by_picture_counts_each_picture_once():
             "rank": [1.0, 6.0, 1.0, 11.0, 5.0, 5.5],
         }
     )
-    assert rsum_by_picture(ranks).to_dict() == {"a": 1 + (2 + 1) / 2, "b": 3 + 3 / 2}
+    assert rsum_by_picture(ranks).to_dict() == pytest.approx({"a": 1 + (2 + 1) / 2, "b": 3 + 3 / 2})
+
+
+def test_the_mean_over_pictures_is_rsum_however_many_captions_they_have(trained):
+    split = a_split(5, 2, seed=5)
+    picture_of = torch.tensor([0, 1, 1, 1, 1, 2, 3, 3, 4, 4])
+    said = tuple(
+        replace(of, captions=tuple(f"{n}" for n in range(int((picture_of == k).sum()))))
+        for k, of in enumerate(split.captions.pictures)
+    )
+    uneven = replace(split, picture_of=picture_of, captions=replace(split.captions, pictures=said))
+    result = evaluate_fusion(load_fusion(trained, CPU), uneven, CPU)
+    assert rsum_by_picture(result.ranks).mean() == pytest.approx(result.metrics[RSUM])
 
 
 def test_baselines_are_each_model_alone_and_their_tuned_sum(trained):
@@ -187,10 +199,7 @@ def fused(world, names, out, settings=SETTINGS):
     specs = [f"local-dir:{places[name]}" for name in names]
     encoders = [load_encoder(spec, device="cpu") for spec in specs]
     split = split_features(captions, [FrozenModel(of) for of in encoders], Store(root / "store"))
-    said = tuple(
-        ModelSaid(spec=spec, sha256=encoder.sha256, picture=seen.widths, caption=words.widths)
-        for spec, encoder, seen, words in zip(specs, encoders, split.pictures, split.texts, strict=True)
-    )
+    said = said_of(specs, encoders, split)
     fuse(split, split, said, settings, out, identity={}, device=CPU)
     return split
 

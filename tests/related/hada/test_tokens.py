@@ -93,6 +93,7 @@ def test_no_model_runs_twice_on_an_item(model, folder, files, store):
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(model, files, store, monkeypatch):
     monkeypatch.setattr(tokens, "PICTURES_OF_A_SHARD", 2)
+    model.encoder.batch_size = 2  # of what is encoded no more than a batch is ahead of what is written
 
     def stop(done, total):
         if done == 2:
@@ -103,6 +104,34 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(model, files, store, monkey
     before = model.encoder.image_passes
     found = picture_features(model, files, store, dataset="some")
     assert (before, model.encoder.image_passes) == (2, 4) and len(found) == 5
+
+
+def test_an_item_of_another_list_is_not_encoded_again(model, files, store):
+    picture_features(model, files[:2], store, dataset="some")
+    found = picture_features(model, files[1:], store, dataset="others")
+    assert model.encoder.image_passes == 4  # of four different pictures
+    alone = picture_features(model, files[3:4], store, dataset="one")
+    assert model.encoder.image_passes == 4 and torch.equal(alone.tokens(0), found.tokens(2))
+    said = caption_features(model, TEXTS[:2], store, dataset="some")
+    again = caption_features(model, TEXTS[1:], store, dataset="others")
+    assert model.encoder.text_passes == 4 and torch.equal(said.tokens(1), again.tokens(0))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_model_in_half_precision_says_about_the_same(folder, files, store, model, precision):
+    half = FrozenModel(load_encoder(f"local-dir:{folder}", device="cpu", precision=precision))
+    seen, said = (
+        of(half, items, store, dataset="some") for of, items in ((picture_features, files), (caption_features, TEXTS))
+    )
+    exact = picture_features(model, files, store, dataset="some"), caption_features(model, TEXTS, store, dataset="some")
+    assert half.encoder.image_passes == model.encoder.image_passes == 4  # each has its own
+    for of, other in zip((seen, said), exact, strict=True):
+        assert (of.vectors() * other.vectors()).sum(1).min() > 0.99
+
+
+def test_a_caption_beyond_the_window_is_cut(model, store):
+    found = caption_features(model, [" ".join(["bird"] * 200)], store, dataset="long")
+    assert len(found.tokens(0)) == 76  # the end token, and 75 of the words
 
 
 def test_what_is_damaged_is_encoded_again(model, files, tmp_path):
@@ -176,6 +205,21 @@ def test_a_split_of_several_models_and_any_number_of_captions(model, files, stor
     assert items.lengths[0].tolist() == [4, 2] and items.tokens[0].shape == (2, 4, 32)
     assert torch.equal(items.tokens[1][1, :2], split.texts[1].tokens(0))
     torch.testing.assert_close(items.pooled[1], split.texts[1].vectors([5, 0]))
+
+
+def test_a_fusion_without_a_graph_reads_the_first_token_alone(model, files, store):
+    pictures = tuple(CaptionedPicture(file.name, file, ("a b c",)) for file in files[:3])
+    split = split_features(CaptionSet("own", "all", pictures), [model], store)
+    own, cls = split.picture_items([2, 1], CPU), split.picture_items([2, 1], CPU, "cls")
+    assert cls.lengths[0].tolist() == [1, 1] and torch.equal(cls.tokens[0], own.tokens[0][:, :1])
+
+
+def test_noise_of_a_picture_is_not_that_of_a_caption(model, files, store):
+    pictures = tuple(CaptionedPicture(file.name, file, ("a b c d e f",)) for file in files[:3])
+    split = split_features(CaptionSet("own", "all", pictures), [model, model], store)
+    seen, said = (of([1], CPU, "copies").tokens[0][0] for of in (split.picture_items, split.caption_items))
+    noise = [(of[1:4].float() - of[:1].float())[:, :16] / of[:1].float().std() for of in (seen, said)]
+    assert float((noise[0] - noise[1]).abs().max()) > 0.05
 
 
 def test_copies_say_nothing_new_and_are_the_same_whenever_they_are_read(model, files, store):

@@ -10,9 +10,10 @@ from lgca_core.errors import LgcaError
 from lgca_core.related.hada import train as training
 from lgca_core.related.hada.arms import FUSION_ARMS, fusion_settings_of, shares_of
 from lgca_core.related.hada.losses import EmbeddingQueue
-from lgca_core.related.hada.model import load_fusion
+from lgca_core.related.hada.model import load_fusion, summed_vectors
 from lgca_core.related.hada.train import (
     HadaSettings,
+    check_start,
     clear_fusion,
     finished_fusion,
     fuse,
@@ -78,6 +79,7 @@ def test_a_second_stage_and_the_released_one_resume_too(whole, tmp_path, arm):
     run(tmp_path / "cut", settings, start=start, every=0)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     assert (tmp_path / "cut" / "hada.json").read_bytes() == (tmp_path / "whole" / "hada.json").read_bytes()
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")  # of every step after the stop, not of the best alone
 
 
 def test_a_second_stage_begins_with_the_first_ones_networks_and_so_do_its_copies(whole, monkeypatch):
@@ -151,12 +153,28 @@ def test_the_number_of_trained_parameters_leaves_the_head_out(whole, tmp_path):
 
 def test_shares_follow_the_model_that_knows():
     split = a_split(30, 2, seed=3)
-    shares, stronger = tuned_shares(split)
+    shares, stronger = tuned_shares(split, CPU)
     assert sum(shares) == pytest.approx(1) and 0 < shares[0] < 1
     noise = torch.nn.functional.normalize(torch.randn(len(split.texts[1]), 4), dim=1).half()
     deaf = replace(split, texts=(split.texts[0], replace(split.texts[1], own=noise)))
-    shares, stronger = tuned_shares(deaf)
+    shares, stronger = tuned_shares(deaf, CPU)
     assert stronger == 0 and shares[0] >= 0.8
+    assert tuned_shares(deaf, CPU, (0.0, 1.0)) == ((0.0, 1.0), 0)
+
+
+@pytest.mark.parametrize("pictures, captions", [(30, 2), (700, 1)])
+def test_the_tuned_shares_have_the_largest_rsum_of_exact_ranks(pictures, captions):
+    split = a_split(pictures, captions, seed=4)
+    (first, second), (one, two) = ([of.vectors() for of in side] for side in (split.pictures, split.texts))
+    found = {
+        k / 20: rsum_of(
+            summed_vectors([first, second], (k / 20, 1 - k / 20)), summed_vectors([one, two], (k / 20, 1 - k / 20)),
+            split.picture_of,
+        )
+        for k in range(21)
+    }  # fmt: skip
+    (share, _), stronger = tuned_shares(split, CPU)
+    assert found[share] == pytest.approx(max(found.values())) and stronger == (found[0.0] > found[1.0])
 
 
 def test_rsum_of_three_pictures_with_five_captions_each_and_ties():
@@ -221,9 +239,24 @@ def test_a_queue_larger_than_the_data_is_filled_over_epochs(tmp_path, monkeypatc
     assert counts == [4, 8, 12, 16, 20, 24, 28, 30, 30]
 
 
+def test_what_is_no_first_stage_is_refused(whole, tmp_path):
+    plain, wide = SETTINGS, replace(SETTINGS, network=replace(SETTINGS.network, width=24))
+    first = load_fusion(whole, CPU)
+    check_start(first, second_stage(plain), whole, MODELS)
+    for settings in (wide, fusion_settings_of("no-cross", plain, 2), fusion_settings_of("learned", plain, 2)):
+        with pytest.raises(LgcaError, match="another arm, or of another width"):
+            check_start(first, second_stage(settings), whole)
+    with pytest.raises(LgcaError, match="other models"):
+        check_start(first, second_stage(plain), whole, MODELS[::-1])
+    run(tmp_path, replace(second_stage(SETTINGS), epochs=1), start=first)
+    with pytest.raises(LgcaError, match="no first stage"):
+        check_start(load_fusion(tmp_path, CPU), second_stage(plain), tmp_path)
+
+
 @pytest.mark.parametrize(
     "wrong, says",
     [
+        ({"rate": 0.0, "floor": 0.0}, "rate of 0"),
         ({"epochs": 0}, "epochs"),
         ({"batch": 1}, "batch"),
         ({"patience": 0}, "patience"),
