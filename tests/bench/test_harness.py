@@ -107,5 +107,14 @@ def test_records_of_earlier_versions_can_be_read():
     records = read_all(Path(__file__).parents[2] / "results" / "bench")
     assert {json.dumps(record["benchmark"]) for record in records} == {
         json.dumps(kind)
-        for kind in ("pipeline", "encoding", "resample", "class-matrix", "growth", "precision", "store-memory")
+        for kind in (
+            "pipeline",
+            "encoding",
+            "resample",
+            "class-matrix",
+            "growth",
+            "precision",
+            "store-memory",
+            "graph-attention",
+        )
     }

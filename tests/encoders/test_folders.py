@@ -189,7 +189,10 @@ def test_without_the_extra_it_is_named(saved, monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     """The embedded encoder as open_clip would publish it."""
-    said = {"model_cfg": json.loads(embedded.CONFIG.read_text()), "preprocess_cfg": {"mean": [0.5] * 3}}
+    said = {
+        "model_cfg": json.loads((embedded.FOLDER / f"{embedded.MODEL_NAME}.json").read_text()),
+        "preprocess_cfg": {"mean": [0.5] * 3},
+    }
     (tmp_path / "open_clip_config.json").write_text(json.dumps(said))
     save_file(load_file(embedded.WEIGHTS), tmp_path / "open_clip_model.safetensors")
     save_file({"x": torch.ones(1)}, tmp_path / "model.safetensors")  # transformers' names of the same, often beside it
