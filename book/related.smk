@@ -11,17 +11,16 @@ from shlex import quote
 sys.path[:0] = [str(Path.cwd()), str(Path("book").resolve())]  # this checkout's code, wherever it is installed from
 from lgca_book.building import dependencies
 from lgca_book.experiments import experiments
+from lgca_book.studies.goal_arms import START
+from lgca_book.studies.related_arms import THREE
 from lgca_core.cli.hada import OF_THE_AVIARY
 from lgca_core.evaluation.code_digest import digest_of_code
-from lgca_core.related.hada.arms import fusion_settings_of
+from lgca_core.related.hada.arms import WITH_SHARE as SECOND, fusion_settings_of
 from lgca_core.related.hada.train import HadaSettings
 
 GOAL, HADA = experiments().related.goal, experiments().related.hada
 LGCA = quote(str(Path(sys.executable).with_name("lgca")))
 WORK, KEPT = "_build/related", "results/related"
-START = "start"  # in place of an arm of GOAL: the encoder that every training begins with
-THREE = "three-"  # before an arm of HADA: with three models
-SECOND = "-w"  # after an arm of HADA: with the second stage
 CODE = {
     system: digest_of_code(dependencies.files([f"lgca_core.cli.{system}_train", f"lgca_core.cli.{system}_evaluate"]))
     for system in ("goal", "hada")
@@ -128,7 +127,7 @@ rule fuse:
         arm=arm_of_hada,
         folder=f"{WORK}/hada/{{arm}}/seed-{{seed}}",
         settings=f"--epochs {HADA.epochs} --batch {HADA.batch} --rate {HADA.rate} --width {HADA.width} "
-        f"--queue {HADA.queue} --patience {HADA.patience}",
+        f"--queue {HADA.queue} --patience {HADA.patience} --dropout {HADA.dropout}",
     log:
         f"{WORK}/hada/{{arm}}/seed-{{seed}}.log",
     shell:

@@ -96,15 +96,13 @@ class Page(_Strict):
     again: str | None = None
 
 
-class Goal(_Strict):
-    """The trainings of GOAL whose records are committed.
+class Trainings(_Strict):
+    """Trainings of a related system whose records are committed: each arm with `seeds` seeds on `data`.
 
     Attributes:
-        arms: names of `lgca goal arms`, each trained with `seeds` seeds on `data`.
-        classified: those of them whose encoders classify the aviary's test pictures too, by `methods` with `crops`.
+        classified: arms whose encoders classify the aviary's test pictures too, by `methods` with `crops`.
     """
 
-    arms: Names
     classified: Names
     seeds: int
     data: str
@@ -115,30 +113,28 @@ class Goal(_Strict):
     crops: int
 
 
-class Hada(_Strict):
-    """The trainings of HADA whose records are committed.
+class Goal(Trainings):
+    """Those of GOAL; `arms` are names of `lgca goal arms`."""
+
+    arms: Names
+
+
+class Hada(Trainings):
+    """Those of HADA.
 
     Attributes:
-        trained: names of `lgca hada arms`, each trained with `seeds` seeds on `data`; "-w" asks for a second stage.
+        trained: names of `lgca hada arms`; "-w" after one asks for a second stage.
         sums: arms in which nothing is trained, and so without seeds.
         three: arms that fuse the encoder `aviary` as a third.
-        classified: arms whose encoders classify the aviary's test pictures too, by `methods` with `crops`.
     """
 
     trained: Names
     sums: Names
     three: Names
-    classified: Names
-    seeds: int
-    data: str
-    epochs: int
-    batch: int
-    rate: float
     width: int
     queue: int
     patience: int
-    methods: Names
-    crops: int
+    dropout: float
 
 
 class Related(_Strict):

@@ -15,7 +15,6 @@ from lgca_core.errors import LgcaError
 if TYPE_CHECKING:
     from lgca_core.data.manifest import Skipped
 
-AVIARY = "aviary"
 ROWS = {
     "pictures": "pictures read",
     "sentences": "sentences of their captions",
@@ -40,14 +39,9 @@ def _goal(context: typer.Context) -> None:
         print(context.get_help())
 
 
-def of_aviary(data: str | None) -> bool:
-    """Whether --data is of the embedded world, which stands for none at all."""
-    return data is None or data.partition(":")[0] == AVIARY
-
-
 def encoder_for(data: str | None, encoder: str | None) -> str:
     """The encoder that is named, or one's own default; on the aviary without either, the aviary's."""
-    return options.resolve_encoder(encoder, AVIARY if of_aviary(data) else None)
+    return options.resolve_encoder(encoder, "aviary" if options.of_aviary(data) else None)
 
 
 CaptionData = Annotated[
@@ -126,8 +120,8 @@ def pairs(
         raise LgcaError(f"{out} is already there: choose another file, or overwrite it with --force")
     spec = encoder_for(data, encoder)
     with status("reading the captions"):
-        captions = open_captions(data or AVIARY, split, on_error=on_error)
-        chosen = regions or ("true" if of_aviary(data) else "grid")
+        captions = open_captions(data or options.AVIARY, split, on_error=on_error)
+        chosen = regions or ("true" if options.of_aviary(data) else "grid")
         found = open_regions(chosen, captions, seed=seed, random=random)
     model = options.load(spec, device, precision, batch_size, workers)
     counts: Counter[str] = Counter()

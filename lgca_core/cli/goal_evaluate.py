@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lgca_core.cli import options
-from lgca_core.cli.goal import AVIARY, CaptionData, encoder_for, goal
+from lgca_core.cli.goal import CaptionData, encoder_for, goal
 from lgca_core.cli.output import listing, note, say, status
 from lgca_core.cli.progress import progress
 from lgca_core.errors import LgcaError
@@ -40,24 +40,14 @@ def evaluate(
         ),
     ] = None,
     encoder: options.EncoderSpec = None,
-    ties: Annotated[
-        Literal["middle", "pessimistic"],
-        typer.Option(help="Of items that score alike half go before the right one, or all."),
-    ] = "middle",
+    ties: options.Ties = "middle",
     joint: Annotated[
         Literal["right", "released"],
         typer.Option(help="released: as GOAL's code prints it, regions never find their pictures."),
     ] = "right",
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", rich_help_panel="Output", help="For a record, with the rank of every query."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", rich_help_panel="Output", help="Overwrite an earlier record.")
-    ] = False,
-    form: Annotated[
-        Literal["table", "json", "csv"], typer.Option("--format", rich_help_panel="Output", help="What is printed.")
-    ] = "table",
+    out: options.RanksFolder = None,
+    force: options.ForceRecord = False,
+    form: options.Printed = "table",
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     batch_size: options.BatchSize = None,
@@ -77,7 +67,7 @@ def evaluate(
     spec = encoder_for(data, encoder)
     with reserved(out, force=force, files=RELATED_FILES) if out else nullcontext():
         with status("reading the captions"):
-            captions = open_captions(data or AVIARY, split, on_error=on_error)
+            captions = open_captions(data or options.AVIARY, split, on_error=on_error)
             if on_error == "skip":  # a picture that breaks on the way would end it
                 captions = readable(captions, on_error=on_error)
         paired, skipped = _paired(pairs, captions, on_error) if pairs else ([], [])

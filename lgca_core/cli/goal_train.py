@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lgca_core.cli import options
-from lgca_core.cli.goal import AVIARY, CaptionData, RegionSource, encoder_for, goal, of_aviary
+from lgca_core.cli.goal import CaptionData, RegionSource, encoder_for, goal
 from lgca_core.cli.output import listing, note, say, status
 from lgca_core.cli.progress import progress
 from lgca_core.errors import LgcaError
@@ -46,9 +46,7 @@ def train(
         Path,
         typer.Option(metavar="FOLDER", rich_help_panel="Output", help="For the model, its losses and checkpoints."),
     ] = Path("goal-run"),
-    force: Annotated[
-        bool, typer.Option("--force", rich_help_panel="Output", help="Begin anew where the folder holds a training.")
-    ] = False,
+    force: options.ForceTraining = False,
     arm: Annotated[
         str,
         typer.Option(
@@ -127,7 +125,7 @@ def train(
     )
     from lgca_core.related.training.runs import REPORT
 
-    usual = OF_AVIARY if of_aviary(data) else RELEASED
+    usual = OF_AVIARY if options.of_aviary(data) else RELEASED
     settings = settings_of(
         arm,
         TrainSettings(
@@ -145,14 +143,14 @@ def train(
     place = join_processes(device)
     with claimed(out / REPORT, "the training") if is_first() else nullcontext():
         with status("reading the captions"):
-            captions = open_captions(data or AVIARY, split, on_error=on_error)
+            captions = open_captions(data or options.AVIARY, split, on_error=on_error)
         if len(captions.pictures) < settings.batch:
             raise LgcaError(
                 f"{len(captions.pictures)} pictures are fewer than a batch of {settings.batch}: lower --batch"
             )
         model = options.load(spec, place, "float32", None)
         check_trainable(model)
-        how = regions or ("true" if of_aviary(data) else "grid")
+        how = regions or ("true" if options.of_aviary(data) else "grid")
         candidates = open_regions(how, captions)
         given = read_pairs(pairs, captions, on_error=on_error) if pairs else None
         if force and is_first():  # all that can be wrong with what was given is known

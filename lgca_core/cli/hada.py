@@ -56,14 +56,9 @@ FrozenSpecs = Annotated[
 ]
 
 
-def aviary_is_meant(data: str | None) -> bool:
-    """Whether --data is of the embedded world, which stands for none at all."""
-    return data is None or data.partition(":")[0] == "aviary"
-
-
 def specs_for(data: str | None, encoders: Sequence[str] | None) -> tuple[str, ...]:
     """The models that are named; on the aviary without any, its own. LgcaError for fewer than two, or one twice."""
-    specs = tuple(encoders or (OF_THE_AVIARY if aviary_is_meant(data) else ()))
+    specs = tuple(encoders or (OF_THE_AVIARY if options.of_aviary(data) else ()))
     if len(specs) < 2:
         raise LgcaError("a fusion is of two models or more: give --encoder A --encoder B")
     if twice := [spec for spec in specs if specs.count(spec) > 1]:

@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,24 +38,14 @@ def evaluate(
     model: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="What lgca hada train wrote; it knows its encoders.")
     ] = None,
-    ties: Annotated[
-        Literal["middle", "pessimistic"],
-        typer.Option(help="Of items that score alike half go before the right one, or all."),
-    ] = "middle",
+    ties: options.Ties = "middle",
     reshuffled: Annotated[
         bool,
         typer.Option("--reshuffled", help="Also RSum with items in another order: the same, but for the arm lavis."),
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", rich_help_panel="Output", help="For a record, with the rank of every query."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", rich_help_panel="Output", help="Overwrite an earlier record.")
-    ] = False,
-    form: Annotated[
-        Literal["table", "json", "csv"], typer.Option("--format", rich_help_panel="Output", help="What is printed.")
-    ] = "table",
+    out: options.RanksFolder = None,
+    force: options.ForceRecord = False,
+    form: options.Printed = "table",
     device: options.Device = "auto",
     precision: options.Precision = "float32",
     batch_size: options.BatchSize = None,
@@ -69,6 +59,7 @@ def evaluate(
     from lgca_core.encoders.devices import pick_device
     from lgca_core.evaluation.record import reserved
     from lgca_core.related.captions.record import RELATED_FILES, save_related, training_report
+    from lgca_core.related.hada.encoder import check_weights
     from lgca_core.related.hada.evaluate import RESHUFFLED, RSUM, SUM, baselines, evaluate_fusion, reshuffled_rsum
     from lgca_core.related.hada.model import HadaModel, load_fusion, said_of
     from lgca_core.related.hada.train import tuned_shares
@@ -80,9 +71,8 @@ def evaluate(
             captions = captions_of(data, split, on_error)
             tuning = None if found else captions_of(data, validation, on_error)
         encoders = [options.load(spec, device, precision, batch_size, 1) for spec in specs]
-        for spec, one, said in zip(specs, encoders, found.models if found else (), strict=False):
-            if one.sha256 != said.sha256:
-                raise LgcaError(f"{spec} has other weights than {model} was trained with: train again")
+        for one, said in zip(encoders, found.models if found else (), strict=False):
+            check_weights(one, said)
         report = None if model is None else training_report(model)
         [features] = features_of([captions], encoders)
         place = encoders[0].device
@@ -129,7 +119,7 @@ def evaluate(
         if reshuffled:
             moved = results[name].metrics[RESHUFFLED] - results[name].metrics[RSUM]
             say(f"With the items in another order RSum changes by {100 * moved:+.1f} points")
-    if report and captions.sha256(pictures=True) in report.get("identity", {}).get("data", []):
+    if report and captions.sha256(features.hashes) in report.get("identity", {}).get("data", []):
         note("these are pictures that the fusion was trained on, or chosen by: what it finds among them says little")
     for fault in captions.skipped[:3]:
         note(f"skipped {fault.path}: {fault.reason}")

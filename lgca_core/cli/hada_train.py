@@ -11,7 +11,6 @@ from lgca_core.cli import options
 from lgca_core.cli.hada import (
     FrozenSpecs,
     RetrievalData,
-    aviary_is_meant,
     captions_of,
     features_of,
     folder_for,
@@ -30,8 +29,9 @@ if TYPE_CHECKING:
     from lgca_core.related.hada.train import HadaOutcome, HadaSettings
 
 RELEASED: dict[str, Any] = {"epochs": 100, "batch": 20, "rate": 1e-4, "width": 512, "queue": 64_000, "patience": 20}
-OF_AVIARY: dict[str, Any] = {"epochs": 20, "batch": 64, "rate": 1e-3, "width": 128, "queue": 4096, "patience": 5}
-"""Of the embedded world, whose models are small; chosen on the validation species."""
+OF_AVIARY: dict[str, Any] = {"epochs": 10, "batch": 64, "rate": 1e-3, "width": 64, "queue": 4096, "patience": 4}
+NO_DROPOUT = 0.0
+"""Both of the embedded world, whose models are small; rate, width and dropout by the graph's RSum on validation."""
 
 
 def _number(help_text: str, least: float) -> Any:
@@ -57,9 +57,7 @@ def train(
             metavar="FOLDER", rich_help_panel="Output", help="For the networks, their losses and checkpoints."
         ),
     ] = Path("hada-run"),
-    force: Annotated[
-        bool, typer.Option("--force", rich_help_panel="Output", help="Begin anew where the folder holds a training.")
-    ] = False,
+    force: options.ForceTraining = False,
     stage2: Annotated[
         bool,
         typer.Option(
@@ -84,12 +82,21 @@ def train(
             help="hada, or score-sum, pooled, no-cross, released, ...: lgca hada arms lists all.",
         ),
     ] = "hada",
-    epochs: Annotated[int | None, _number("At most 100 as released; of the aviary 20.", 1)] = None,
+    epochs: Annotated[int | None, _number("At most 100 as released; of the aviary 10.", 1)] = None,
     batch: Annotated[int | None, _number("Captions a step: 20; of the aviary 64.", 2)] = None,
     rate: Annotated[float | None, _number("First learning rate: 1e-4; of the aviary 1e-3.", 0.0)] = None,
-    width: Annotated[int | None, _number("Of a head and of the fused vector: 512; of the aviary 128.", 1)] = None,
+    width: Annotated[int | None, _number("Of a head and of the fused vector: 512; of the aviary 64.", 1)] = None,
     queue: Annotated[int | None, _number("Pairs kept as negatives: 64,000; of the aviary 4,096.", 1)] = None,
-    patience: Annotated[int | None, _number("Epochs without a better RSum: 20; of the aviary 5.", 1)] = None,
+    patience: Annotated[int | None, _number("Epochs without a better RSum: 20; of the aviary 4.", 1)] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=0.99,
+            rich_help_panel="Training",
+            help="Of attention and linear layers: 0.4, in a second stage 0.7; of the aviary 0.",
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(min=0, max=options.MOST_SEED, rich_help_panel="Training", help="Of weights, order and negatives."),
@@ -107,15 +114,18 @@ def train(
     from lgca_core.evaluation.targets import claimed
     from lgca_core.related.hada.arms import WITH_SHARE, fusion_settings_of, shares_of
     from lgca_core.related.hada.model import load_fusion, said_of
+    from lgca_core.related.hada.network import Dropouts
     from lgca_core.related.hada.train import HadaSettings, check_start, second_stage
     from lgca_core.related.training.runs import REPORT, arm_in
 
     specs = specs_for(data, encoder)
-    usual = OF_AVIARY if aviary_is_meant(data) else RELEASED
+    usual = OF_AVIARY if options.of_aviary(data) else RELEASED
     given = {"epochs": epochs, "batch": batch, "rate": rate, "queue": queue, "patience": patience}
     chosen: dict[str, Any] = {name: usual[name] if value is None else value for name, value in given.items()}
     plain = HadaSettings(**chosen, seed=seed, restart=max(1, chosen["epochs"] // 2), floor=min(5e-6, chosen["rate"]))
-    plain = replace(plain, network=replace(plain.network, width=width or usual["width"]))
+    rate_of_dropout = NO_DROPOUT if dropout is None and usual is OF_AVIARY else dropout
+    rates = None if rate_of_dropout is None else Dropouts(0.0, *[rate_of_dropout] * 3)
+    plain = replace(plain, network=replace(plain.network, width=width or usual["width"], dropouts=rates))
     settings = fusion_settings_of(arm, plain, len(specs))
     if stage2 and settings.kind == "sum":
         raise LgcaError(f"the arm {arm} has nothing to train, and so no second stage: leave --stage2 out")
@@ -192,7 +202,7 @@ class _Run:
     ) -> None:
         self.learnt, self.validation = features
         self.models, self.shares, self.encoders, self.force = models, shares, encoders, force
-        self.data = [of.captions.sha256(pictures=True) for of in features]
+        self.data = [of.captions.sha256(of.hashes) for of in features]
 
     def __call__(
         self, title: str, arm: str, settings: "HadaSettings", out: Path, before: Path | None = None

@@ -29,6 +29,32 @@ METHODS_HELP = (
     "lazsl or lazsl-d"
 )
 
+AVIARY = "aviary"
+"""Captioned pictures of the embedded world, where no --data is given."""
+
+
+def of_aviary(data: str | None) -> bool:
+    """Whether --data of captioned pictures is of the embedded world, or left out, which means it."""
+    return data is None or data.partition(":")[0] == "aviary"
+
+
+Ties = Annotated[
+    Literal["middle", "pessimistic"],
+    typer.Option(help="Of items that score alike half go before the right one, or all."),
+]
+RanksFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FOLDER", rich_help_panel="Output", help="For a record, with the rank of every query."
+    ),
+]
+ForceRecord = Annotated[bool, typer.Option("--force", rich_help_panel="Output", help="Overwrite an earlier record.")]
+ForceTraining = Annotated[
+    bool, typer.Option("--force", rich_help_panel="Output", help="Begin anew where the folder holds a training.")
+]
+Printed = Annotated[
+    Literal["table", "json", "csv"], typer.Option("--format", rich_help_panel="Output", help="What is printed.")
+]
 MOST_SEED = 2**32 - 1
 """Of what torch and numpy take alike."""
 EncoderSpec = Annotated[

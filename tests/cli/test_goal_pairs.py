@@ -31,11 +31,7 @@ OWN = ["goal", "pairs", "--data", ".", "--split", "all", "--encoder", "aviary", 
 
 
 def test_pairs_of_the_aviary_in_one_command(home, tmp_path, monkeypatch):
-    from lgca_core.cli import goal
-
-    monkeypatch.setattr(goal, "AVIARY", "aviary:6")
-    load = options.load
-    monkeypatch.setattr(options, "load", lambda spec, *other: load("aviary", *other))
+    monkeypatch.setattr(options, "AVIARY", "aviary:6")
     code, out, _ = lgca("goal", "pairs", "--out", tmp_path / "pairs.json", "--device", "cpu")
     assert code == 0 and "regions true" in out and "6 pictures" in out.split("in /")[0]
     captions = open_captions("aviary:6", "train")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from lgca_core.cli import goal_train, options
+from lgca_core.cli import options
 from lgca_core.related.captions.record import find_related, load_related
 from support import caption_miniatures, tiny_clip
 from support.command_line import files, lgca, refused
@@ -189,7 +189,7 @@ def test_the_commands_on_published_sets_with_a_vit_b_16_of_reduced_depth(tmp_pat
 
 @pytest.mark.slow
 def test_the_aviary_in_one_command_each(home, tmp_path, monkeypatch):
-    monkeypatch.setattr(goal_train, "AVIARY", "aviary:32")
+    monkeypatch.setattr(options, "AVIARY", "aviary:32")
     monkeypatch.chdir(tmp_path)
     code, _, err = lgca("goal", "train", "--device", "cpu")
     assert code == 0 and (tmp_path / "goal-run" / "pairs-true.json").exists(), err

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from lgca_core.data.manifest import Skipped
-from lgca_core.files import sha256_of
 
 Box = tuple[int, int, int, int]
 """A region of a picture: (x1, y1, x2, y2) in pixels of the original, right and bottom exclusive."""
@@ -44,13 +44,13 @@ class CaptionSet:
     pictures: tuple[CaptionedPicture, ...]
     skipped: tuple[Skipped, ...] = ()
 
-    def sha256(self, *, pictures: bool = False) -> str:
-        """Hash of names, captions and truths, in their order; with `pictures` also of the pictures' files.
+    def sha256(self, hashes: Sequence[str] = ()) -> str:
+        """Hash of names, captions and truths, in their order; and of ``hashes`` of the pictures' files, where given.
 
-        Neither the set's own name nor the place of the files enters. Raises LgcaError where a file cannot be read.
+        Neither the set's own name nor the place of the files enters.
         """
         rows = [
-            [one.name, one.captions, [astuple(truth) for truth in one.truths], sha256_of(one.path) if pictures else ""]
-            for one in self.pictures
+            [one.name, one.captions, [astuple(truth) for truth in one.truths], of_file]
+            for one, of_file in zip(self.pictures, hashes or [""] * len(self.pictures), strict=True)
         ]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()

@@ -17,7 +17,7 @@ from lgca_core.evaluation.code_digest import digest_of_code
 from lgca_core.files import sha256_of
 from lgca_core.related import towers
 from lgca_core.related.hada import graph, model as fusion, network, tokens
-from lgca_core.related.hada.model import FUSION, FUSION_WEIGHTS, HadaModel, load_fusion
+from lgca_core.related.hada.model import FUSION, FUSION_WEIGHTS, HadaModel, ModelSaid, load_fusion
 from lgca_core.related.hada.network import token_items
 from lgca_core.related.hada.tokens import FrozenModel
 
@@ -53,13 +53,18 @@ def frozen_models(found: HadaModel, options: Options) -> list[Encoder]:
     models = []
     for said in found.models:
         encoder = load_encoder(said.spec, **asdict(options))
-        if encoder.sha256 != said.sha256:
-            raise LgcaError(
-                f"{said.spec} has other weights than the fusion was trained with (sha256 {encoder.sha256}, not "
-                f"{said.sha256}): put those back, or train again"
-            )
+        check_weights(encoder, said)
         models.append(encoder)
     return models
+
+
+def check_weights(encoder: Encoder, said: ModelSaid) -> None:
+    """Raises LgcaError where an encoder has other weights than that which a fusion was trained with."""
+    if encoder.sha256 != said.sha256:
+        raise LgcaError(
+            f"{said.spec} has other weights than the fusion was trained with (sha256 {encoder.sha256}, not "
+            f"{said.sha256}): put those back, or train again"
+        )
 
 
 def fused_encoder(found: HadaModel, encoders: list[Encoder], folder: Path) -> Encoder:

@@ -69,16 +69,20 @@ class ClsAttention(nn.Module):
         nn.init.uniform_(self.edge, -bound, bound)
         values = (edges.own, edges.cross, edges.cls, edges.loop)
         self.mean_loop = edges.loop == "mean"
-        self.present = [value is not None for value in values]
-        self.numbers = [0.0 if value is None or value == "mean" else value for value in values]
+        numbers = [0.0 if value is None or value == "mean" else value for value in values]
+        self.present: Tensor
+        self.numbers: Tensor  # on the layer's device, so that no step copies them there
+        self.register_buffer("present", torch.tensor([value is not None for value in values]), persistent=False)
+        self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.float64), persistent=False)
         named = zip(EDGES, values, strict=True)
         own = {name: torch.tensor(float(value)) for name, value in named if value not in (None, "mean")}
         self.learned = nn.ParameterDict(own if edges.learned else {})
 
     def weights(self) -> Tensor:
         """(4,) the weight of each type in the order of EDGES; 0 for one left out, and for the mean loop."""
-        given = {name: self.bias.new_tensor(number) for name, number in zip(EDGES, self.numbers, strict=True)}
-        return torch.stack([self.learned[name] if name in self.learned else given[name] for name in EDGES])
+        given = self.numbers.to(self.bias.dtype)
+        named = zip(EDGES, given, strict=True)
+        return torch.stack([self.learned.get(name, number) for name, number in named])
 
     def forward(self, nodes: Sequence[Tensor], lengths: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """M tensors (B, N_m, C), whose row 0 is the CLS, and their lengths (B,), from 1 on -> z (B, M, H D), keys.
@@ -103,7 +107,7 @@ class ClsAttention(nn.Module):
             types.append(kind)
         kinds = torch.cat(types)
         loop = kinds == EDGES.index("self")
-        sends = there & torch.tensor(self.present, device=there.device)[kinds]
+        sends = there & self.present[kinds]
         weight = self.weights()[kinds].expand(there.shape)
         if self.mean_loop:
             others = sends & ~loop

@@ -27,12 +27,16 @@ _NOISE = 0.1  # deviation, as a share of that of the CLS's own entries
 
 @dataclass(frozen=True)
 class SplitFeatures:
-    """One split: of each model the features of its pictures and captions, and the picture of each caption."""
+    """One split: of each model the features of its pictures and captions, and the picture of each caption.
+
+    ``hashes`` are the sha256 of the pictures' files.
+    """
 
     captions: CaptionSet
     pictures: tuple[Features, ...]
     texts: tuple[Features, ...]
     picture_of: Tensor  # (m,) int64
+    hashes: tuple[str, ...] = ()
 
     def picture_items(self, rows: Sequence[int], device: torch.device, tokens: TokensGiven = "own") -> TokenItems:
         """Pictures ``rows`` as the networks take them."""
@@ -67,7 +71,7 @@ def split_features(
         done += len(files)
         said.append(caption_features(model, texts, store, dataset=f"{name}, captions", progress=told))
         done += len(texts)
-    return SplitFeatures(captions, tuple(seen), tuple(said), torch.tensor(picture_of))
+    return SplitFeatures(captions, tuple(seen), tuple(said), torch.tensor(picture_of), tuple(hashes))
 
 
 def _items(

@@ -78,18 +78,18 @@ class HadaModel:
         """Which tokens it is to be given: only a graph reads more than the CLS."""
         return self.tokens if self.kind == "graph" else "cls"
 
-    def pictures(self, items: TokenItems, chunk: int = 256) -> Tensor:
+    def pictures(self, items: TokenItems) -> Tensor:
         """(B, D) unit vectors."""
-        return self._vectors(self.network and self.network.image, items, chunk)
+        return self._vectors(self.network and self.network.image, items)
 
-    def captions(self, items: TokenItems, chunk: int = 256) -> Tensor:
+    def captions(self, items: TokenItems) -> Tensor:
         """(B, D) unit vectors."""
-        return self._vectors(self.network and self.network.text, items, chunk)
+        return self._vectors(self.network and self.network.text, items)
 
-    def _vectors(self, side: Any, items: TokenItems, chunk: int) -> Tensor:
+    def _vectors(self, side: Any, items: TokenItems) -> Tensor:
         if side is None:
             return summed_vectors(items.pooled, self.shares)
-        own = fused(side, items, chunk)
+        own = fused(side, items)
         if self.w is None:
             return own
         return summed_vectors([own, items.pooled[self.stronger].to(own.dtype)], [1 - self.w, self.w])

@@ -139,13 +139,13 @@ class Fusion(nn.Module):
                 raise LgcaError(f"the fault of LAVIS is of two models, not {len(tokens)}: choose another arm")
             tokens = (tokens[0], tokens[0])
         rates, norms, heads = of.rates, of.layout == "norms", of.heads
-        self.inward = nn.ModuleList(_after(d, of.width, rates.tokens, norms) for d in tokens)  # A_m
+        self.token_layers = nn.ModuleList(_after(d, of.width, rates.tokens, norms) for d in tokens)  # A_m
         self.graph = ClsAttention(of.width, of.width, heads, edges=of.edges, dropout=rates.attention)
         if norms:
-            self.outward = _after(heads * of.width, of.width, rates.output, True)  # W_o
-            self.outward.append(nn.BatchNorm1d(of.width))
+            self.output = _after(heads * of.width, of.width, rates.output, True)  # W_o
+            self.output.append(nn.BatchNorm1d(of.width))
         else:
-            self.outward = _before(heads * of.width, of.width, rates.output)
+            self.output = _before(heads * of.width, of.width, rates.output)
         self.fuse = _final(len(tokens) * of.width + sum(pooled), of)  # W_f
 
     def forward(self, items: TokenItems) -> Tensor:
@@ -157,21 +157,21 @@ class Fusion(nn.Module):
         dtype = self.graph.bias.dtype
         rows = [of[inside].to(dtype) for of, inside in zip(items.tokens, there, strict=True)]  # (T_m, d_m)
         nodes = []
-        for inward, of, inside in zip(self.inward, rows, there, strict=True):
-            y = inward(entered(of, self.settings.inputs))
+        for layer, of, inside in zip(self.token_layers, rows, there, strict=True):
+            y = layer(as_input(of, self.settings.inputs))
             nodes.append(y.new_zeros(*inside.shape, self.settings.width).masked_scatter(inside[..., None], y))
         z, keys = self.graph(nodes, items.lengths)  # (B, M, H C)
-        g = self._outward(z, keys, there).unbind(1)
-        e = [entered(of.to(dtype), self.settings.inputs) for of in items.pooled]
+        g = self._output(z, keys, there).unbind(1)
+        e = [as_input(of.to(dtype), self.settings.inputs) for of in items.pooled]
         return F.normalize(self.fuse(torch.cat([g[0], *e, *g[1:]], 1)), dim=-1)
 
-    def _outward(self, z: Tensor, keys: Tensor, there: Sequence[Tensor]) -> Tensor:
+    def _output(self, z: Tensor, keys: Tensor, there: Sequence[Tensor]) -> Tensor:
         """g (B, M, C); BatchNorm in training sees the nodes that hear only themselves as well."""
         rows = z.flatten(0, 1)
         if self.settings.layout == "norms" and self.training:
             tokens = torch.cat([torch.cat([torch.zeros_like(of[:, :1]), of[:, 1:]], 1) for of in there], 1)
             rows = torch.cat([rows, self.graph.alone(keys[tokens])])
-        return self.outward(rows)[: z.shape[0] * z.shape[1]].unflatten(0, z.shape[:2])
+        return self.output(rows)[: z.shape[0] * z.shape[1]].unflatten(0, z.shape[:2])
 
 
 class PooledFusion(nn.Module):
@@ -187,7 +187,7 @@ class PooledFusion(nn.Module):
         """Unit vectors (B, C); tokens are not read."""
         check_batch(self, len(items.pooled[0]))
         dtype = next(self.parameters()).dtype
-        e = [entered(of.to(dtype), self.settings.inputs) for of in items.pooled]
+        e = [as_input(of.to(dtype), self.settings.inputs) for of in items.pooled]
         return F.normalize(self.fuse(torch.cat(e, 1)), dim=-1)
 
 
@@ -248,7 +248,7 @@ def fused(side: nn.Module, items: TokenItems, chunk: int = 256) -> Tensor:
         side.train(before)
 
 
-def entered(rows: Tensor, inputs: Inputs) -> Tensor:
+def as_input(rows: Tensor, inputs: Inputs) -> Tensor:
     """Tokens or vectors (n, d) as the first layer takes them."""
     if inputs == "none":
         return rows

@@ -35,7 +35,7 @@ from lgca_core.seeding import generator
 
 RSUM_AT = (1, 5, 10)
 """The k of R@k both ways that RSum adds up."""
-_CHUNK = 512  # items that are fused at a time in evaluation
+_CHUNK = 256  # items that are fused at a time in evaluation
 _NO_NUMBER = "{what}: lower --rate and begin anew"
 _GRID = {2: 20, 3: 10}  # steps of a share from 0 to 1, by number of models
 
@@ -229,7 +229,7 @@ def fuse(
 
     Args:
         identity: what else must agree for a checkpoint to be taken up, such as hashes of data and models.
-        start: the first stage's networks, for a second one; tau and w begin anew, as released.
+        start: the first stage of a second, with its networks and shares; tau and w begin anew, as released.
         shares: of a sum of scores, instead of those tuned on the validation.
         every: seconds between checkpoints; there is one after each epoch too.
         progress: called after each step with its number, the most there can be, and the best RSum so far.
@@ -237,7 +237,10 @@ def fuse(
     The networks of the epoch with the largest RSum of the validation are kept. Raises LgcaError for fewer captions than
     a batch, a checkpoint of another training, or losses that are no longer finite.
     """
-    tuned, stronger = tuned_shares(validation, device, shares)
+    if start is None:
+        tuned, stronger = tuned_shares(validation, device, shares)
+    else:
+        tuned, stronger = start.shares, start.stronger  # of the same models and validation
     identity = _whole(identity, settings)
     made = HadaModel(tuple(models), settings.kind, tuned, stronger=stronger, tokens=settings.tokens)
     if settings.kind == "sum":
@@ -248,7 +251,7 @@ def fuse(
             raise LgcaError(
                 f"{len(train.picture_of)} captions are fewer than a batch of {settings.batch}: lower --batch"
             )
-        trainer = _Fuser(models, settings, stronger, train, device, start)
+        trainer = _Trainer(models, settings, stronger, train, device, start)
         done = _train(trainer, validation, out, identity, every, progress)
         made = replace(made, network=trainer.network, settings=settings.network, w=trainer.w, tau=trainer.tau)
         steps = trainer.steps_an_epoch
@@ -281,7 +284,7 @@ def _whole(identity: dict[str, Any], settings: HadaSettings) -> dict[str, Any]:
 
 
 def _train(
-    trainer: "_Fuser", validation: SplitFeatures, out: Path, identity: dict[str, Any], every: float,
+    trainer: "_Trainer", validation: SplitFeatures, out: Path, identity: dict[str, Any], every: float,
     progress: Callable[[int, int, float], None] | None,
 ) -> _Progress:  # fmt: skip
     """All epochs, or as many as early stopping leaves; the best networks and scalars are in the trainer afterwards."""
@@ -323,7 +326,7 @@ def _train(
     return done
 
 
-class _Fuser:
+class _Trainer:
     """Networks, their averaged copies, the queue, the optimiser, and one step."""
 
     def __init__(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from lgca_core.errors import LgcaError
+from lgca_core.files import sha256_of
 from lgca_core.related.captions.captioned import Truth
 from lgca_core.related.captions.listing import CAPTION_CHARACTERS
 from lgca_core.related.captions.opening import open_captions, readable
@@ -129,6 +130,19 @@ def test_broken_annotations_are_named(tmp_path):
         open_captions(f"docci:{docci}", "test")
     rest = open_captions(f"docci:{docci}", "test", on_error="skip")
     assert (len(rest.pictures), len(rest.skipped)) == (3, 2)
+
+
+def test_of_tests_of_the_karpathy_split_the_first_five_captions_count(tmp_path):
+    root = miniatures.karpathy(tmp_path, "coco")
+    listed = json.loads((root / "dataset_coco.json").read_text())
+    for one in listed["images"]:
+        one["sentences"] = [{"raw": f"Caption {number}."} for number in range(7)]
+    (root / "dataset_coco.json").write_text(json.dumps(listed))
+    counts = {
+        split: {len(of.captions) for of in open_captions(f"coco:{root}", split).pictures}
+        for split in ("train", "val", "test")
+    }
+    assert counts == {"train": {7}, "val": {5}, "test": {5}}
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -342,14 +356,19 @@ def test_any_json_is_a_picture_or_is_skipped(lines, rows):
 
 def test_the_hash_sees_names_captions_truths_and_pictures_but_not_the_place(lines, tmp_path):
     root = lines(GOOD)
-    first, with_pictures = open_captions(root).sha256(), open_captions(root).sha256(pictures=True)
+
+    def of(place, *split):
+        found = open_captions(place, *split)
+        return found.sha256([sha256_of(one.path) for one in found.pictures])
+
+    first, with_pictures = open_captions(root).sha256(), of(root)
     assert first != with_pictures
     moved = tmp_path / "moved"
     root.rename(moved)
-    assert open_captions(moved, "train").sha256(pictures=True) == with_pictures
+    assert of(moved, "train") == with_pictures
     (moved / "a.jpg").write_bytes(picture("another"))
     again = open_captions(moved)
-    assert again.sha256() == first and again.sha256(pictures=True) != with_pictures
+    assert again.sha256() == first and of(moved) != with_pictures
     seen = {first}
     truth = {"start": 0, "end": 1, "about": "x", "box": None}
     for change in ({"caption": "A"}, {"image": "b.jpg"}, {"captions": ["A red wall.", "B"]}, {"truths": [truth]}):

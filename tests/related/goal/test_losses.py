@@ -81,7 +81,7 @@ def test_weights_of_the_sum_are_those_of_the_released_code():
     vectors, rows = some_vectors(3, 4, 4), some_rows([1.0] * 4, [True] * 4, [True] * 4)
     found = goal_losses(vectors, rows, LossWeights())
     by_hand = found["global"] + 0.5 * found["local"] + found["patches"] + found["words"]
-    assert float(found["loss"]) == pytest.approx(float(by_hand.detach()), abs=1e-12)
+    assert float(found["loss"].detach()) == pytest.approx(float(by_hand.detach()), abs=1e-12)
 
 
 def test_gradients_reach_both_sides_and_are_those_of_the_literal_loop():

@@ -96,10 +96,10 @@ def test_what_is_fused_is_the_formula():
     first, second = (of[0] for of in items.tokens)
     y = [
         F.layer_norm(of, of.shape[-1:]) @ layer[0].weight.T + layer[0].bias
-        for of, layer in zip((first, second), side.inward, strict=True)
+        for of, layer in zip((first, second), side.token_layers, strict=True)
     ]
     z, _ = side.graph([of[None] for of in y], items.lengths)
-    g1, g2 = z[0] @ side.outward[1].weight.T + side.outward[1].bias
+    g1, g2 = z[0] @ side.output[1].weight.T + side.output[1].bias
     e1, e2 = (F.layer_norm(of[0], of[0].shape) for of in items.pooled)
     out = side.fuse[1].weight @ torch.cat([g1, e1, e2, g2]) + side.fuse[1].bias
     torch.testing.assert_close(side(items)[0], out / out.norm())
@@ -133,7 +133,7 @@ def test_the_norms_in_training_count_every_node_of_the_batch():
         torch.nn.init.normal_(norm.bias)
     found = side(items)
     nodes = []  # of each model, of each item
-    for m, layers in enumerate(side.inward):
+    for m, layers in enumerate(side.token_layers):
         rows = [row for b, pair in enumerate(LENGTHS) for row in items.tokens[m][b, : pair[m]]]
         rows = [(row / row.norm() + 0.000685) / 0.03608 for row in rows]
         rows = iter(literal_norm([layers[0](row) for row in rows], layers[1]))
@@ -144,7 +144,7 @@ def test_the_norms_in_training_count_every_node_of_the_batch():
         z, _ = side.graph([of[None] for of in own], [torch.tensor([n]) for n in pair])
         heard += [z[0, 0], *(side.graph.keys(row) + side.graph.bias for row in own[0][1:])]
         heard += [z[0, 1], *(side.graph.keys(row) + side.graph.bias for row in own[1][1:])]
-    linear, first, _, second = side.outward
+    linear, first, _, second = side.output
     middle = [linear(row) for row in heard]
     out = literal_norm(literal_norm(middle, first), second)
     at = torch.tensor([0, *(sum(pair) for pair in LENGTHS)]).cumsum(0)
@@ -172,8 +172,8 @@ def test_dropouts_stand_where_the_layout_says_and_in_training_alone():
             assert not torch.equal(side(items), side(items))
             side.eval()
             assert torch.equal(side(items), side(items))
-    assert [type(of).__name__ for of in a_fusion(SMALL).outward] == ["Dropout", "Linear"]
-    assert [type(of).__name__ for of in a_fusion(SHAPES["norms"]).outward] == [
+    assert [type(of).__name__ for of in a_fusion(SMALL).output] == ["Dropout", "Linear"]
+    assert [type(of).__name__ for of in a_fusion(SHAPES["norms"]).output] == [
         "Linear",
         "BatchNorm1d",
         "Dropout",

@@ -84,12 +84,12 @@ def test_a_second_stage_and_the_released_one_resume_too(whole, tmp_path, arm):
 
 def test_a_second_stage_begins_with_the_first_ones_networks_and_so_do_its_copies(whole, monkeypatch):
     start = load_fusion(whole, CPU)
-    fuser = training._Fuser(MODELS, second_stage(SETTINGS), 0, a_split(), CPU, start)
-    own = dict(fuser.copy.network.named_parameters())
+    trainer = training._Trainer(MODELS, second_stage(SETTINGS), 0, a_split(), CPU, start)
+    own = dict(trainer.copy.network.named_parameters())
     for name, of in start.network.named_parameters():
         assert torch.equal(of, own[name])
-    assert (fuser.w, fuser.tau) == (0.5, pytest.approx(0.07))
-    assert any(of is fuser.scalars.tau for group in fuser.optimiser.param_groups for of in group["params"])
+    assert (trainer.w, trainer.tau) == (0.5, pytest.approx(0.07))
+    assert any(of is trainer.scalars.tau for group in trainer.optimiser.param_groups for of in group["params"])
 
 
 def test_tau_and_w_are_learned_also_after_a_resume(whole, tmp_path):
@@ -105,11 +105,11 @@ def test_the_best_epoch_is_kept_and_patience_ends_it(tmp_path, monkeypatch):
     found = iter([1.0, 3.0, 3.0005, 2.0, 2.5, 9.0])
     states = []
 
-    def validated(fuser, _):
-        states.append({name: of.clone() for name, of in fuser.network.state_dict().items()})
+    def validated(trainer, _):
+        states.append({name: of.clone() for name, of in trainer.network.state_dict().items()})
         return next(found)
 
-    monkeypatch.setattr(training._Fuser, "validated", validated)
+    monkeypatch.setattr(training._Trainer, "validated", validated)
     outcome = run(tmp_path, replace(SETTINGS, epochs=20, patience=3))
     assert (outcome.best_epoch, outcome.epochs, outcome.rsum) == (2, 5, 3.0)  # 0.0005 is no improvement
     kept = weights(tmp_path)
