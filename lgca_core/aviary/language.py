@@ -188,7 +188,7 @@ def modifiers(species: Species) -> dict[str, str]:
 
 @cache
 def class_names(split: str) -> tuple[str, ...]:
-    """The forty names of a held-out split, in the order of `species.held_out`: "red-bellied pink finch".
+    """The names of a held-out split, in the order of `species.held_out`: "red-bellied pink finch".
 
     The modifier is drawn from what sets a species apart from its three siblings; the one that has nothing of its
     own takes any modifier that is still free, so a name may be true of a sibling too.

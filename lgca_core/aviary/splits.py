@@ -1,4 +1,4 @@
-"""The aviary's data sets: forty held-out species, painted plainly or under a shift, class by class in folders."""
+"""The aviary's data sets: held-out species, painted plainly or under a shift, class by class in folders."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Split:
 SPLITS: dict[str, Split] = {
     "aviary": Split("test", "test", 15),
     "aviary-validation": Split("validation", "test", 25),
+    "aviary-200": Split("study", "test", 10),
     **{
         f"aviary-{style}": Split("test", style, 15)
         for style in ("small", "large", "clutter", "clean", "night", "sketch")

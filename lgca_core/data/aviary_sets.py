@@ -11,7 +11,8 @@ from lgca_core.files import home, make_folder
 SETS = {
     "aviary": "held-out species in painted scenes, made on demand",
     "aviary-validation": "other held-out species, for choices that a test set must not see",
-    "aviary-small": "the same species, small in the picture",
+    "aviary-200": "two hundred more held-out species, for differences that forty cannot show",
+    "aviary-small": "the species of aviary, small in the picture",
     "aviary-large": "the same species, filling the picture",
     "aviary-clutter": "the same species, much in front and around",
     "aviary-clean": "the same species, nothing else in the scene",

@@ -10,9 +10,19 @@ import safetensors.torch
 import torch
 from open_clip.model import build_model_from_openai_state_dict
 
-from lgca_core.aviary import language, long_captions, splits
+from lgca_core.aviary import language, long_captions, species as every_species, splits
 from lgca_core.aviary.painter import HABITATS, PARTS, STYLES, Painting, Scene, paint
-from lgca_core.aviary.species import ATTRIBUTES, VALUES, Species, distance, draw_training_species, held_out
+from lgca_core.aviary.recipe import Config
+from lgca_core.aviary.species import (
+    ATTRIBUTES,
+    HELD_OUT,
+    VALUES,
+    Species,
+    distance,
+    draw_species,
+    draw_training_species,
+    held_out,
+)
 from lgca_core.encoders.embedded import WEIGHTS
 from lgca_core.encoders.registry import load_encoder
 
@@ -25,23 +35,46 @@ def scene(seed: int = 0, style: str = "test", **attributes: str) -> Scene:
 # --- species
 
 
-@pytest.mark.parametrize("split", ["test", "validation"])
-def test_held_out_species_come_in_groups_that_differ_in_one_or_two_attributes(split):
+@pytest.mark.parametrize("split, species", [("test", 40), ("validation", 40), ("study", 200)])
+def test_held_out_species_come_in_groups_that_differ_in_one_or_two_attributes(split, species):
     birds = held_out(split)
-    assert len(set(birds)) == 40
-    for start in range(0, 40, 4):
+    assert len(set(birds)) == species
+    for start in range(0, species, 4):
         first, *others = birds[start : start + 4]
         assert all(1 <= distance(first, other) <= 2 for other in others)
         assert all((other.family, other.body) == (first.family, first.body) for other in others)
-    assert len({(b.family, b.body) for b in birds}) == 10
+    assert len({(b.family, b.body) for b in birds}) == species // 4
 
 
 def test_training_species_keep_three_attributes_away_from_the_held_out_ones():
     rng = np.random.default_rng(3)
     drawn = [draw_training_species(rng) for _ in range(100)]
-    away = min(distance(a, b) for a in drawn for b in (*held_out("test"), *held_out("validation")))
+    away = min(distance(a, b) for a in drawn for split in HELD_OUT for b in held_out(split))
     assert away >= 3
-    assert not set(held_out("test")) & set(held_out("validation"))
+    kept = [bird for split in HELD_OUT for bird in held_out(split)]
+    assert len(set(kept)) == len(kept)
+
+
+def test_species_near_a_held_out_one_of_any_split_are_drawn_again(monkeypatch):
+    drawn = [replace(held_out(split)[0], beak=beak) for split in HELD_OUT for beak in ("short", "long", "hooked")]
+    far = replace(held_out("test")[0], **{name: VALUES[name][-1] for name in ("body", "cap", "belly", "wing", "tail")})
+    queue = iter([*drawn, far])
+    monkeypatch.setattr(every_species, "draw_species", lambda rng: next(queue))
+    assert draw_training_species(np.random.default_rng(0)) == far
+
+
+@pytest.mark.slow
+def test_no_scene_of_the_shipped_encoder_is_near_a_species_that_was_held_out_later():
+    kept = np.stack([bird.codes() for bird in held_out("study")])
+    known = np.stack([bird.codes() for split in ("test", "validation") for bird in held_out(split)])
+    nearest = 13
+    for index in range(Config().scenes):
+        rng = np.random.default_rng([1, index])
+        codes = draw_species(rng).codes()
+        while (known != codes).sum(1).min() < 3:
+            codes = draw_species(rng).codes()
+        nearest = min(nearest, int((kept != codes).sum(1).min()))
+    assert nearest == 3
 
 
 def test_a_species_refuses_a_value_it_cannot_have():
