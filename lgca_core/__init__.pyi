@@ -23,10 +23,11 @@ from .evaluation.metrics import (
 from .evaluation.parts import Part as Part, load_part as load_part, save_part as save_part
 from .evaluation.record import Record as Record, load as load, save as save
 from .evaluation.statistics import (
+    crossed_interval as crossed_interval,
     holm as holm,
     interval as interval,
-    mcnemar as mcnemar,
     paired_interval as paired_interval,
+    sign_flip as sign_flip,
     summary as summary,
 )
 from .evaluation.store import FeatureSet as FeatureSet, Shard as Shard, Store as Store, pool_key as pool_key

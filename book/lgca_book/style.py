@@ -85,6 +85,12 @@ def gain(row: pd.Series) -> str:
     return f"{signed(row['difference'])} ({low} to {high})"
 
 
+def over_classes(row: pd.Series) -> str:
+    """The 95 % interval of a row's difference with the classes drawn too, in points; a dash where it is not known."""
+    low, high = row["classes_low"], row["classes_high"]
+    return "–" if math.isnan(low) else f"{signed(low)} to {signed(high)}"
+
+
 def p_value(p: float) -> str:
     """A p value as tables show it; a dash where there is no comparison."""
     return "–" if math.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}")

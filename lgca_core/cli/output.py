@@ -108,7 +108,7 @@ def listing(rows: Sequence[Mapping[str, Any]], *, right: Collection[str] = ()) -
 
 
 def report(console: Console, record: "Record", predictions: "pd.DataFrame") -> None:
-    """The table of a record, in two where the console is narrow, and a line about what it took."""
+    """The table of a record, in two or three where the console is narrow, and a line about what it took."""
     from lgca_core.evaluation import statistics
     from lgca_core.evaluation.metrics import metrics
 
@@ -116,7 +116,7 @@ def report(console: Console, record: "Record", predictions: "pd.DataFrame") -> N
     rows = statistics.summary(record, predictions, "wca" if "wca" in methods else None)
     own = ["top-1 %", "95 % interval", "std (seeds)", "passes/image"]
     more = ["balanced %", "top-5 %"]
-    against = ["minus wca (points)", "p (Holm)"] if rows["difference"].notna().any() else []
+    against = ["minus wca (points)", "over classes", "p (Holm)"] if rows["difference"].notna().any() else []
     beside = metrics(predictions).to_dict("records")
 
     def table_of(headings: Sequence[str]) -> Table:
@@ -130,9 +130,12 @@ def report(console: Console, record: "Record", predictions: "pd.DataFrame") -> N
             table.add_row(row["method"], *(cells[heading] for heading in headings))
         return table
 
-    whole = table_of(own + more + against)
-    room = console.measure(whole, options=console.options.update(max_width=1000)).maximum <= console.width
-    for table in [whole] if room else [table_of(own), table_of(more + against)]:
+    def fits(table: Table) -> bool:
+        return console.measure(table, options=console.options.update(max_width=1000)).maximum <= console.width
+
+    layouts = [[own + more + against], [own, more + against], [own, more, against]]
+    tables = [[table_of(headings) for headings in layout if headings] for layout in layouts]
+    for table in next((layout for layout in tables if all(map(fits, layout))), tables[-1]):
         console.print(table)
     dataset, parts = record.dataset, record.parts
     read = dataset.count - len(record.skipped)
@@ -166,6 +169,9 @@ def _beside(row: Mapping[str, Any]) -> list[str]:
 
 def _difference(row: Mapping[str, Any]) -> list[str]:
     if math.isnan(row["difference"]):
-        return ["", ""]
-    low, high = 100 * row["difference_low"], 100 * row["difference_high"]
-    return [f"{100 * row['difference']:+.1f} ({low:+.1f} to {high:+.1f})", f"{row['p_holm']:.2g}"]
+        return ["", "", ""]
+    pictures, classes = (
+        f"{100 * row[f'{over}_low']:+.1f} to {100 * row[f'{over}_high']:+.1f}" for over in ("difference", "classes")
+    )
+    over_classes = "" if math.isnan(row["classes_low"]) else classes
+    return [f"{100 * row['difference']:+.1f} ({pictures})", over_classes, f"{row['p_holm']:.2g}"]

@@ -23,6 +23,7 @@ DEFAULT = Path("results")
 DEFAULTS = (DEFAULT, Path("runs"))  # the second is where `lgca evaluate` writes
 NOT_AVAILABLE = "not available"
 FEW = 10  # classes and pictures of a comparison in text
+PAIRED = ("A %", "B %", "A minus B", "95 % interval", "p", "p (Holm)", "over classes", "p of these", "gained", "lost")
 NUMBERS = ("paper %", "ours %", "95 % interval", "difference", "tolerance")
 
 results_app = typer.Typer(invoke_without_command=True)
@@ -169,7 +170,8 @@ def compare(
     """Paired differences, A minus B, on the pictures that both records have.
 
     A picture is the same by its content, wherever it lies. Prints the
-    difference of top-1 with its 95 % interval, McNemar's exact test, the
+    difference of top-1 with its 95 % interval and an exact sign-flip test,
+    for other pictures of these classes and for other classes too; the
     classes that differ most, and the pictures that changed.
     """
     from lgca_core.evaluation.comparison import compare_predictions
@@ -193,6 +195,14 @@ def compare(
             _compared(tables)
 
 
+def _over_classes(row: "Mapping[str, Any]") -> dict[str, str]:
+    """The interval and p value of a difference with classes drawn too; nothing of one class."""
+    if math.isnan(row["classes_low"]):
+        return {}
+    ends = f"{100 * row['classes_low']:+.1f} to {100 * row['classes_high']:+.1f}"
+    return {"over classes": ends, "p of these": f"{row['p_classes']:.2g}"}
+
+
 def _compared(tables: "Mapping[str, pd.DataFrame]") -> None:
     """The three tables in text: of classes and pictures the first few."""
     rows = tables["methods"].to_dict("records")
@@ -211,12 +221,13 @@ def _compared(tables: "Mapping[str, pd.DataFrame]") -> None:
                 "95 % interval": f"{points(row['difference_low'])} to {points(row['difference_high'])}",
                 "p": f"{row['p']:.2g}",
                 "p (Holm)": f"{row['p_holm']:.2g}",
+                **_over_classes(row),
                 "gained": str(row["gained"]),
                 "lost": str(row["lost"]),
             }
             for row in rows
         ],
-        right=("A %", "B %", "A minus B", "95 % interval", "p", "p (Holm)", "gained", "lost"),
+        right=PAIRED,
     )
     first = rows[0]
     left_out = f", {first['other_class']} are of other classes in B" if first["other_class"] else ""

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.metrics import of_method
-from lgca_core.evaluation.statistics import compare_methods, holm, majority_answer
+from lgca_core.evaluation.statistics import OVER_CLASSES, compare_methods, holm, majority_answer
 
 METHOD_COLUMNS = (
     "method_a", "method_b", "pictures", "only_a", "only_b", "other_class", "seeds_a", "seeds_b", "top1_a", "top1_b",
-    "difference", "difference_low", "difference_high", "p", "p_holm", "gained", "lost",
+    "difference", "difference_low", "difference_high", "p", *OVER_CLASSES, "p_holm", "gained", "lost",
 )  # fmt: skip
 
 
@@ -26,8 +26,9 @@ class Comparison:
         methods: a row a pair. ``pictures``, how many are compared; ``only_a``, ``only_b``, how many one record alone
             has; ``other_class``, how many both have, but under classes of different names: left out too; ``seeds_a``,
             ``seeds_b``; ``top1_a``, ``top1_b`` on the pictures compared; ``difference`` with its 95 % paired bootstrap
-            interval; ``p``, McNemar's exact test, and ``p_holm``, corrected over the rows; ``gained``, pictures that A
-            has right and B wrong, and ``lost``, by the answer of most seeds.
+            interval and ``p``, an exact sign-flip test, over pictures; the same over classes, ``classes_low``,
+            ``classes_high``, ``p_classes`` (NaN where there is one class); ``p_holm``, ``p`` corrected over the rows;
+            ``gained``, pictures that A has right and B wrong, and ``lost``, by the answer of most seeds.
         classes: a row a pair and class: ``method_a``, ``method_b``, ``class``, ``pictures``, ``accuracy_a``,
             ``accuracy_b``, ``difference``; the largest difference first.
         changed: a row a pair and picture that is gained or lost: ``method_a``, ``method_b``, ``path`` in A's data set,
@@ -61,7 +62,8 @@ def compare_predictions(a: pd.DataFrame, b: pd.DataFrame, pairs: Sequence[tuple[
         hits = {"a": one.hits[:, kept_a], "b": other.hits[:, kept_b]}
         right_a, right_b = (majority_answer(of) for of in hits.values())
         names = dict(zip(("method_a", "method_b"), pair))
-        found = compare_methods(hits, [("a", "b")]).to_dict("records")[0]
+        labels = one.table["label_name"].to_numpy()[kept_a].astype(str)
+        found = compare_methods(hits, [("a", "b")], labels).to_dict("records")[0]
         methods.append(
             names
             | {
@@ -73,7 +75,7 @@ def compare_predictions(a: pd.DataFrame, b: pd.DataFrame, pairs: Sequence[tuple[
                 "seeds_b": len(hits["b"]),
                 "top1_a": float(hits["a"].mean()),
                 "top1_b": float(hits["b"].mean()),
-                **{name: found[name] for name in ("difference", "difference_low", "difference_high", "p")},
+                **{name: found[name] for name in METHOD_COLUMNS if name in found and name not in ("p_holm",)},
                 "gained": int((right_a & ~right_b).sum()),
                 "lost": int((~right_a & right_b).sum()),
             }

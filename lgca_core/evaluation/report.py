@@ -171,6 +171,8 @@ def _table(record: Record, predictions: pd.DataFrame, beside: pd.DataFrame) -> l
             low, high = percent(row["difference_low"], "+.1f"), percent(row["difference_high"], "+.1f")
             own = row["method"] == baseline
             cells["minus wca (points)"] = "" if own else f"{percent(row['difference'], '+.1f')} ({low} to {high})"
+            low, high = percent(row["classes_low"], "+.1f"), percent(row["classes_high"], "+.1f")
+            cells["over classes"] = "" if own else NOT_KNOWN if low == NOT_KNOWN else f"{low} to {high}"
         rows.append(cells)
     return rows
 

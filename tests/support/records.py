@@ -13,6 +13,8 @@ from lgca_core.methods import METHODS
 from lgca_core.wca import WCA
 
 SHA = "0" * 64
+CLASSES = [f"class {number}" for number in range(47)]
+"""Of a full record: as many as of DTD."""
 
 
 def toy_record(runs: dict[str, np.ndarray], **changes) -> tuple[Record, pd.DataFrame]:
@@ -87,7 +89,7 @@ def full_record(
         "dirty": True,
         "parameters": {"device": "cuda"},
         "seeds": list(range(max(map(len, correct.values())))),
-        "dataset": Dataset(name=dataset, split="test", count=count, classes=["x", "y"], manifest_sha256="d" * 64),
+        "dataset": Dataset(name=dataset, split="test", count=count, classes=CLASSES, manifest_sha256="d" * 64),
         "prompts_sha256": "e" * 64,
         "encoder": EncoderInfo(name=encoder, weights_sha256="f" * 64, precision="float16"),
         "resize": "bicubic",

@@ -12,7 +12,17 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from lgca_book.style import LGCAS, NOT_AVAILABLE, bold, gain, name, p_value, signed, simple_table, subplots
+from lgca_book.style import (
+    LGCAS,
+    NOT_AVAILABLE,
+    bold,
+    gain,
+    name,
+    over_classes,
+    p_value,
+    simple_table,
+    subplots,
+)
 from lgca_core.evaluation.record import Record, load_found
 
 
@@ -35,7 +45,8 @@ def accuracy(table: pd.DataFrame) -> Figure:
 def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
     """`statistics.summary` as a page shows it: percentages, intervals, the best value and those tied with it in bold.
 
-    Tied is `statistics.tied_with_best`: the 95 % paired interval of the best minus the row holds zero.
+    Tied is `statistics.tied_with_best`: the 95 % paired interval of the best minus the row holds zero. A result
+    at chance is never bold.
     """
     shown = pd.DataFrame(
         {
@@ -47,7 +58,8 @@ def accuracy_table(table: pd.DataFrame, caption: str) -> Styler:
             "95 % interval": [f"{100 * a:.1f} to {100 * b:.1f}" for a, b in zip(table["low"], table["high"])],
             "passes": [f"{v:.0f}" for v in table["passes"]],
             "against WCA": ["–" if np.isnan(row["difference"]) else gain(row) for _, row in table.iterrows()],
-            "p (Holm)": table["p_holm"].map(p_value),
+            "over classes": [over_classes(row) for _, row in table.iterrows()],
+            "p (Holm, this table)": table["p_holm"].map(p_value),
         }
     )
     return simple_table(shown, caption).apply(bold, where=table["tied"].to_numpy(), subset=["top-1, %"])
@@ -60,7 +72,7 @@ def baseline(record: Record) -> str | None:
 
 def verdict(table: pd.DataFrame, dataset: str, baseline: str = "wca") -> str:
     """What `statistics.summary` says of LGCA against the baseline on a data set, in sentences of HTML, whichever way it
-    came out."""
+    came out: above or below where the interval over classes says so (of one class that over pictures)."""
     rows = table.set_index("method")
     if baseline not in rows.index:
         return f"On <code>{html.escape(dataset)}</code> {name(baseline)} was not run, so nothing is compared with it."
@@ -69,7 +81,8 @@ def verdict(table: pd.DataFrame, dataset: str, baseline: str = "wca") -> str:
         if method not in rows.index:
             continue
         row = rows.loc[method]
-        low, high = row["difference_low"], row["difference_high"]
+        known = not np.isnan(row["classes_low"])
+        low, high = (row[f"{'classes' if known else 'difference'}_{end}"] for end in ("low", "high"))
         if low > 0:
             relation = "above"
         elif high < 0:
@@ -79,8 +92,8 @@ def verdict(table: pd.DataFrame, dataset: str, baseline: str = "wca") -> str:
         said.append(
             f"<strong>{name(method)}</strong> ({row['passes']:.0f} passes a picture): {100 * row['top1']:.1f}&nbsp;%, "
             f"{relation} {name(baseline)}'s {100 * rows.loc[baseline, 'top1']:.1f}&nbsp;% "
-            f"({rows.loc[baseline, 'passes']:.0f} passes); difference {signed(row['difference'])} points, "
-            f"95&nbsp;% interval {signed(low)} to {signed(high)}."
+            f"({rows.loc[baseline, 'passes']:.0f} passes); difference {gain(row)} points"
+            f"{f', over classes {over_classes(row)}' if known else ''}."
         )
     return " ".join([f"On <code>{html.escape(dataset)}</code>:", *said]) if said else ""
 

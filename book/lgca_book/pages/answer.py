@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from lgca_book.style import LGCAS, PROFILES, name
-from lgca_core.evaluation.statistics import compare_each, correctness
+from lgca_core.evaluation.statistics import classes_of, compare_each, correctness
 
 if TYPE_CHECKING:
     from lgca_core.evaluation.record import Record
@@ -25,8 +25,13 @@ def gains(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         predictions: what a row is called -> predictions that hold `wca`, `lgca` and `lgca-equal`.
     """
     found = {label: correctness(frame) for label, frame in predictions.items()}
-    hits = {f"{label} ({100 * of['wca'].mean():.1f} %)": of for label, of in found.items()}
-    table = compare_each(hits, [(method, "wca") for method in LGCAS], key="pictures")
+    titles = {label: f"{label} ({100 * of['wca'].mean():.1f} %)" for label, of in found.items()}
+    table = compare_each(
+        {titles[label]: of for label, of in found.items()},
+        [(method, "wca") for method in LGCAS],
+        key="pictures",
+        classes={titles[label]: classes_of(frame) for label, frame in predictions.items()},
+    )
     ordered = table.sort_values("method", key=lambda column: column.map(LGCAS.index), kind="stable")
     return ordered.assign(cost=ordered["method"].map(name)).reset_index(drop=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 
 import pandas as pd
@@ -51,7 +52,8 @@ def outcomes(frame: pd.DataFrame, label: str) -> str:
 def forest(frame: pd.DataFrame, group: str, label: str, xlabel: str, titles: bool = True) -> Figure:
     """A row a comparison, a panel a group: the difference in points with its 95 % paired interval.
 
-    Filled where the difference :func:`holds`, hollow where it does not.
+    Filled where the difference :func:`holds`, hollow where it does not. A thin line is the interval over classes, of
+    rows that have one.
 
     Args:
         frame: `statistics.compare_methods`'s columns and those named by `group` and `label`.
@@ -77,6 +79,8 @@ def forest(frame: pd.DataFrame, group: str, label: str, xlabel: str, titles: boo
             colour = filled if sure[y] else hollow
             ends = [100 * row["difference_low"], 100 * row["difference_high"]]
             ax.plot(ends, [y, y], color=colour, linewidth=2.5, solid_capstyle="round")
+            wide = [100 * row.get(f"classes_{end}", math.nan) for end in ("low", "high")]
+            ax.plot(wide, [y, y], color=colour, linewidth=1)
             face = colour if sure[y] else "white"
             ax.plot(100 * row["difference"], y, "o", color=colour, markerfacecolor=face, markersize=7, zorder=3)
         ax.set_yticks(rows.index, ["\n".join(textwrap.wrap(text, 30)) for text in rows[label]])

@@ -14,7 +14,18 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from lgca_book.pages.differences import outcomes
-from lgca_book.style import NOT_AVAILABLE, bold, gain, name, p_value, plate, signed, simple_table, subplots
+from lgca_book.style import (
+    NOT_AVAILABLE,
+    bold,
+    gain,
+    name,
+    over_classes,
+    p_value,
+    plate,
+    signed,
+    simple_table,
+    subplots,
+)
 from lgca_core.data.manifest import Manifest
 from lgca_core.data.table import open_dataset
 from lgca_core.errors import LgcaError
@@ -102,8 +113,9 @@ def gains_table(gains: pd.DataFrame, caption: str) -> Styler:
             "data set": gains["dataset"],
             "compared": [f"{name(row.method)}, minus {name(row.baseline)}" for row in gains.itertuples()],
             "difference, points": [gain(row) for _, row in gains.iterrows()],
+            "over classes": [over_classes(row) for _, row in gains.iterrows()],
             "p": gains["p"].map(p_value),
-            "p (Holm)": gains["p_holm"].map(p_value),
+            "p (Holm, this table)": gains["p_holm"].map(p_value),
         }
     )
     return simple_table(shown, caption)

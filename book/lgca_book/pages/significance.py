@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from pandas.io.formats.style import Styler
 
-from lgca_book.style import gain, minus, name, p_value, signed, simple_table, subplots
+from lgca_book.style import gain, minus, name, over_classes, p_value, signed, simple_table, subplots
 
 LEVELS = (0.05, 0.01, 0.001)
 FEW = 8
@@ -138,6 +139,7 @@ def every_pair(table: pd.DataFrame) -> HTML:
             "against": table["baseline"].map(label),
             "record": table["record"],
             "difference, points": [gain(row) for _, row in table.iterrows()],
+            "over classes": [over_classes(row) for _, row in table.iterrows()],
             "discordance": [f"{share:.1%}" for share in table["discordance"]],
             "p": [p_value(p) for p in table["p"]],
             "p (Holm)": [p_value(p) for p in table["p_holm"]],
@@ -173,15 +175,25 @@ def sentences_about_chosen(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]
         other = (table["method"] == baseline) & (table["baseline"] == method)
         for row in table[(either | other) & ~table["repeated"]].to_dict("records"):
             less = row["method"] == baseline
-            low, high = row["difference_low"], row["difference_high"]
-            ends = (-row["difference"], -high, -low) if less else (row["difference"], low, high)
+            if less:
+                row = _turned(row)
+            also = f". Over classes: {over_classes(row)}, {p_words(row['p_classes'])}"
+            also = "" if np.isnan(row["p_classes"]) else also
             verdict = "different" if row["p_holm"] < LEVELS[0] else "not told apart"
             lines.append(
-                f"- {label(method)} minus {label(baseline)} on `{row['record']}`: {signed(ends[0])} points "
-                f"({signed(ends[1])} to {signed(ends[2])}), {p_words(row['p'])}, after Holm "
-                f"{p_value(row['p_holm'])}: {verdict}."
+                f"- {label(method)} minus {label(baseline)} on `{row['record']}`: {gain(row)} points, "
+                f"{p_words(row['p'])}, after Holm {p_value(row['p_holm'])}: {verdict}{also}."
             )
     return "\n".join(lines)
+
+
+def _turned(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a comparison, the other way round."""
+    ends = {f"{of}_{end}": -row[f"{of}_{other}"] for of in ("difference", "classes") for end, other in _ENDS}
+    return row | ends | {"difference": -row["difference"]}
+
+
+_ENDS = (("low", "high"), ("high", "low"))
 
 
 # ---- power ---------------------------------------------------------------------------------------------------

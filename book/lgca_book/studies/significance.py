@@ -30,7 +30,7 @@ def all_pairs(records: Records) -> pd.DataFrame:
     for name, (record, predictions) in records.items():
         hits = statistics.correctness(predictions)
         pairs = [(a, b) if hits[a].mean() >= hits[b].mean() else (b, a) for a, b in combinations(hits, 2)]
-        frame = statistics.compare_methods(hits, pairs)
+        frame = statistics.compare_methods(hits, pairs, statistics.classes_of(predictions))
         answers = {method: statistics.majority_answer(correct) for method, correct in hits.items()}
         frame["discordance"] = [float((answers[a] != answers[b]).mean()) for a, b in pairs]
         frame["key"] = [

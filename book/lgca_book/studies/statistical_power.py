@@ -1,8 +1,8 @@
-"""Power of McNemar's test, and the interval of a standard deviation from few draws.
+"""Power of the sign-flip test of one answer each, and the interval of a standard deviation from few draws.
 
 Two methods differ on a share ``discordance`` of the pictures: there exactly one of them is right. If the one is right
 on a share x of all pictures where the other is not, and the other on a share y, then discordance = x + y and the
-difference of their accuracies is x - y. McNemar's exact test sees the discordant pictures alone.
+difference of their accuracies is x - y. The test, McNemar's exact one then, sees the discordant pictures alone.
 """
 
 import math

@@ -11,7 +11,7 @@ from lgca_book.pages import components, differences, papers, shifts
 from lgca_book.studies import ablation
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation import paper_values, statistics
-from lgca_core.evaluation.record import save
+from lgca_core.evaluation.record import Dataset, save
 from support.records import full_record as full, toy_record as make
 from support.shared import ROOT
 from support.stub_encoder import noise_folders
@@ -255,17 +255,21 @@ def test_each_of_our_choices_is_linked_to_its_row():
 # ---- shifts --------------------------------------------------------------------------------------------------
 
 
-def test_methods_and_shifts_are_crossed_with_their_own_ties():
+@pytest.mark.parametrize(
+    ("classes", "at_night"), [(["x", "y", "z"], {"row0_col2", "row1_col2"}), (["x", "y"], set())], ids=["above", "at"]
+)
+def test_methods_and_shifts_are_crossed_with_their_own_ties_and_none_at_chance(classes, at_night):
     even = np.tile([1, 0], 100)
-    day = make({"wca": even, "lgca": np.ones(200), "clip": np.zeros(200)})
-    night = make({"wca": even, "lgca": even})
+    of = {"dataset": Dataset(name="toy", split="test", count=200, classes=classes, manifest_sha256="0" * 64)}
+    day = make({"wca": even, "lgca": np.ones(200), "clip": np.zeros(200)}, **of)
+    night = make({"wca": even, "lgca": even}, **of)
     tables = {"day": statistics.summary(*day), "night": statistics.summary(*night)}
     html = shifts.accuracy_table(tables, "c").to_html()
     cells = {key: text for key, text in re.findall(r'id="T_\w+?_(row\d+_col\d+)"[^>]*>(.*?)</td>', html)}
     assert cells["row0_col1"].startswith("50.0 (4") and cells["row1_col1"] == "100.0 (100.0 to 100.0)"
     assert cells["row2_col2"] == ABSENT
     rule = "".join(re.findall(r"([^{}]*)\{\s*font-weight: 700", html))
-    assert set(re.findall(r"row\d+_col\d+", rule)) == {"row1_col1", "row0_col2", "row1_col2"}
+    assert set(re.findall(r"row\d+_col\d+", rule)) == {"row1_col1", *at_night}
     tidy = shifts.tidy(tables)
     assert list(tidy["dataset"]) == ["day"] * 3 + ["night"] * 2
     gains = statistics.compare_each(

@@ -99,8 +99,10 @@ def test_the_spread_of_cosines_by_hand(manifest):
 
 def table(**lgca):
     row = {"top1": 0.5, "std": 0.01, "low": 0.45, "high": 0.55, "tied": True, "passes": 61.0, "p_holm": 0.2}
-    none = dict.fromkeys(("difference", "difference_low", "difference_high", "p_holm"), math.nan)
-    return pd.DataFrame([{"method": "wca", **row, **none}, {"method": "lgca", **row, **lgca}])
+    none = dict.fromkeys(
+        ("difference", "difference_low", "difference_high", "classes_low", "classes_high", "p_holm"), math.nan
+    )
+    return pd.DataFrame([{"method": "wca", **row, **none}, {"method": "lgca", **none, **row, **lgca}])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,10 @@ def test_the_verdict_follows_the_interval_and_not_the_mean(low, high, relation):
     said = accuracy.verdict(table(top1=0.52, difference=0.02, difference_low=low, difference_high=high), "the <world>")
     assert said.startswith("On <code>the &lt;world&gt;</code>: <strong>LGCA")
     assert f"52.0&nbsp;%, {relation} WCA's 50.0&nbsp;%" in said
-    assert f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−") in said
+    assert f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−") in said and "over classes" not in said
+    over = {"difference": 0.02, "difference_low": 0.01, "difference_high": 0.03}
+    said = accuracy.verdict(table(top1=0.52, **over, classes_low=low, classes_high=high), "x")
+    assert f"52.0&nbsp;%, {relation} WCA's" in said and "+2.0 (+1.0 to +3.0) points, over classes " in said
 
 
 def test_the_best_value_and_those_tied_with_it_are_marked():

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from lgca_book.studies.statistical_power import detectable, deviation_interval, most_discordance, power
 from lgca_core.errors import LgcaError
-from lgca_core.evaluation.statistics import mcnemar
+from lgca_core.evaluation.statistics import sign_flip
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_the_power_is_what_the_test_finds_in_simulated_pictures(pictures, discor
     drawn = rng.multinomial(pictures, [only_first, only_second, 1 - discordance], size=4000)
     cases, counts = np.unique(drawn, axis=0, return_counts=True)
     answers = [np.repeat([[1, 0], [0, 1], [1, 1]], case, axis=0).T for case in cases]  # of both, picture by picture
-    found = np.average([mcnemar(*both) <= alpha for both in answers], weights=counts)
+    found = np.average([sign_flip(*both) <= alpha for both in answers], weights=counts)
     exact = power(pictures, discordance, difference, alpha=alpha)
     assert exact == pytest.approx(found, abs=4 * math.sqrt(found * (1 - found) / 4000) + 1e-4)
 

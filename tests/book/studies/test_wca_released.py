@@ -65,7 +65,7 @@ def test_another_seed_alone():
     assert row["difference"] == pytest.approx(-1 / 3)
     elsewhere = told(other=[[0, 1]]).assign(path="elsewhere")  # another method's pictures are none of its business
     again = wca_released.reseeded(pd.concat([elsewhere, told(wca=[[0, 0, 1], [0, 1, 1], [1, 1, 1]])]), "wca")
-    assert again.to_dict() == row.to_dict()
+    pd.testing.assert_series_equal(again, row)
 
 
 # ---- the second normalisation
