@@ -8,6 +8,8 @@
 # make plan    say what `make reproduce` with the same choices would do, how long it would take, and what is missing
 # make related train the arms of the related systems and write their records to results/related/ (some hours on two cores;
 #              stop it at will, the same command goes on)
+# make study   train five encoders and evaluate the methods on two hundred species, into results/aviary-large/ (about eight
+#              hours on two cores; stop it at will, the same command says what is left and goes on; JOBS=1 for one core)
 # make test    run the tests that are quick (ALL=1: all, with those that take long, a browser or a SLURM;
 #              TESTS="tests/core/test_boxes.py -k edge": a part of them)
 # make bench   time files-to-logits beside the encoder alone and the peers' loop, ways to run the encoder, resampling,
@@ -35,13 +37,13 @@ $(foreach name,$(GIVEN),$(eval export GIVEN_$(name) := $$(value $(name))))
 export GIVEN_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON),$(value PYTHON))
 unexport $(GIVEN) PYTHON
 
-.PHONY: book plan reproduce related test bench lint lock clean setup
+.PHONY: book plan reproduce related study test bench lint lock clean setup
 
 book: $(READY)
 	@.venv/bin/python -m lgca_book.building.run_graph book
 	@echo "The book: open _build/html/index.html"
 
-plan reproduce related: $(READY)
+plan reproduce related study: $(READY)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m lgca_book.building.run_graph $@
 
 test: $(READY)

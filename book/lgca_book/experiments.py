@@ -144,6 +144,30 @@ class Related(_Strict):
     hada: Hada
 
 
+class Study(_Strict):
+    """What `make study` trains and evaluates; training seeds are 1 to `trainings`.
+
+    Attributes:
+        training: options of `python -m lgca_core.aviary.train`.
+        primary: the one comparison declared in advance, a method and its baseline.
+        n: N, crops of a picture. seeds: draws of crops.
+    """
+
+    dataset: str
+    trainings: int = Field(ge=2)
+    training: dict[str, JsonValue]
+    methods: Names
+    primary: tuple[str, str]
+    n: int
+    seeds: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _primary_is_run(self) -> Self:
+        if missing := set(self.primary) - set(self.methods):
+            raise ValueError(f"the primary comparison is of {', '.join(sorted(missing))}, which is not run")
+        return self
+
+
 class Experiments(_Strict):
     """The content of `experiments.yaml`; `common` is what the embedded evaluations share, by YAML's merging."""
 
@@ -151,6 +175,7 @@ class Experiments(_Strict):
     sweeps: dict[str, Sweep]
     common: dict[str, JsonValue]
     embedded: dict[str, Evaluation]
+    study: Study
     related: Related
     pages: dict[str, Page]
 

@@ -5,7 +5,7 @@ Correctness is a 0/1 array over pictures, shape (n,) or (seeds, n).
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -120,7 +120,15 @@ def paired_interval(
     return _bootstrap(first - second, classes, level, resamples, seed)
 
 
-def crossed_interval(differences: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
+class Crossed(NamedTuple):
+    """What :func:`crossed_interval` says of a mean: its interval, and the two-sided p value of zero."""
+
+    low: float
+    high: float
+    p: float
+
+
+def crossed_interval(differences: ArrayLike, *, level: float = 0.95) -> Crossed:
     """Interval of a mean over trainings and classes, both drawn at random: for another encoder and other classes.
 
     Two-way analysis of variance with random effects and one value a cell: of K trainings and C classes the grand mean
@@ -131,7 +139,7 @@ def crossed_interval(differences: ArrayLike, *, level: float = 0.95) -> tuple[fl
         differences: (K, C), K, C >= 2: a training's mean over a class's pictures, such as of one method minus another.
 
     Returns:
-        (low, high), in the unit of the numbers.
+        (low, high, p): the ends in the unit of the numbers, and p of the t test that belongs to them.
     """
     from scipy import stats
 
@@ -151,8 +159,10 @@ def crossed_interval(differences: ArrayLike, *, level: float = 0.95) -> tuple[fl
     if total <= -parts[2]:
         parts, total = np.array([0.0, 0.0, -parts[2]]), -parts[2]
     degrees = total**2 / (parts**2 / freedom).sum() if total else np.inf
-    reach = stats.t.ppf((1 + level) / 2, degrees) * np.sqrt(total / cells.size)
-    return float(mean - reach), float(mean + reach)
+    error = np.sqrt(total / cells.size)
+    reach = stats.t.ppf((1 + level) / 2, degrees) * error
+    p = 2 * stats.t.sf(abs(mean) / error, degrees) if error else float(mean == 0)
+    return Crossed(float(mean - reach), float(mean + reach), float(p))
 
 
 def majority_answer(correct: ArrayLike) -> NDArray[np.bool_]:

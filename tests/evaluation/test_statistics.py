@@ -125,16 +125,20 @@ def test_a_crossed_interval_by_hand():
     variance = trainings + species - rest
     degrees = variance**2 / (species**2 / 2 + rest**2 / 2)
     reach = stats.t.ppf(0.975, degrees) * math.sqrt(variance / 6)
-    assert statistics.crossed_interval(cells) == pytest.approx((mean - reach, mean + reach))
-    shifted = statistics.crossed_interval(cells + 1)
-    assert shifted == pytest.approx((1 + mean - reach, 1 + mean + reach))
+    found = statistics.crossed_interval(cells)
+    assert found[:2] == pytest.approx((mean - reach, mean + reach))
+    assert statistics.crossed_interval(cells + 1)[:2] == pytest.approx((1 + mean - reach, 1 + mean + reach))
+    edge = statistics.crossed_interval(cells, level=1 - found.p)  # the level at which zero is an end
+    assert min(abs(edge.low), abs(edge.high)) == pytest.approx(0, abs=1e-9)
+    assert statistics.crossed_interval(np.zeros((2, 3))) == (0, 0, 1)
 
 
 def test_a_crossed_interval_of_one_training_copied_is_that_over_classes():
     by_class = np.random.default_rng(2).normal(0.02, 0.1, 30)
-    low, high = statistics.crossed_interval(np.stack([by_class] * 4))
-    known = stats.ttest_1samp(by_class, 0).confidence_interval(0.95)
-    assert (low, high) == pytest.approx((known.low, known.high))
+    test = stats.ttest_1samp(by_class, 0)
+    known = test.confidence_interval(0.95)
+    found = statistics.crossed_interval(np.stack([by_class] * 4))
+    assert found == pytest.approx((known.low, known.high, test.pvalue))
     with pytest.raises(ValueError, match="trainings, classes"):
         statistics.crossed_interval(by_class[None])
 
@@ -145,8 +149,9 @@ def test_a_crossed_interval_holds_the_truth_of_other_trainings_and_classes():
     held, runs = 0, 1000
     for _ in range(runs):
         cells = rng.normal(0, 0.02, (5, 1)) + rng.normal(0, 0.1, (1, 60)) + rng.normal(0, 0.2, (5, 60))
-        low, high = statistics.crossed_interval(cells)
+        low, high, p = statistics.crossed_interval(cells)
         held += low <= 0 <= high
+        assert (p >= 0.05) == (low <= 0 <= high)
     assert held / runs == pytest.approx(0.95, abs=0.03)
 
 

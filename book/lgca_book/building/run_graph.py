@@ -1,6 +1,6 @@
 """What make runs: the graph, and for real data a pre-flight before it and a report after it.
 
-    python -m lgca_book.building.run_graph book|plan|reproduce|related
+    python -m lgca_book.building.run_graph book|plan|reproduce|related|study
 
 Choices come from the environment, ``GIVEN_DATASETS`` for make's ``DATASETS``, so that no shell reads them. `reproduce`
 makes the records first and the pages after them; a page that fails is named at the end, and the others are built.
@@ -86,10 +86,15 @@ def book(chosen: Mapping[str, str]) -> int:
     return subprocess.run(graph(*targets, cores=_jobs(chosen), words=tuple(words)), check=False).returncode
 
 
-def related(chosen: Mapping[str, str]) -> int:
-    """Train the arms of the related systems, as far as that is not done, and write their records."""
-    words = ("--snakefile", "book/related.smk", *shlex.split(chosen.get("snakemake", "")))
-    return subprocess.run(graph("related", cores=_jobs(chosen), words=words), check=False).returncode
+def committed(target: str, chosen: Mapping[str, str]) -> int:
+    """Make the committed records of the related systems or of the large study, as far as that is not done."""
+    if target == "study":
+        from lgca_book.experiments import experiments
+        from lgca_book.studies import large_study
+
+        print(large_study.left(experiments().study, Path()))
+    words = ("--snakefile", f"book/{target}.smk", *shlex.split(chosen.get("snakemake", "")))
+    return subprocess.run(graph(target, cores=_jobs(chosen), words=words), check=False).returncode
 
 
 def reproduce(chosen: Mapping[str, str], *, only_plan: bool = False) -> int:
@@ -140,8 +145,8 @@ def _number(text: str) -> int | str:
 def main(arguments: list[str] | None = None) -> int:
     """Command line: the exit status of what was run, or 2 and a sentence on stderr."""
     words = sys.argv[1:] if arguments is None else arguments
-    if words not in (["book"], ["plan"], ["reproduce"], ["related"]):
-        print("usage: python -m lgca_book.building.run_graph book|plan|reproduce|related", file=sys.stderr)
+    if words not in (["book"], ["plan"], ["reproduce"], ["related"], ["study"]):
+        print("usage: python -m lgca_book.building.run_graph book|plan|reproduce|related|study", file=sys.stderr)
         return 2
     status, chosen = 0, given(os.environ)
 
@@ -149,8 +154,8 @@ def main(arguments: list[str] | None = None) -> int:
         nonlocal status
         if words == ["book"]:
             status = book(chosen)
-        elif words == ["related"]:
-            status = related(chosen)
+        elif words[0] in ("related", "study"):
+            status = committed(words[0], chosen)
         else:
             status = reproduce(chosen, only_plan=words == ["plan"])
 

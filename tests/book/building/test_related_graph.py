@@ -1,43 +1,24 @@
 """The graph of `make related`: which trainings and records it makes, and that `lgca` understands its commands."""
 
-import os
 import re
-import shlex
-import shutil
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
-import typer
 
 from lgca_book.experiments import experiments
-from lgca_core.cli.commands import app
-from support.shared import ROOT
+from support.planned_graph import commands_of, planned_graph, understood
 
 GOAL, HADA = experiments().related.goal, experiments().related.hada
 
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory) -> str:
-    """What Snakemake would run in a checkout without records."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("book", "lgca_core"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    words = ["related", "--snakefile", "book/related.smk", "--cores", "1", "--nolock", "--dry-run", "--printshellcmds"]
-    environment = os.environ | {"PYTHONPATH": f"{folder}:{folder / 'book'}"}
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *words], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return planned_graph("related", tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture(scope="module")
 def commands(planned) -> list[list[str]]:
-    """The words of every `lgca` that it would run, each once."""
-    lines = dict.fromkeys(re.findall(r"(?:^|; )\S*/lgca (.*)", planned, re.MULTILINE))
-    return [shlex.split(line.partition(" > ")[0]) for line in lines]
+    return commands_of("lgca", planned)
 
 
 def test_every_arm_is_trained_by_every_seed_and_what_has_nothing_to_train_once(commands):
@@ -76,7 +57,4 @@ def test_every_training_is_ranked_and_some_classify(planned, commands):
 def test_lgca_understands_every_command(commands):
     assert len(commands) > 200
     for words in commands:
-        command, rest = typer.main.get_command(app), list(words)
-        while rest and rest[0] in getattr(command, "commands", {}):
-            command = command.commands[rest.pop(0)]
-        command.make_context("lgca", rest)
+        understood(words)
