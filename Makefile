@@ -16,6 +16,7 @@
 #              class matrices, growth and memory, and write records to results/bench/ (`lgca bench` lists them)
 # make lint    ruff, mypy, the floors of the imports, and the schema of the GitHub workflows
 # make lock    resolve requirements.lock anew from pyproject.toml (needs uv)
+# make release build the book strictly and pack it into _build/release/, an archive that opens from a disk, with its checksum
 # make clean   remove what `make book` built
 #
 # Each sets itself up in .venv first. Needed: make and Python 3.11 (3.11.4 or newer), 3.12 or 3.13 (PYTHON=... names another one).
@@ -37,7 +38,7 @@ $(foreach name,$(GIVEN),$(eval export GIVEN_$(name) := $$(value $(name))))
 export GIVEN_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON),$(value PYTHON))
 unexport $(GIVEN) PYTHON
 
-.PHONY: book plan reproduce related study test bench lint lock clean setup
+.PHONY: book plan reproduce related study test bench lint lock release clean setup
 
 book: $(READY)
 	@.venv/bin/python -m lgca_book.building.run_graph book
@@ -45,6 +46,10 @@ book: $(READY)
 
 plan reproduce related study: $(READY)
 	@OMP_NUM_THREADS=1 .venv/bin/python -m lgca_book.building.run_graph $@
+
+release: $(READY)
+	@GIVEN_STRICT=1 .venv/bin/python -m lgca_book.building.run_graph book
+	@.venv/bin/python -m lgca_book.building.release _build/html _build/release
 
 test: $(READY)
 	@printf '%s\n' -q "$$GIVEN_TESTS" | OMP_NUM_THREADS=1 xargs .venv/bin/python -m pytest -n "$$GIVEN_JOBS" \

@@ -18,6 +18,7 @@ sys.path[:0] = [str(Path.cwd()), str(Path("book").resolve())]  # this checkout's
 import lgca_core
 from lgca_book.building import dependencies, run_notebook
 from lgca_book.building.contents import names_in
+from lgca_book.building.launch_buttons import edition
 from lgca_book.planning import digest_file, plan
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.code_digest import digest_of_code
@@ -198,6 +199,7 @@ rule config:
     output:
         "_build/config.yml",
     params:
+        edition=edition(),  # stands below every page
         repository=f"--repository {quote(str(config['repository']))}" if "repository" in config else "",
     shell:
         "{PYTHON} -m lgca_book.building.launch_buttons config {input.base} {output} {params.repository}"

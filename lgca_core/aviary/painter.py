@@ -45,6 +45,8 @@ class Style:
     """"day" or "night"."""
     medium: str = "paint"
     """"paint" or "sketch"."""
+    severity: float = 1.0
+    """How far the picture goes from day and paint to that light and medium, 0 (not at all) to 1 (all the way)."""
 
 
 STYLES: dict[str, Style] = {
@@ -245,9 +247,9 @@ def paint(scene: Scene, size: int = SIZE) -> Painting:
             front=True,
         )
 
-    image = _light(canvas, style.light, rng)
+    image = _light(canvas, style.severity if style.light == "night" else 0.0, rng)
     if style.medium == "sketch":
-        image = _sketch(image)
+        image = _sketch(image, style.severity)
     return Painting(image=image, parts=canvas.parts, objects=tuple(objects))
 
 
@@ -838,8 +840,8 @@ def _paint_object(canvas: _Canvas, rng: np.random.Generator) -> tuple[str, str]:
     return kind, name
 
 
-def _light(canvas: _Canvas, light: str, rng: np.random.Generator) -> np.ndarray:
-    """The hour's colour cast, a vignette and a little grain; (S, S, 3) uint8."""
+def _light(canvas: _Canvas, night: float, rng: np.random.Generator) -> np.ndarray:
+    """The hour's colour cast, a vignette, a little grain, and as much of the night as `night` says; (S, S, 3) uint8."""
     image = canvas.image
     size = canvas.size
     cast = 1 + rng.uniform(-0.06, 0.06, 3).astype(np.float32)
@@ -847,16 +849,17 @@ def _light(canvas: _Canvas, light: str, rng: np.random.Generator) -> np.ndarray:
     across = np.linspace(-1, 1, size, dtype=np.float32)
     image *= (1 - 0.14 * (across[:, None] ** 2 + across[None, :] ** 2) / 2)[..., None]
     image += 4 * _noise(rng, size, 80)[..., None]
-    if light == "night":
+    if night:
         grey = image.mean(axis=2, keepdims=True)
-        image = (0.55 * image + 0.45 * grey) * np.array((0.36, 0.44, 0.66), np.float32) + np.array(
+        dark = (0.55 * image + 0.45 * grey) * np.array((0.36, 0.44, 0.66), np.float32) + np.array(
             (4, 6, 18), np.float32
         )
+        image = np.float32(1 - night) * image + np.float32(night) * dark
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def _sketch(image: np.ndarray) -> np.ndarray:
-    """A coloured-pencil drawing of the picture: paper, hatching, dark contours, washed colours."""
+def _sketch(image: np.ndarray, severity: float) -> np.ndarray:
+    """A coloured-pencil drawing over the picture, by `severity`: paper, hatching, dark contours, washed colours."""
     size = image.shape[0]
     smooth = cv2.GaussianBlur(image, (0, 0), size / 160)
     grey = smooth.astype(np.float32).mean(axis=2)
@@ -866,4 +869,5 @@ def _sketch(image: np.ndarray) -> np.ndarray:
     i, j = np.mgrid[0:size, 0:size] * (160 / size)
     hatch = ((i + j) % 5 < 1.6) & (grey < 110)
     out = washed - 0.8 * edge[..., None] - 34 * hatch[..., None]
+    out = np.float32(1 - severity) * image + np.float32(severity) * out
     return np.clip(np.rint(out), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What the book needs to be published: launch buttons, and notebooks that set themselves up where they are launched.
+"""What the book needs to be published: its edition and launch buttons, and notebooks that set themselves up.
 
     python -m lgca_book.building.launch_buttons config _config.yml _build/config.yml --repository https://github.com/OWNER/NAME
     python -m lgca_book.building.launch_buttons notebooks _build/executed book --repository https://github.com/OWNER/NAME
@@ -7,7 +7,9 @@ Without a repository the configuration is as it is, and the book has no launch b
 """
 
 import argparse
+import html
 import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from nbformat.v4 import new_code_cell
 
 from lgca_book.building import exit_status
 from lgca_core.errors import LgcaError
+from lgca_core.evaluation.provenance import code_version
 from lgca_core.files import draft_of, write_whole
 
 BRANCH = "notebooks"
@@ -25,19 +28,27 @@ BRANCH = "notebooks"
 LAUNCHERS = {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org"}
 
 
+def edition() -> str:
+    """Which book this is: the version, and the commit that it was built from."""
+    commit, changed = code_version()
+    told = "" if commit is None else f", commit {commit[:10]}{' with changes' if changed else ''}"
+    return f"LGCA companion {metadata.version('lgca-core')}{told}"
+
+
 def configuration(base: dict[str, Any], repository: str | None) -> dict[str, Any]:
-    """Jupyter Book's configuration with the buttons that a repository allows.
+    """Jupyter Book's configuration with the edition below every page, and the buttons that a repository allows.
 
     Raises:
         LgcaError: the address is not one of a GitHub repository.
     """
+    made = base | {"html": base["html"] | {"extra_footer": f'<p class="edition">{html.escape(edition())}</p>'}}
     if repository is None:
-        return base
+        return made
     address = _checked(repository)
-    return base | {
+    return made | {
         "repository": {"url": address, "branch": BRANCH, "path_to_book": "book"},
         "launch_buttons": base.get("launch_buttons", {}) | LAUNCHERS,
-        "html": base.get("html", {}) | {"use_repository_button": True, "use_issues_button": True},
+        "html": made["html"] | {"use_repository_button": True, "use_issues_button": True},
     }
 
 

@@ -16,22 +16,27 @@ from being built.
 
 import argparse
 import ast
+import html
 import json
 import os
 import re
 import shlex
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from nbformat.v4 import new_markdown_cell
 
 from lgca_book.building import exit_status
 from lgca_book.building.short_page import short_page
 from lgca_book.lacks import LacksError
 from lgca_core.errors import LgcaError
+from lgca_core.evaluation.machine import processor
+from lgca_core.evaluation.provenance import library_versions
 from lgca_core.files import write_whole
 
 # The kernel's own noise, silenced at its source: progress bars, the debugger's remark about frozen modules.
@@ -88,16 +93,31 @@ def run(source: Path, target: Path, values: Mapping[str, Any]) -> None:
     if unknown := sorted(set(values) - set(known)):
         raise LgcaError(f"{source} has no parameter {', '.join(unknown)}; it has {', '.join(known)}.")
 
+    started = time.perf_counter()
     executed = _execute(source, dict(values))
+    seconds = time.perf_counter() - started
     for problem in _problems(executed):
         raise LgcaError(f"{source}: {problem}")
 
-    # When and how long is not the page's business, and never the same twice.
+    # Of when and how long a reader needs one line, and not papermill's on every cell.
+    executed.cells.append(new_markdown_cell(ran(seconds), id="ran"))
     executed.metadata.pop("papermill", None)
     for cell in executed.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
     _write(executed, target)
+
+
+def ran(seconds: float) -> str:
+    """How long a page took, on what and with what, as its last line."""
+    versions = library_versions()
+    told = ", ".join(
+        f"{name} {versions[name]}" for name in ("lgca-core", "torch", "open_clip_torch") if name in versions
+    )
+    return (
+        f'<p class="ran">This page was computed in {max(seconds, 1):.0f} s on {html.escape(processor())} '
+        f"({os.cpu_count()} processors), with Python {versions['python']}, {told}.</p>"
+    )
 
 
 def run_or_tell(source: Path, target: Path, values: Mapping[str, Any], failures: Path) -> None:

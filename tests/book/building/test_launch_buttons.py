@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
@@ -21,7 +22,8 @@ REPOSITORY = "https://github.com/somebody/lgca"
 
 
 def test_without_a_repository_nothing_can_be_launched():
-    assert launch_buttons.configuration(CONFIG, None) == CONFIG
+    made = launch_buttons.configuration(CONFIG, None)
+    assert made | {"html": CONFIG["html"]} == CONFIG and made["html"] | {"extra_footer": ""} == CONFIG["html"]
     assert not {"colab_url", "binderhub_url"} & CONFIG["launch_buttons"].keys() and "repository" not in CONFIG
 
 
@@ -55,6 +57,8 @@ def test_the_buttons_are_on_the_page(tmp_path):
         assert "somebody/lgca/" in button and "/notebooks" in button and "book/page.ipynb" in button
         assert place not in pages[None]
     assert f'href="{REPOSITORY}"' in pages[REPOSITORY] and "https://github.com" not in pages[None]
+    version = metadata.version("lgca-core")
+    assert all(f'<p class="edition">LGCA companion {version}' in page for page in pages.values())
     assert all("logo.svg" in page and "page.ipynb" in page for page in pages.values())  # the rest stays: download, logo
 
 
