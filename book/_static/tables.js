@@ -1,4 +1,5 @@
-// Every table of data: headers sort it (click, Enter or the space bar), and a button copies it as tab-separated text.
+// Every table of data: headers sort it (click, Enter or the space bar), a button copies it as tab-separated text, and
+// where it is wider than the page it says that it scrolls.
 (() => {
   "use strict";
 
@@ -97,10 +98,18 @@
     table.after(button);
   }
 
+  function sayThatItScrolls(table) {
+    const box = table.parentElement;
+    const look = () => table.classList.toggle("scrolls", box.scrollWidth > box.clientWidth + 1);
+    new ResizeObserver(look).observe(box);
+    look();
+  }
+
   function start() {
     document.querySelectorAll("table.dataframe").forEach((table) => {
       makeSortable(table);
       makeCopyable(table);
+      sayThatItScrolls(table);
     });
   }
 

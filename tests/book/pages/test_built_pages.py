@@ -1,9 +1,12 @@
 """How the built pages behave in a browser: offline, without complaint, on a phone and on a desk."""
 
+import html
 import http.server
+import re
 import threading
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -85,3 +88,21 @@ def test_pages_carry_no_error_output_and_no_path_of_this_machine():
         text = path.read_text(encoding="utf-8")
         assert 'class="output stderr' not in text and 'class="output traceback' not in text, path.name
         assert f"{HTML.parents[1]}/" not in text and f"{Path.home()}/" not in text, path.name
+
+
+@built
+def test_every_link_within_the_book_leads_somewhere():
+    texts = {path.name: path.read_text(encoding="utf-8") for path in HTML.glob("*.html")}
+    anchors = {name: set(re.findall(r'\b(?:id|name)="([^"]+)"', text)) for name, text in texts.items()}
+    lost = []
+    for name, text in texts.items():
+        for address in re.findall(r'<a\b[^>]*\bhref="([^"]+)"', text):
+            target, _, anchor = html.unescape(address).partition("#")
+            if re.match(r"[a-z][a-z+.-]*:", target):
+                continue
+            page = target or name
+            if not (HTML / unquote(page)).exists() or (
+                anchor and page in anchors and unquote(anchor) not in anchors[page]
+            ):
+                lost.append(f"{name}: {address}")
+    assert lost == []

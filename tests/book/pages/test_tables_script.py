@@ -112,3 +112,12 @@ def test_without_a_clipboard_it_is_copied_as_browsers_did_before(page):
     page.wait_for_function("document.querySelector('button.copy-table').textContent === 'copied'")
     assert page.evaluate("window.held") == COPIED
     assert page.locator("textarea").count() == 0
+
+
+def test_a_table_wider_than_its_place_says_so_as_long_as_it_is(page):
+    page.locator("body").evaluate("body => (body.style.overflowX = 'auto')")
+    first = page.locator("table.dataframe").first
+    for width, scrolls in ((240, True), (1280, False)):
+        page.set_viewport_size({"width": width, "height": 800})
+        of = [first.element_handle(), scrolls]
+        page.wait_for_function("([table, wanted]) => table.classList.contains('scrolls') === wanted", arg=of)
