@@ -23,6 +23,9 @@ class Split:
     pictures: int
 
 
+GRADED = ("night", "sketch")
+"""Shifts that come in severities 1 to 3 too."""
+
 SPLITS: dict[str, Split] = {
     "aviary": Split("test", "test", 15),
     "aviary-validation": Split("validation", "test", 25),
@@ -31,6 +34,7 @@ SPLITS: dict[str, Split] = {
         f"aviary-{style}": Split("test", style, 15)
         for style in ("small", "large", "clutter", "clean", "night", "sketch")
     },
+    **{f"aviary-{style}-{level}": Split("test", f"{style}-{level}", 8) for style in GRADED for level in (1, 2, 3)},
 }
 """Every embedded data set. Training sees the species of none; only the validation one may be looked at to choose."""
 

@@ -18,6 +18,12 @@ SETS = {
     "aviary-clean": "the same species, nothing else in the scene",
     "aviary-night": "the same species, by night",
     "aviary-sketch": "the same species, drawn as sketches",
+    "aviary-night-1": "the same species at dusk, the mildest of three severities",
+    "aviary-night-2": "the same species, half way to night",
+    "aviary-night-3": "the same species, near night",
+    "aviary-sketch-1": "the same species, drawn over a little, the mildest of three severities",
+    "aviary-sketch-2": "the same species, half way to a sketch",
+    "aviary-sketch-3": "the same species, near a sketch",
 }
 """Each data set of the aviary, and a line about it."""
 
