@@ -37,7 +37,8 @@ class WCA:
         renormalise: image and class vectors scaled to unit length. For a picture it changes no prediction, for a
             class it does.
         pool: None draws N crops anew for every seed. A number draws that many once a picture, and a seed chooses N of
-            them with replacement, the same indices for all pictures: the released code.
+            them with replacement, the same indices for all pictures. The released code calls such choices its twenty
+            runs; its own seed draws the pool.
 
     Raises LgcaError for settings out of range.
     """
@@ -65,9 +66,17 @@ class WCA:
         return cls()
 
     @classmethod
-    def as_released(cls) -> "WCA":
-        """The published code: U(0.1, 0.9), re-normalised, 60 of a pool of 100 crops with replacement."""
-        return cls(alpha=0.1, renormalise=True, pool=100)
+    def as_released(cls, pool: int = 100) -> "WCA":
+        """The published code (github.com/tmlr-group/WCA, dfb4e6f): U(0.1, 0.9), re-normalised, 60 of a pool of crops
+        with replacement.
+
+        Args:
+            pool: 100 in the code's configurations but ImageNet's, which has 60.
+
+        Apart from it: that code rounds a crop's side down, takes no notice of a photograph's EXIF orientation, and on
+        a GPU computes in half precision. Here a side is rounded, a photograph is turned upright, and sums are float32.
+        """
+        return cls(alpha=0.1, renormalise=True, pool=pool)
 
     def boxes(self, height: int, width: int, seed: int, identity: str) -> Tensor:
         """The squares of one picture: (N, 4) int64. ``identity`` names the picture by its contents."""

@@ -44,7 +44,9 @@ class Source:
         ids: the class ids in label order; where the list is taken from is said beside it below.
         name: class id -> class name.
         former: class id -> the name that the published descriptors have instead, where it is another.
-        alpha: WCA's least crop, as its paper sets it for this data set.
+        alpha: WCA's least crop, as the configuration of its released code has it for this data set.
+        released_pool: crops that WCA's released code cuts of a picture of this data set, by its configuration; None
+            where the code has no configuration for it.
         key: class id -> the name under which the published prompt files have it; None: its name.
     """
 
@@ -66,6 +68,7 @@ class Source:
     former: Callable[[], Mapping[str, str]] = field(default=dict)
     note: str = ""
     alpha: float = 0.5
+    released_pool: int | None = 100
     key: Callable[[str], str] | None = None
 
     @property

@@ -33,8 +33,8 @@ METHODS: dict[str, Method] = {
     "wca-released": wca_and_lgca.wca(
         "the same as its released code runs",
         "wca-released",
-        lambda run: replace(WCA.as_released(), n=run.wca.n),
-        settings_group=None,
+        lambda run: replace(WCA.as_released(run.wca.pool or 100), n=run.wca.n),
+        fixed_settings=frozenset({field.name for field in fields(WCA)} - {"n", "pool"}),
     ),
     "lgca": wca_and_lgca.lgca("crops that start local; the salient ones expand", "lgca", lambda run: run.lgca),
     "lgca-equal": wca_and_lgca.lgca(

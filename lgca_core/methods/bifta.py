@@ -4,11 +4,16 @@
     descriptions  keep sentence j  unless  cos(t_cj, t_cl)      > 0.99  for a kept l < j of the same class
     s(x, c)     = sum_{kept i} sum_{kept j} w_i v_cj <k_i, t_cj> ,  the weights of WCA over what is kept
 
-Crops are kept in the order they were drawn, as in the released code; sentences in the order of their file, **our
-reading**, for the code brings them filtered. It differs from the paper where one comparison asks for it: the
-crops and sentences are those of WCA here (same seed), and what is dropped is not made up for. The released code draws
-100 or 300 crops, keeps at most 100, and scores 20 draws of 60 of these with replacement; its sentences come from a
-larger pool than CuPL's, of which 50 a class are taken.
+Crops are kept in the order they were drawn, as in the released code (github.com/tmlr-group/BiFTA, 29646f9); sentences
+in the order of their file, **our reading**, for the code brings them filtered. It differs from that code where one
+comparison asks for it: the crops and sentences are those of WCA here (same seed), what is dropped is not made up for,
+and vectors are not scaled unless WCA's are. The released code
+
+- draws 100 or 300 crops, keeps at most 100, and scores 20 draws of 60 of these with replacement, with indices of their
+  own for every picture; for ImageNet-V2 it draws 60 from U(0.1, 0.9) and drops above an IoU of 0.8;
+- scales the vectors of pictures and of classes to unit length, as ``bifta:renormalise=true`` does here;
+- reads sentences of a larger collection than CuPL's, filtered, at most 50 a class (36 to 50 in the files that could be
+  read here).
 """
 
 from collections.abc import Sequence

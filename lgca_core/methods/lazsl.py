@@ -10,10 +10,11 @@ k_i = f(crop_i), and theta the share of the local in the mix:
     s(x, c)          = sum_ij T_ij S_ij
 
 theta 0.8, epsilon 0.1 and at most 100 iterations of Sinkhorn are those of the released code, and so is the similarity,
-which is both the cost's and the score's. Here the crops are those of WCA (same seed), not the 90 squares of U(0.6, 0.9)
-of the released code; `lazsl` reads WCA's descriptions, `lazsl-d` short descriptors as the paper does. **Our reading**:
-iterations stop where both marginals hold to 1e-5, not where a scaling changes by less than 0.01 on average, so that the
-score is that of the equation; and they run on logarithms, so that a small epsilon does not underflow.
+which is both the cost's and the score's (github.com/shiming-chen/LaZSL, c098dc9). Here the crops are those of WCA
+(same seed), not the 90 squares of U(0.6, 0.9) of the released code, which ``lazsl-d:n=90:alpha=0.6`` draws; `lazsl`
+reads WCA's descriptions, `lazsl-d` short descriptors as that code does, whose Places365 has 365 distinct names. **Our
+reading**: iterations stop where both marginals hold to 1e-5, not where a scaling changes by less than 0.01 on average,
+so that the score is that of the equation; and they run on logarithms, so that a small epsilon does not underflow.
 
 Rows of T are crops, columns sentences. The global half of S is the same for all crops, so it moves no transport: it
 adds (1 - theta) times the mean of <k_0, t_cj> over j.

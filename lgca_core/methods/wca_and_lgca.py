@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from lgca_core.wca import WCA
 
 
 def wca(
-    summary: str, look: str, choose: Callable[[Settings], WCA], *, settings_group: Literal["wca"] | None = "wca"
+    summary: str, look: str, choose: Callable[[Settings], WCA], *, fixed_settings: frozenset[str] = frozenset()
 ) -> Method:
     """See `lgca_core.wca`."""
 
@@ -35,7 +34,15 @@ def wca(
 
         return Scorer(scores, chosen.plans(seed), chosen.passes(), as_json(chosen, look=look), looks)
 
-    return Method(summary, "descriptions", prepare, seeded=True, anchored=True, settings_group=settings_group)
+    return Method(
+        summary,
+        "descriptions",
+        prepare,
+        seeded=True,
+        anchored=True,
+        settings_group="wca",
+        fixed_settings=fixed_settings,
+    )
 
 
 def lgca(

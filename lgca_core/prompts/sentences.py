@@ -98,11 +98,16 @@ def descriptors(names: Sequence[str], table: Mapping[str, Sequence[str]]) -> lis
 
 
 def waffle(names: Sequence[str], *, seed: int, pairs: int = 15) -> list[list[str]]:
-    """WaffleCLIP (Roth et al. 2023): descriptors without meaning, the same ones for every class.
+    """After WaffleCLIP (Roth et al. 2023): descriptors without meaning, the same ones for every class.
 
     Each pair is one descriptor of one or two random words and one of random letters in the same shape (as
-    many words, as long), so 2 * `pairs` prompts a class: ``a photo of a {name}, which has {noise}.`` The
-    words are our own short list, not the one of the paper.
+    many words, as long), so 2 * `pairs` prompts a class: ``a photo of a {name}, which has {noise}.``
+
+    **Our own form.** The released code (github.com/ExplainableML/WaffleCLIP, 7a1b8ee, which WCA's code copies)
+    fixes the number of words to the mean of the class names', cuts the words of its list of 4,330 to the mean
+    length of theirs, draws characters, signs among them, from those of the classes' descriptors, parts groups of
+    them by commas, and lets the first letters of the noise decide between *which has* and *which is*. Here one or
+    two whole words of a short list of our own are drawn, and letters a to z.
 
     Args:
         seed: keys the draw; equal seeds give equal prompts on every machine.

@@ -27,7 +27,7 @@ from support.records import full_record as make
 from support.shared import ROOT
 
 SHA = "0" * 64
-COPIED = ["80c0a358", "b4aa06b3"]  # how the sha256 of the two tables begin
+COPIED = ["04d72f63", "b4aa06b3"]  # how the sha256 of the two tables begin
 B32, B16, L14 = paper_values.ENCODERS.values()
 HEADING = "method,dataset,backbone,top1_percent,std_percent,source\n"
 
@@ -64,7 +64,7 @@ def test_every_row_of_the_files_is_in_the_table():
         ("WCA", "ImageNet-A", "ViT-B/16", 56.13, None, "DG_results.png"),
         ("CuPL", "DTD", "ViT-L/14", 60.59, None, "results.png"),
         ("Waffle", "OxfordPets", "ViT-B/16", 86.51, None, "results.png"),
-        ("LaZSL", "Places365", "ViT-L/14", 41.8, None, "2506.23822"),
+        ("LaZSL", "Places365 (365 names)", "ViT-L/14", 41.8, None, "2506.23822"),
         ("CoOp", "ImageNet-V2", "ViT-B/16", 64.20, None, "DG_results.png"),
     ],
 )
@@ -135,8 +135,8 @@ def test_every_published_row_maps_or_is_listed_as_not_run():
 
 
 def test_names_are_ours():
-    assert set(paper_values.PAPERS_DATASETS.values()) | {"places365-distinct"} == set(paper_values.PUBLISHED_PICTURES)
-    assert set(paper_values.PAPERS_DATASETS.values()) | {"places365-distinct"} == {
+    assert set(paper_values.PAPERS_DATASETS.values()) == set(paper_values.PUBLISHED_PICTURES)
+    assert set(paper_values.PAPERS_DATASETS.values()) == {
         "imagenet", "imagenet-v2", "imagenet-r", "imagenet-a", "imagenet-sketch",
         "cub", "pets", "dtd", "food101", "places365", "places365-distinct",
     }  # fmt: skip
@@ -239,7 +239,9 @@ def test_what_is_absent_is_not_a_number():
     assert lgca[["paper", "paper_std", "tolerance"]].isna().all(axis=None)
     assert not frame.duplicated(["dataset", "encoder", "method"]).any()
     assert (frame["paper"].dropna() > 0).all()
-    assert frame.loc[frame["dataset"] == "places365-distinct", "paper"].isna().all()
+    distinct = frame[(frame["dataset"] == "places365-distinct") & frame["paper"].notna()]
+    assert distinct["method"].unique().tolist() == ["lazsl-d"] and len(distinct) == 3
+    assert math.isnan(cell(frame, "places365", B32, "lazsl-d")["paper"])
     assert cell(frame, "places365", L14, "wca")["paper"] == cell(frame, "places365", L14, "wca-released")["paper"]
 
 
@@ -266,9 +268,9 @@ def test_records_of_one_cell_are_rows_of_their_own_and_strangers_come_last():
             {"skipped": [manifest.Skipped(path="b.png", reason="truncated")]},
             "scored 1879 pictures, not the split's 1880",
         ),
-        ({"config": asdict(WCA(n=30))}, "ran with n = 30, not the paper's 60"),
-        ({"config": asdict(WCA(alpha=0.1))}, "ran with alpha = 0.1, not the paper's 0.5"),
-        ({"config": {}}, "ran with n = None, not the paper's 60"),
+        ({"config": asdict(WCA(n=30))}, "ran with n = 30, not the published 60"),
+        ({"config": asdict(WCA(alpha=0.1))}, "ran with alpha = 0.1, not the published 0.5"),
+        ({"config": {}}, "ran with n = None, not the published 60"),
     ],
 )
 def test_another_protocol_gets_no_verdict(changes, note):
@@ -303,14 +305,44 @@ def test_prompts_of_ones_own_get_no_verdict_where_they_were_read(own, judged):
         ("wca-released", "dtd", WCA.as_released()),
         ("wca", "places365", WCA(alpha=0.7)),
         ("wca-released", "places365", WCA.as_released()),
+        ("wca-released", "imagenet-v2", WCA.as_released()),
+        ("wca-released", "imagenet-r", WCA.as_released()),  # of which the released code has no configuration
+        ("wca-released:pool=60", "imagenet", WCA.as_released(60)),
+        ("lazsl-d:n=90:alpha=0.6", "cub", WCA(n=90, alpha=0.6)),
     ],
 )
-def test_the_papers_settings_are_those_of_wca(method, dataset, look):
+def test_the_published_settings_get_a_verdict(method, dataset, look):
+    count = paper_values.PUBLISHED_PICTURES[dataset]
+    encoder = B16 if dataset in ("imagenet-v2", "imagenet-r") else B32
+    record = make({method: [count // 2]}, dataset=dataset, count=count, encoder=encoder, config=asdict(look))
+    row = cell(paper_values.compare_with_papers({"a": record}), dataset, encoder, method)
+    assert (row["note"], row["record"]) == ("", "a")
+    assert row["verdict"] != "not available"
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "look", "note"),
+    [
+        ("wca-released", "imagenet", WCA.as_released(), "ran with pool = 100, not the published 60"),
+        ("wca-released:pool=60", "cub", WCA.as_released(60), "ran with pool = 60, not the published 100"),
+        ("lazsl-d", "cub", WCA(), "ran with n = 60, not the published 90"),
+        ("lazsl-d:n=90", "cub", WCA(n=90), "ran with alpha = 0.5, not the published 0.6"),
+        ("lazsl-d:n=90:alpha=0.6", "places365-distinct", WCA(n=90, alpha=0.6), "read other names than LaZSL's"),
+    ],
+)
+def test_other_settings_than_the_released_code_s_get_none(method, dataset, look, note):
     count = paper_values.PUBLISHED_PICTURES[dataset]
     record = make({method: [count // 2]}, dataset=dataset, count=count, config=asdict(look))
     row = cell(paper_values.compare_with_papers({"a": record}), dataset, B32, method)
-    assert (row["note"], row["record"]) == ("", "a")
-    assert row["verdict"] != "not available"
+    assert row["note"].startswith(note) and row["verdict"] == "not available"
+    assert row["paper"] > 0  # it stands beside the published value all the same
+
+
+def test_a_setting_of_ones_own_stands_beside_no_published_value():
+    record = make({"wca:n=8": [900], "lgca:steps=1": [900]}, config=asdict(WCA()))
+    frame = paper_values.compare_with_papers({"a": record})
+    for method in ("wca:n=8", "lgca:steps=1"):
+        assert math.isnan(cell(frame, "dtd", B32, method)["paper"])
 
 
 # ---- the command -------------------------------------------------------------------------------------------

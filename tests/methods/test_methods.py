@@ -86,6 +86,7 @@ def test_an_unknown_method_is_told_the_choices():
         ("wca:n=5", Settings(WCA(n=5), QUICK.lgca)),
         ("wca:alpha=0.1:renormalise=true", Settings(WCA(n=8, alpha=0.1, renormalise=True), QUICK.lgca)),
         ("wca:pool=4", Settings(WCA(n=8, pool=4), QUICK.lgca)),
+        ("wca-released:pool=5", Settings(WCA(n=8, pool=5), QUICK.lgca)),
         ("bifta:beta=0.6", Settings(WCA(n=8, beta=0.6), QUICK.lgca)),
         ("lgca:start=0.1-0.3:whole_image=true", replace(QUICK, lgca=LGCA(8, 2, start=(0.1, 0.3), whole_image=True))),
         ("lgca:start=wca", replace(QUICK, lgca=LGCA(8, 2, start="wca"))),
@@ -105,7 +106,7 @@ def test_a_name_carries_settings_of_its_own(name, as_if):
     [
         ("goal:n=1", "there is no method 'goal'"),
         ("clip:n=1", "clip .*leave out n=1"),
-        ("wca-released:alpha=0.5", "wca-released has no settings"),
+        ("wca-released:alpha=0.5", "'alpha=0.5' must be one of n, pool"),
         ("wca:steps=1", "'steps=1' .*n, alpha, beta, .*pool"),
         ("wca:n", "'n' must be one of"),
         ("wca:n=1:n=2", "'n=2' must be one of .* once"),
