@@ -223,6 +223,32 @@ def precision(
     print(f"record: {file}")
 
 
+@bench_app.command(epilog="\b\nExample:\n  lgca bench official-wca --checkout ~/WCA")
+def official_wca(
+    checkout: Annotated[
+        Path, typer.Option(metavar="DIR", help="A copy of github.com/tmlr-group/WCA, which is run as it is.")
+    ],
+    pictures: Annotated[int, typer.Option(min=2, max=600, help="Of the embedded world.")] = 200,
+    seeds: Annotated[int, typer.Option(min=2, help="Of the released code, each with crops of its own.")] = 6,
+    out: Out = BENCH,
+) -> None:
+    """WCA's released code beside ours, on its own boxes: crops, weights, scores, predictions. Times nothing."""
+    with _benchmark(out):
+        from lgca_core.bench.official_wca import compare_with_checkout
+        from lgca_core.bench.record import write
+
+        record = compare_with_checkout(checkout, pictures, seeds, _progress)
+        file = write(record, out, f"{pictures}x{record['pool']}x{seeds}")
+    crops, predictions, half = record["crops"], record["predictions"], record["half"]
+    apart, own = record["largest_difference"], record["own_boxes"]
+    print(f"{crops['identical']:,} of {crops['compared']:,} crops are equal in every value")
+    print(f"weights within {apart['weights']:.1e}, scores within {apart['logits']:.1e}")
+    print(f"{predictions['differ']:,} of {predictions['compared']:,} predictions differ")
+    print(f"on boxes of our own {own['points']:+.2f} points ({own['interval'][0]:+.2f} to {own['interval'][1]:+.2f})")
+    print(f"the released code in half precision: {half['differ']:,} of {half['compared']:,} predictions differ")
+    print(f"record: {file}")
+
+
 @bench_app.command(epilog="\b\nExample:\n  lgca bench store-memory --pictures 5000")
 def store_memory(
     pictures: Annotated[int, typer.Option(min=1, help="Whose features are stored; 50,000 take 3.2 GB.")] = 50_000,

@@ -22,6 +22,7 @@ BENCHMARKS = [
     "precision",
     "store-memory",
     "graph-attention",
+    "official-wca",
 ]
 FEW = {
     "pipeline": ["--pictures", 3, "--n", 4, "--classes", 5, "--repeats", 2, "--workers", 0, "--device", "cpu"],
@@ -127,7 +128,8 @@ def test_a_gpu_that_is_not_there_is_told(tmp_path):
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_the_folder_of_the_record_is_looked_at_before_the_work(benchmark, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "file is a file, so a record cannot go to" in refused("bench", benchmark, "--out", tmp_path / "file")
+    given = ["--checkout", tmp_path] if benchmark == "official-wca" else []
+    assert "file is a file, so a record cannot go to" in refused("bench", benchmark, *given, "--out", tmp_path / "file")
 
 
 @pytest.mark.parametrize(
