@@ -153,6 +153,16 @@ def sentence_about_names(shared: SharedNames, source: Source, published: pd.Data
     )
 
 
+def sentence_about_imagenet(shared: SharedNames) -> str:
+    """What the names cost that two classes of ImageNet share, from the list of classes."""
+    twice = sorted({name for name in shared.classes if shared.classes.count(name) > 1})
+    return (
+        f"ImageNet's list has such names too, {' and '.join(f'*{name}*' for name in twice)}, two classes each, "
+        f"so that {len(shared.classes)} classes have {shared.names} names and no method can be above "
+        f"{100 * shared.ceiling:.1f} %."
+    )
+
+
 def pool_table(settings: Sequence[PoolVariance]) -> Styler:
     """What drawing with replacement from a pool does, by formula."""
     shown = pd.DataFrame(
