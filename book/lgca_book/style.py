@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from lgca_core.encoder import Encoder
     from lgca_core.evaluation.record import Dataset, Record
 
+OURS = "LGCA (our reading)"
+"""LGCA as figures and tables call it: of its paper only the abstract was at hand."""
+
 NAMES = {
     "clip": "CLIP",
     "clip-e": "CLIP-E",
@@ -32,8 +35,8 @@ NAMES = {
     "cupl-weighted": "CuPL, weighted sentences",
     "wca": "WCA",
     "wca-released": "WCA, as released",
-    "lgca": "LGCA, equal crops",
-    "lgca-equal": "LGCA, equal passes",
+    "lgca": f"{OURS}, equal crops",
+    "lgca-equal": f"{OURS}, equal passes",
     "gc": "GC, our adaptation",
     "bifta": "BiFTA",
     "lazsl": "LaZSL",

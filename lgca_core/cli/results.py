@@ -24,6 +24,7 @@ DEFAULTS = (DEFAULT, Path("runs"))  # the second is where `lgca evaluate` writes
 NOT_AVAILABLE = "not available"
 FEW = 10  # classes and pictures of a comparison in text
 PAIRED = ("A %", "B %", "A minus B", "95 % interval", "p", "p (Holm)", "over classes", "p of these", "gained", "lost")
+NOT_RUN_YET = {"verdict": "not run", "record": "not run"}
 NUMBERS = ("paper %", "ours %", "95 % interval", "difference", "tolerance")
 
 results_app = typer.Typer(invoke_without_command=True)
@@ -61,8 +62,8 @@ def table(
 
     The verdict is within, above or below a tolerance that was fixed before
     any full run: 0.5 points, twice the published deviation on top, or 0.5
-    more for a method that draws at random and publishes none. What the
-    papers or we do not have is not available.
+    more for a method that draws at random and publishes none. Where nothing
+    of ours has run, the published values stand alone.
     """
     from lgca_core.evaluation import paper_values
     from lgca_core.evaluation.record import find_records, load
@@ -78,7 +79,7 @@ def table(
     ):
         if text is not None:
             frame = frame[frame[column].isin(_names(list(every[column].unique()), column, text, papers))]
-    if frame.empty:
+    if frame.empty or (format in ("text", "markdown") and frame[["paper", "ours"]].isna().all(axis=None)):
         raise LgcaError("there is neither a published value nor a record of these together: ask for one of them only")
     if not any(record.dataset.name in paper_values.PUBLISHED_PICTURES for record, _ in records.values()):
         say(_no_record(folders), err=True)
@@ -342,38 +343,43 @@ def _tables(frame: "pd.DataFrame", *, markdown: bool) -> None:
     from lgca_core.evaluation.paper_values import NOT_RUN
     from lgca_core.evaluation.report_page import as_markdown, markdown_table
 
-    for (dataset, encoder), group in frame.groupby(["dataset", "encoder"], sort=False):
+    there = frame[frame[["paper", "ours"]].notna().any(axis=1)]
+    for (dataset, encoder), group in there.groupby(["dataset", "encoder"], sort=False):
         rows = group.to_dict("records")
-        cells = [_cells(row, with_record=bool(group["record"].notna().any())) for row in rows]
+        cells = [_cells(row, with_ours=bool(group["record"].notna().any())) for row in rows]
+        right = [name for name in NUMBERS if name in cells[0]]
         if markdown:
             print(f"### {as_markdown(dataset)}, {as_markdown(encoder)}\n")
-            print(markdown_table(cells, NUMBERS), end="\n\n")
+            print(markdown_table(cells, right), end="\n\n")
         else:
             say(f"{dataset}, {encoder}")
-            listing(cells, right=NUMBERS)
+            listing(cells, right=right)
         for row in rows:
             if row["note"]:
                 say(f"No verdict on {row['method']} of {row['record']}: it {row['note']}.", "")
-    counted = frame["verdict"].value_counts()
+    counted = frame.loc[frame["ours"].notna(), "verdict"].value_counts()
     verdicts = ", ".join(f"{counted.get(name, 0)} {name}" for name in ("within", "above", "below", NOT_AVAILABLE))
-    say(f"Verdicts: {verdicts}. Published but trained, so not run here: {', '.join(NOT_RUN)}.")
+    say(f"Verdicts on what has run: {verdicts}. Published but trained, so not run here: {', '.join(NOT_RUN)}.")
 
 
-def _cells(row: Mapping[str, Any], *, with_record: bool) -> dict[str, str]:
+def _cells(row: Mapping[str, Any], *, with_ours: bool) -> dict[str, str]:
     """A row of :func:`~lgca_core.evaluation.paper_values.compare_with_papers` as it is shown."""
 
     def number(value: float, form: str) -> str:
         return NOT_AVAILABLE if math.isnan(value) else format(value, form)
 
     spread = "" if math.isnan(row["paper_std"]) else f" ± {row['paper_std']:.2f}"
-    low, high = row["low"], row["high"]
-    cells = {
-        "method": row["method"],
-        "paper %": number(row["paper"], ".2f") + spread,
+    cells = {"method": row["method"], "paper %": number(row["paper"], ".2f") + spread}
+    tolerance = {"tolerance": number(row["tolerance"], ".2f")}
+    if not with_ours:
+        return cells | tolerance
+    if math.isnan(row["ours"]):
+        return cells | dict.fromkeys(("ours %", "95 % interval", "difference"), "not run") | tolerance | NOT_RUN_YET
+    return cells | {
         "ours %": number(row["ours"], ".2f"),
-        "95 % interval": NOT_AVAILABLE if math.isnan(low) else f"{low:.2f} to {high:.2f}",
+        "95 % interval": f"{row['low']:.2f} to {row['high']:.2f}",
         "difference": number(row["difference"], "+.2f"),
-        "tolerance": number(row["tolerance"], ".2f"),
+        **tolerance,
         "verdict": row["verdict"],
+        "record": row["record"],
     }
-    return cells | ({"record": row["record"] or NOT_AVAILABLE} if with_record else {})

@@ -332,8 +332,8 @@ SOURCES["places365-distinct"] = replace(
     SOURCES["places365"],
     title="Places365, distinct names",
     note="The 40 classes whose names are shared have the published sentences of the shared name, with theirs in its "
-    "place; 408 of these 958 sentences (43 %) do not say it and stay the same for all that share it. LaZSL's released "
-    "code has 365 distinct names too, but others, as arena-hockey for our hockey arena, and sentences of their own.",
+    "place; 408 of these 958 sentences (43 %) do not say it and stay the same for all that share it. The code "
+    "of LaZSL has 365 distinct names too, but others, as arena-hockey for hockey arena here.",
     name=places_distinct,
     key=places_name,
 )

@@ -1,7 +1,7 @@
 """The papers' values, row by row with their sources, and how our records compare with them.
 
 The numbers lie beside this module, in :data:`TABLES`. LGCA's own table could not be consulted: its cells are absent
-and are shown as not available, never as a blank or a zero. Accuracies are top-1 in percent, differences in points.
+and are said to be so, never shown as a blank or a zero. Accuracies are top-1 in percent, differences in points.
 
 **The tolerance** was fixed before any full run, from what is known of the papers' protocol and not from results:
 

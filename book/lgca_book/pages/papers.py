@@ -1,4 +1,4 @@
-"""The papers' tables with ours beside: a row a method, a column a data set, a table a backbone."""
+"""The papers' tables, with ours where it has run: a row a method, a column a data set, a table a backbone."""
 
 from __future__ import annotations
 
@@ -66,22 +66,42 @@ def tolerance(of: paper_values.Tolerance = paper_values.TOLERANCE) -> str:
 
 
 def tables(frame: pd.DataFrame, caption: str, reference: Sequence[str] = ()) -> HTML:
-    """:func:`beside` as a page shows it, a table an encoder: the papers' value, and ours below it with the verdict.
+    """:func:`beside` as a page shows it, a table an encoder: the papers' value, and below it ours with the verdict,
+    where a record has it.
 
-    Data sets and encoders of which there is nothing at all have no column and no table. Ours is bold where it is the
-    best of its record or tied with it. Sources are letters, told below each table.
+    What is neither published nor run has no row, no column and no table; one published number that stands for two of
+    our methods is shown once, unless the second has run. Ours is bold where it is the best of its record or tied with
+    it. Sources are letters, told below each table.
 
     Args:
         caption: what the tables show; the encoder's name follows.
         reference: data sets that are shown beside others only.
     """
-    there = frame[frame[["paper", "ours"]].notna().any(axis=1)]
+    there = frame[frame["ours"].notna() | (frame["paper"].notna() & ~_same_number(frame))]
     shown = []
-    for encoder, rows in frame.groupby("encoder", sort=False):
-        datasets = list(dict.fromkeys(there.loc[there["encoder"] == encoder, "dataset"]))
+    for encoder, rows in there.groupby("encoder", sort=False):
+        datasets = list(dict.fromkeys(rows["dataset"]))
         if set(datasets) - set(reference):
             shown.append(_table(rows, datasets, f"{caption}: {_papers(str(encoder), paper_values.ENCODERS)}"))
     return HTML("".join(shown))
+
+
+def sentence_about_ours(frame: pd.DataFrame) -> str:
+    """Which data sets and encoders of :func:`beside` have records of ours, and how the others are run."""
+    published = frame[frame["paper"].notna()]
+    cells = published.groupby(["encoder", "dataset"], sort=False)["ours"].apply(lambda ours: bool(ours.notna().any()))
+    datasets = ",".join(dict.fromkeys(dataset for _, dataset in cells.index if dataset != "places365-distinct"))
+    encoders = ",".join(dict.fromkeys(encoder for encoder, _ in cells.index))
+    how = f"`make reproduce DATASETS={datasets} ENCODERS={encoders}`, or a part of them, on a GPU."
+    if not cells.any():
+        return f"**Ours: not run yet.** {how}"
+    return f"Ours has run on {cells.sum()} of {len(cells)} pairs of data set and encoder. The others: {how}"
+
+
+def _same_number(frame: pd.DataFrame) -> pd.Series:
+    """Whether the published number of a row stands in the row of another of our methods already."""
+    names = [paper_values.PAPERS_METHODS.get(method, method) for method in frame["method"]]
+    return frame.assign(name=names).duplicated(["dataset", "encoder", "name"])
 
 
 def _table(rows: pd.DataFrame, datasets: Sequence[str], caption: str) -> str:
@@ -103,12 +123,12 @@ def _table(rows: pd.DataFrame, datasets: Sequence[str], caption: str) -> str:
 
 
 def _cell(rows: pd.DataFrame, sources: Mapping[str, str]) -> str:
-    """Values of one method on one data set: the papers', and ours of each record."""
-    paper = NOT_AVAILABLE
+    """Values of one method on one data set: the papers', a dash where there is none, and ours of each record."""
+    paper = "–"
     for row in rows[rows["paper"].notna()].head(1).itertuples():
         spread = "" if pd.isna(row.paper_std) else f" ± {row.paper_std:.2f}"
         paper = f"{row.paper:.2f}{spread}<sup>{sources[row.source]}</sup>"
-    ours = [_ours(row) for row in rows[rows["ours"].notna()].to_dict("records")] or [NOT_AVAILABLE]
+    ours = [_ours(row) for row in rows[rows["ours"].notna()].to_dict("records")]
     return "".join([paper, *(f'<br><span class="ours">ours {said}</span>' for said in ours)])
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from lgca_book.style import NOT_AVAILABLE, name, subplots
+from lgca_book.style import NOT_AVAILABLE, OURS, name, subplots
 from lgca_core.bench.record import newest
 
 Record = Mapping[str, Any]
@@ -186,7 +186,7 @@ def stages(records: Sequence[Record]) -> pd.DataFrame:
         "all but the encoder": "all but the encoder",
         "decode": "decoding, one thread",
         "resample": "resampling",
-        "lgca at equal passes": "LGCA, files to logits",
+        "lgca at equal passes": f"{OURS}, files to logits",
         "peers' wca": "the peers' loop",
     }
     return pd.DataFrame(

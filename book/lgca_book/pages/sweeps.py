@@ -162,7 +162,7 @@ def points_table(compared: pd.DataFrame, caption: str) -> Styler:
 
 
 def label(method: str) -> str:
-    """A point's name: "LGCA, start = wca"."""
+    """A point's name: "WCA, alpha = 0.1"."""
     return ", ".join(filter(None, (short(method), point(method))))
 
 

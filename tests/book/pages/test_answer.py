@@ -29,7 +29,10 @@ def test_a_gain_is_lgca_less_wca_in_the_order_of_costs_and_beside_wca_s_accuracy
         ["lgca-equal", "night (25.0 %)", 0.25],
     ]
     assert set(table["baseline"]) == {"wca"}
-    assert table["cost"].drop_duplicates().tolist() == ["LGCA, equal crops", "LGCA, equal passes"]
+    assert table["cost"].drop_duplicates().tolist() == [
+        "LGCA (our reading), equal crops",
+        "LGCA (our reading), equal passes",
+    ]
     assert table.index.tolist() == [0, 1, 2, 3]
 
 

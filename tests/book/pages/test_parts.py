@@ -48,7 +48,7 @@ def test_a_plate_is_the_same_every_time():
 
 
 def test_a_method_s_settings_stand_behind_its_name():
-    assert style.name("lgca-equal:steps=1:rho=0.25") == "LGCA, equal passes; steps=1; rho=0.25"
+    assert style.name("lgca-equal:steps=1:rho=0.25") == "LGCA (our reading), equal passes; steps=1; rho=0.25"
     assert style.name("somebody-s") == "somebody-s"
 
 

@@ -152,7 +152,7 @@ def test_a_matrix_of_many_methods_is_numbered_and_explained():
     table = significance.all_pairs({"first": record(**many)})
     [ax] = page.matrix(table).axes
     assert not ax.texts and [t.get_text() for t in ax.get_yticklabels()] == [str(k) for k in range(1, 12)]
-    assert page.key(table).endswith("**11** LGCA, equal crops; steps=0; start=0.28-0.51")
+    assert page.key(table).endswith("**11** LGCA (our reading), equal crops; steps=0; start=0.28-0.51")
 
 
 def test_sentences_follow_the_tests(hits):

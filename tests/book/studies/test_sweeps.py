@@ -189,7 +189,7 @@ def test_tables_show_both_sides_of_a_pair():
     html = pages.matched_table(compared(AHEAD).assign(passes=4.0), "c").to_html()
     assert "passes, LGCA / WCA" in html and "4 / 5" in html and "3 / 4" in html and "+2.5 (+1.0 to +4.0)" in html
     html = pages.points_table(full(compared(OPEN)), "c").to_html()
-    assert "LGCA, N = 3" in html and "WCA, N = 4" in html and "0.50 to 0.50" in html
+    assert "LGCA (our reading), N = 3" in html and "WCA, N = 4" in html and "0.50 to 0.50" in html
     assert "1 of 2 comparisons" in pages.ranges_verdict(full(compared(OPEN, AHEAD)))
     assert "none of these 1 comparisons" in pages.ranges_verdict(full(compared(OPEN)))
 
