@@ -21,7 +21,7 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
             {
                 "what": what,
                 "symbol": symbol,
-                "expected": "towards 0" if symbol == "T" else "1",  # each step of LGCA adds half as much
+                "expected": "none" if symbol == "T" else "1",  # N / (1 - rho) + T is no power of T
                 "exponent": fit.slope,
                 "error": fit.stderr,
                 "r2": fit.rvalue**2,

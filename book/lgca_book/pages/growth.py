@@ -72,7 +72,7 @@ def powers(found: Mapping[str, Record]) -> Styler:
     fitted = {(row["what"], row["symbol"]): row["expected"] for record in found.values() for row in record["fitted"]}
     table = pd.DataFrame(
         [
-            {"time of": what, "grows with": symbol, "by theory": expected}
+            {"time of": what, "grows with": symbol, "by theory": "none" if symbol == "T" else expected}
             | {run: _power(record, what, symbol) for run, record in found.items()}
             for (what, symbol), expected in fitted.items()
         ]

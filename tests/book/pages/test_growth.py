@@ -51,7 +51,7 @@ def test_powers_stand_side_by_side():
         {
             "time of": "WCA",
             "grows with": "T",
-            "by theory": "1",
+            "by theory": "none",
             "bfloat16, cpu": "not available",
             "float32, cpu": "−0.50 ± 0.25",
         },
