@@ -317,7 +317,7 @@
       const of = picture();
       const t = state.method === "wca" ? of.lgca.length - 1 : state.step;
       const columns = [
-        [`step ${t} alone`, of.lgca[t].step],
+        ...(state.method === "wca" ? [] : [[`step ${t} alone`, of.lgca[t].step]]),
         [`LGCA after step ${t}`, of.lgca[t].so_far],
         ["WCA", last(of.wca).so_far],
         ["whole picture", of.whole],

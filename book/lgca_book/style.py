@@ -82,6 +82,12 @@ def signed(share: float) -> str:
     return "0.0" if text in ("+0.0", "−0.0") else text
 
 
+def with_sign(value: float, digits: int) -> str:
+    """A number with its sign, a true minus; what rounds to zero has none."""
+    text = minus(f"{value:+.{digits}f}")
+    return text if round(value, digits) else text[1:]
+
+
 def gain(row: pd.Series) -> str:
     """A row's `difference` in points with its 95 % interval: "+1.2 (−0.3 to +2.7)"."""
     low, high = signed(row["difference_low"]), signed(row["difference_high"])

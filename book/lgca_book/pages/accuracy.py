@@ -23,6 +23,7 @@ from lgca_book.style import (
     simple_table,
     subplots,
 )
+from lgca_core.evaluation.paper_values import table as published_table
 from lgca_core.evaluation.record import Record, load_found
 
 
@@ -96,6 +97,33 @@ def verdict(table: pd.DataFrame, dataset: str, baseline: str = "wca") -> str:
             f"{f', over classes {over_classes(row)}' if known else ''}."
         )
     return " ".join([f"On <code>{html.escape(dataset)}</code>:", *said]) if said else ""
+
+
+def crops_bias(table: pd.DataFrame, dataset: str) -> str:
+    """WCA minus CLIP here beside the published gaps, in a sentence of HTML; "" where one of them was not run."""
+    rows = table.set_index("method")["top1"]
+    if not {"wca", "clip"} <= set(rows.index):
+        return ""
+    wide = published_table().pivot_table(index=["dataset", "backbone"], columns="method", values="top1_percent")
+    gaps = (wide["WCA"] - wide["CLIP"]).dropna()
+    return (
+        f"WCA beats CLIP by {signed(rows['wca'] - rows['clip'])} points on <code>{html.escape(dataset)}</code>; by its "
+        f"paper it does by {gaps.min():.1f} to {gaps.max():.1f}, half of the time by less than {gaps.median():.1f}."
+    )
+
+
+def sentence_about_temperatures(spread: pd.DataFrame) -> str:
+    """What a temperature makes of one deviation of the cosines here (`cosine_spread`), and what is not known."""
+    each = [
+        f"a {row['cosine'].split(' and ')[0]} one deviation above the mean weighs "
+        f"{np.exp(row['temperature x deviation']):.1f} times one at the mean"
+        for _, row in spread.iterrows()
+    ]
+    return (
+        f"Here {' and '.join(each)}. Whether that is so with OpenAI's weights is *not available*: it needs these "
+        "weights and photographs, and no accuracy says anything about it. The same table of your own record: "
+        "`papermill book/table1.ipynb mine.ipynb -p records RECORD`."
+    )
 
 
 def trained_again(folder: Path | str, profile: str) -> dict[str, tuple[Record, pd.DataFrame]]:

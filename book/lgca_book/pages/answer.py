@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 def gains(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """LGCA minus WCA of each set of predictions: columns of `statistics.compare_each`, ``cost``, and ``pictures``.
 
-    The last has WCA's accuracy in brackets: at chance there is nothing to compare.
+    The last has WCA's accuracy in brackets, for at chance there is nothing to compare, and how many draws of crops it
+    is the mean of.
 
     Args:
         predictions: what a row is called -> predictions that hold `wca`, `lgca` and `lgca-equal`.
     """
     found = {label: correctness(frame) for label, frame in predictions.items()}
-    titles = {label: f"{label} ({100 * of['wca'].mean():.1f} %)" for label, of in found.items()}
+    titles = {label: f"{label} ({100 * of['wca'].mean():.1f} %, {_draws(len(of['wca']))})" for label, of in found.items()}
     table = compare_each(
         {titles[label]: of for label, of in found.items()},
         [(method, "wca") for method in LGCAS],
@@ -49,6 +50,10 @@ def status(profile: str, records: Mapping[str, Record]) -> HTML:
             f"{record.utc:%Y-%m-%d}, {commit}{clean}</li>"
         )
     return HTML(f'<ul class="status">{"".join(lines)}</ul>')
+
+
+def _draws(count: int) -> str:
+    return f"{count} draw{'s' if count > 1 else ''}"
 
 
 def _seeds(count: int) -> str:

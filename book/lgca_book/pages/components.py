@@ -51,7 +51,8 @@ def verdict(parts: pd.DataFrame) -> str:
     rows = changed(parts)
     top1 = parts.loc[parts["method"] == parts["full"]].set_index("full")["top1"]
     return "\n\n".join(
-        f"**{name(full)}**, {100 * share:.1f}&nbsp;% in full:\n\n{outcomes(rows[rows['full'] == name(full)], 'change')}"
+        f"**{name(full)}**, {100 * share:.1f}&nbsp;% in full:\n\n"
+        + outcomes(rows[rows["full"] == name(full)], "change", numbers=False)
         for full, share in top1.items()
     )
 
@@ -59,7 +60,7 @@ def verdict(parts: pd.DataFrame) -> str:
 def choices_verdict(choices: pd.DataFrame) -> str:
     """Which of our choices matter, a list in Markdown, whichever way it came out."""
     label = [f"`{component}` {change}" for component, change in choices[["component", "change"]].values]
-    return outcomes(choices.assign(label=label), "label")
+    return outcomes(choices.assign(label=label), "label", numbers=False)
 
 
 def _against(rows: pd.DataFrame) -> pd.DataFrame:

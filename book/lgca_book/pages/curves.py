@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from lgca_book.style import subplots
+from lgca_book.style import subplots, with_sign
 
 
 def scores_by_step(scores: pd.DataFrame) -> Figure:
@@ -44,6 +44,23 @@ def margins_by_step(chains: pd.DataFrame) -> Figure:
         sns.lineplot(by_picture, x="step", y=column, marker="o", errorbar=("ci", 95), seed=0, ax=ax)
         ax.set(xlabel="expansion step t", ylabel=label, xticks=sorted(chains["step"].unique()))
     return figure
+
+
+def turned(chains: pd.DataFrame) -> str:
+    """Whether expansion mends crops as a rule, in a sentence, whichever way it came out."""
+    counts = turning(chains).set_index("lineages that are")["count"]
+    right, wrong = int(counts["turns right"]), int(counts["turns wrong"])
+    means = chains.groupby("step")["margin"].mean()
+    if right == wrong:
+        answer = "**Neither**: as many lineages turn right as turn wrong"
+    else:
+        answer = "**The rule**: more" if right > wrong else "**The exception**: fewer"
+        answer += " lineages turn right than turn wrong"
+    still = int(counts["wrong from first to last"])
+    return (
+        f"{answer}, {right:,} against {wrong:,} of {counts.sum():,}; {still:,} stay wrong. The mean margin goes from "
+        f"{with_sign(means.iloc[0], 3)} to {with_sign(means.iloc[-1], 3)}."
+    )
 
 
 def turning(chains: pd.DataFrame) -> pd.DataFrame:

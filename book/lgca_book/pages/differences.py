@@ -28,23 +28,25 @@ def _by_interval(frame: pd.DataFrame) -> pd.Series:
     return (frame["difference_low"] > 0) | (frame["difference_high"] < 0)
 
 
-def outcomes(frame: pd.DataFrame, label: str) -> str:
+def outcomes(frame: pd.DataFrame, label: str, *, numbers: bool = True) -> str:
     """Rows of `compare_methods` in words, whichever way they came out: a list in Markdown, a line a kind of outcome.
 
     Args:
         label: column that names a row in running text.
+        numbers: whether each row's difference follows its name; a table beside the list has them too.
     """
     sure, either = holds(frame), _by_test(frame) | _by_interval(frame)
     kinds = {
         "Lower": sure & (frame["difference"] < 0),
         "Higher": sure & (frame["difference"] > 0),
-        "Open (interval and corrected test do not agree)": either & ~sure,
+        "Unclear (interval and corrected test do not agree)": either & ~sure,
         "Not told from zero": ~either,
     }
     said = []
     for kind, rows in kinds.items():
         if rows.any():
-            told = "; ".join(f"{row[label]}, {gain(row)}" for _, row in frame[rows].iterrows())
+            named = [f"{row[label]}, {gain(row)}" if numbers else str(row[label]) for _, row in frame[rows].iterrows()]
+            told = "; ".join(named)
             said.append(f"- **{kind}:** {told}.")
     return "\n".join(said)
 

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from lgca_book.studies.crop_ancestry import ancestors
-from lgca_book.style import minus, simple_table, subplots
+from lgca_book.style import simple_table, subplots, with_sign
 
 if TYPE_CHECKING:
     from lgca_core.lgca import Step, Trace
@@ -145,6 +145,6 @@ def lineage(picture: Image.Image, chain: pd.DataFrame, truth: str, columns: int 
         ax.imshow(picture.crop(box), interpolation="lanczos")
         ax.set_axis_off()
         colour = sns.color_palette()[2] if row["right"] else sns.color_palette()[3]
-        margin = minus(f"step {row['step']}: {row['margin']:+.3f}")
+        margin = f"step {row['step']}: {with_sign(row['margin'], 3)}"
         ax.set_title("\n".join([margin, *textwrap.wrap(row["best"], 18)]), color=colour)
     return figure

@@ -156,8 +156,9 @@ def sentence_about_all(table: pd.DataFrame) -> str:
     repeated = int(table["repeated"].sum())
     twice = f" ({repeated} more stand in two records and are counted once)" if repeated else ""
     return (
-        f"{len(once)} comparisons{twice}. If no two methods differed at all, about {LEVELS[0] * len(once):.0f} of them "
-        f"would fall below {LEVELS[0]} by chance; {before} do, and **{after} remain after Holm's correction** over all."
+        f"{len(once)} comparisons{twice}. If no two methods differed at all, at most {LEVELS[0] * len(once):.0f} of "
+        f"them would fall below {LEVELS[0]} by chance in the mean; {before} do, and **{after} remain after Holm's "
+        "correction** over all."
     )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from lgca_book.style import NOT_AVAILABLE, OURS, name, subplots
+from lgca_book.style import NOT_AVAILABLE, OURS, name, subplots, with_sign
 from lgca_core.bench.record import newest
 
 Record = Mapping[str, Any]
@@ -178,6 +178,22 @@ def machine(record: Record) -> str:
     return of["accelerator"] or f"{of['processor']}, {of['cores']} cores"
 
 
+def peers_told(records: Sequence[Record]) -> str:
+    """How much faster than the peers' loop each encoder, precision and device was in its newest record, in words."""
+    last = {
+        (record["encoder"], record["precision"], record["device"]): record["ratios"]["times_peers"]
+        for record in records
+        if record["benchmark"] == "pipeline"
+    }
+    if not last:
+        return "Beside the peers' loop nothing has been timed: *not available*."
+    each = "; ".join(f"{' in '.join(of[:2])} on {of[2]} {times:.2f} times" for of, times in last.items())
+    return (
+        f"As fast as the peers' loop, files to logits: {each}. What is gained is what the loop spends outside the "
+        "encoder, so a large encoder on a CPU gains little, and a small one much."
+    )
+
+
 def stages(records: Sequence[Record]) -> pd.DataFrame:
     """Of the newest pipeline of each encoder, precision, device: ``run``, ``machine``, ``stage``, ``ms`` a picture."""
     names = {
@@ -320,8 +336,11 @@ def precisions(records: Sequence[Record]) -> pd.DataFrame:
                 "precision": f"{precision}, {device}",
                 "method": name(method),
                 "flips of 10,000": f"{flips:.0f}",
-                "accuracy, points": "{:+.1f} ({:+.1f} to {:+.1f})".format(
-                    record["accuracy_points"][method], *record["accuracy_interval"][method]
+                "accuracy, points": "{} ({} to {})".format(
+                    *(
+                        with_sign(points, 1)
+                        for points in (record["accuracy_points"][method], *record["accuracy_interval"][method])
+                    )
                 ),
             }
             for (precision, device), record in last.items()

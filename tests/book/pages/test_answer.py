@@ -23,10 +23,10 @@ def test_a_gain_is_lgca_less_wca_in_the_order_of_costs_and_beside_wca_s_accuracy
     day = predictions(lgca_equal=1, wca=2, lgca=4)
     table = answer.gains({"day": day, "night": predictions(wca=1, lgca=1, lgca_equal=2)})
     assert table[["method", "pictures", "difference"]].to_numpy().tolist() == [
-        ["lgca", "day (50.0 %)", 0.5],
-        ["lgca", "night (25.0 %)", 0.0],
-        ["lgca-equal", "day (50.0 %)", -0.25],
-        ["lgca-equal", "night (25.0 %)", 0.25],
+        ["lgca", "day (50.0 %, 1 draw)", 0.5],
+        ["lgca", "night (25.0 %, 1 draw)", 0.0],
+        ["lgca-equal", "day (50.0 %, 1 draw)", -0.25],
+        ["lgca-equal", "night (25.0 %, 1 draw)", 0.25],
     ]
     assert set(table["baseline"]) == {"wca"}
     assert table["cost"].drop_duplicates().tolist() == [
