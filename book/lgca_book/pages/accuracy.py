@@ -107,8 +107,8 @@ def crops_bias(table: pd.DataFrame, dataset: str) -> str:
     wide = published_table().pivot_table(index=["dataset", "backbone"], columns="method", values="top1_percent")
     gaps = (wide["WCA"] - wide["CLIP"]).dropna()
     return (
-        f"WCA beats CLIP by {signed(rows['wca'] - rows['clip'])} points on <code>{html.escape(dataset)}</code>; by its "
-        f"paper it does by {gaps.min():.1f} to {gaps.max():.1f}, half of the time by less than {gaps.median():.1f}."
+        f"WCA minus CLIP is {signed(rows['wca'] - rows['clip'])} points on <code>{html.escape(dataset)}</code>; in "
+        f"WCA's paper it is {gaps.min():+.1f} to {gaps.max():+.1f}, with a median of {gaps.median():+.1f}."
     )
 
 

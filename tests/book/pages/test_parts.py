@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from io import BytesIO, StringIO
 
 import pandas as pd
+import pytest
 from PIL import Image
 
 from lgca_book import style
@@ -75,3 +76,10 @@ def test_a_badge_tells_records_of_one_run_together():
     assert said.count("aaaaaaaaaa") == said.count("bbbbbbbbbb") == 1
     assert said.index("<code>day</code>") < said.index("<code>night</code>") < said.index("bbbbbbbbbb")
     assert said.count("7 pictures in 1 classes") == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0004, "0.000"), (-0.0004, "0.000"), (-0.0312, "−0.031"), (1.5, "+1.500")]
+)
+def test_what_rounds_to_zero_has_no_sign(value, text):
+    assert style.with_sign(value, 3) == text
