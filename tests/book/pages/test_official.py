@@ -1,4 +1,4 @@
-"""What the page says of WCA's released code is what the record of the comparison holds, and nothing without one."""
+"""What the page says of WCA's released code is what the record of the comparison holds, or was measured elsewhere."""
 
 import math
 
@@ -46,7 +46,9 @@ def test_what_else_differs(record):
     assert f"α = {SOURCES['places365'].alpha}" in html and "ImageNet-R, -A, -Sketch" in html
 
 
-def test_without_a_record_nothing_is_said_of_it():
-    for said in (official.sentence_about_agreement(None), official.sentence_about_hidden_accuracy(None)):
-        assert "not available" in said and "lgca bench official-wca" in said
-    assert "not available" in official.others(None).to_html()
+def test_without_a_record_it_was_measured_elsewhere():
+    said = official.sentence_about_agreement(official.ELSEWHERE)
+    assert said.startswith("**Measured elsewhere**") and "lgca bench official-wca" in said
+    assert "121,200 of 121,200" in official.agreement(official.ELSEWHERE).to_html()
+    assert "was 19% (16% to 22%), against 38%" in official.sentence_about_hidden_accuracy(official.ELSEWHERE)
+    assert "10.0 of 1,000" in official.others(official.ELSEWHERE).to_html()
