@@ -20,6 +20,7 @@ from lgca_book.style import (
     name,
     over_classes,
     p_value,
+    signed,
     simple_table,
     subplots,
 )

@@ -26,7 +26,9 @@ def gains(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         predictions: what a row is called -> predictions that hold `wca`, `lgca` and `lgca-equal`.
     """
     found = {label: correctness(frame) for label, frame in predictions.items()}
-    titles = {label: f"{label} ({100 * of['wca'].mean():.1f} %, {_draws(len(of['wca']))})" for label, of in found.items()}
+    titles = {
+        label: f"{label} ({100 * of['wca'].mean():.1f} %, {_draws(len(of['wca']))})" for label, of in found.items()
+    }
     table = compare_each(
         {titles[label]: of for label, of in found.items()},
         [(method, "wca") for method in LGCAS],
