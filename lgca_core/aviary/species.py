@@ -52,7 +52,7 @@ ATTRIBUTES = tuple(VALUES)
 _VARIED = ("cap", "belly", "wing", "wing_pattern", "beak", "legs", "crest", "tail", "tail_colour", "ring")
 _APART = 3
 _MEMBERS = 4
-HELD_OUT = {"test": (1, 10), "validation": (2, 10), "study": (4, 50)}
+HELD_OUT_SPLITS = {"test": (1, 10), "validation": (2, 10), "study": (4, 50)}
 """Held-out splits: name -> (seed, how many groups of four species).
 
 "study" came later than the shipped encoders and captions: its seed is the first for which none of the species that they
@@ -119,19 +119,19 @@ def draw_training_species(rng: np.random.Generator) -> Species:
 @cache
 def _codes_held_out() -> np.ndarray:
     """(species, 13) int8: every held-out species of every split."""
-    return np.stack([species.codes() for split in HELD_OUT for species in held_out(split)])
+    return np.stack([species.codes() for split in HELD_OUT_SPLITS for species in held_out(split)])
 
 
 @cache
 def held_out(split: str) -> tuple[Species, ...]:
-    """The species of `split`, a key of `HELD_OUT`, group by group of four.
+    """The species of `split`, a key of `HELD_OUT_SPLITS`, group by group of four.
 
     Groups differ from each other in family or body colour, so that a name such as
     "red-bellied pink finch" belongs to one group only.
     """
-    if split not in HELD_OUT:
-        raise ValueError(f"held-out splits are {', '.join(HELD_OUT)}; not {split!r}")
-    seed, count = HELD_OUT[split]
+    if split not in HELD_OUT_SPLITS:
+        raise ValueError(f"held-out splits are {', '.join(HELD_OUT_SPLITS)}; not {split!r}")
+    seed, count = HELD_OUT_SPLITS[split]
     rng = np.random.default_rng([20251100419, seed])
     groups: dict[tuple[str, str], list[Species]] = {}
     while len(groups) < count:

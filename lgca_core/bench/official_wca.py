@@ -49,7 +49,7 @@ from lgca_core.wca import WCA, cosine, encode_with_whole, weigh
 POOL, N, RUNS = 100, 60, 20
 """M, N and R of the released configurations, but for ImageNet's, whose M is 60."""
 
-NAME = "aviary"
+DATA_SET = "aviary"
 THEIRS = ("main", "helper", "utils", "clip", "my_datasets")
 """Modules and packages of the released code."""
 
@@ -263,7 +263,7 @@ def run_official(
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             v2.RandomCrop.make_params = noted
             try:
-                main.main(dataset_name=NAME, num_workers=0, seed=seed, device="cpu")
+                main.main(dataset_name=DATA_SET, num_workers=0, seed=seed, device="cpu")
             finally:
                 v2.RandomCrop.make_params = make_params
     if len(drawn) != RUNS or len(kept) != 1 or len(scores) != RUNS + 1:
@@ -340,14 +340,14 @@ def _loaded(checkout: Path, said: dict[str, list[str]]) -> Iterator[Sequence[Any
     before, path, here = dict(sys.modules), list(sys.path), Path.cwd()
     method = {"name": "ours", "enabled": True, "image_scale": 4.0, "text_scale": 2.0}
     settings = {
-        "model_size": "ViT-B/32", "batch_size": 32, "dataset": NAME, "data_path": NAME, "alpha": 0.5,
+        "model_size": "ViT-B/32", "batch_size": 32, "dataset": DATA_SET, "data_path": DATA_SET, "alpha": 0.5,
         "n_samples": POOL, "n_run": RUNS, "patch_n": N, "methods": [{"ours": method}],
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         for file, content in (
-            (f"cfgs/{NAME}.yaml", settings),  # JSON is YAML
-            (f"features/{NAME}/{NAME}.json", list(said)),
-            (f"prompts/{NAME}/cupl.json", said),
+            (f"cfgs/{DATA_SET}.yaml", settings),  # JSON is YAML
+            (f"features/{DATA_SET}/{DATA_SET}.json", list(said)),
+            (f"prompts/{DATA_SET}/cupl.json", said),
         ):
             (Path(folder) / file).parent.mkdir(parents=True)
             (Path(folder) / file).write_text(json.dumps(content), encoding="utf-8")

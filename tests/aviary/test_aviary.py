@@ -15,7 +15,7 @@ from lgca_core.aviary.painter import HABITATS, PARTS, STYLES, Painting, Scene, p
 from lgca_core.aviary.recipe import Config
 from lgca_core.aviary.species import (
     ATTRIBUTES,
-    HELD_OUT,
+    HELD_OUT_SPLITS,
     VALUES,
     Species,
     distance,
@@ -49,14 +49,16 @@ def test_held_out_species_come_in_groups_that_differ_in_one_or_two_attributes(sp
 def test_training_species_keep_three_attributes_away_from_the_held_out_ones():
     rng = np.random.default_rng(3)
     drawn = [draw_training_species(rng) for _ in range(100)]
-    away = min(distance(a, b) for a in drawn for split in HELD_OUT for b in held_out(split))
+    away = min(distance(a, b) for a in drawn for split in HELD_OUT_SPLITS for b in held_out(split))
     assert away >= 3
-    kept = [bird for split in HELD_OUT for bird in held_out(split)]
+    kept = [bird for split in HELD_OUT_SPLITS for bird in held_out(split)]
     assert len(set(kept)) == len(kept)
 
 
 def test_species_near_a_held_out_one_of_any_split_are_drawn_again(monkeypatch):
-    drawn = [replace(held_out(split)[0], beak=beak) for split in HELD_OUT for beak in ("short", "long", "hooked")]
+    drawn = [
+        replace(held_out(split)[0], beak=beak) for split in HELD_OUT_SPLITS for beak in ("short", "long", "hooked")
+    ]
     far = replace(held_out("test")[0], **{name: VALUES[name][-1] for name in ("body", "cap", "belly", "wing", "tail")})
     queue = iter([*drawn, far])
     monkeypatch.setattr(every_species, "draw_species", lambda rng: next(queue))

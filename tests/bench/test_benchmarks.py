@@ -175,7 +175,7 @@ def test_growth_times_every_axis_and_fits_it(monkeypatch, seconds):
     assert {symbol: fit["expected"] for symbol, fit in fitted.items()} == {
         "B": "1",
         "N": "1",
-        "T": "towards 0",
+        "T": "none",
         "C": "1",
         "P": "1",
     }

@@ -330,8 +330,15 @@ def sentence_about_order(table: pd.DataFrame) -> str:
     found = table[table["reshuffled"].notna()] if len(table) else table
     if found.empty:
         return f"*What another order of the evaluation's batches changes is {style.NOT_AVAILABLE}.*"
-    told = [f"{NAMES.get(row['arm'], row['arm'])} by {style.signed(row['reshuffled'])}" for _, row in found.iterrows()]
-    return f"With the evaluation's batches in another order, RSum changes: {', '.join(told)} points of 600."
+    moved = found[found["reshuffled"].map(style.signed) != style.signed(0.0)]
+    told = [f"{NAMES.get(row['arm'], row['arm'])} by {style.signed(row['reshuffled'])}" for _, row in moved.iterrows()]
+    rest = len(found) - len(moved)
+    said = [f"{', '.join(told)} points of 600"] if told else []
+    said += [f"{rest} arms by nothing"] if rest else []
+    noise = (
+        " (The tokens that say nothing are noise drawn by an item's place.)" if "copies" in set(moved["arm"]) else ""
+    )
+    return f"With the evaluation's batches in another order, RSum changes: {', and '.join(said)}.{noise}"
 
 
 def sentence_about_published(published: pd.DataFrame) -> str:

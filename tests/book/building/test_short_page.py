@@ -24,7 +24,11 @@ def said_in(path) -> str:
 
 @pytest.mark.parametrize(
     ("name", "labels", "keys"),
-    [("table1", ["table1-published"], ["headline"]), ("significance", [], ["answer", "status"]), ("figure3", [], [])],
+    [
+        ("table1", ["table1-published"], ["headline", "bias"]),
+        ("significance", [], ["answer", "status"]),
+        ("figure3", [], []),
+    ],
 )
 def test_a_short_page_has_its_title_and_all_that_other_pages_refer_to(name, labels, keys):
     source = nbformat.read(ROOT / "book" / f"{name}.ipynb", as_version=4)

@@ -144,5 +144,5 @@ def test_precision_is_told_with_its_figures():
         accuracy_points={"wca": -0.2},
         accuracy_interval={"wca": [-0.5, 0.1]},
     )
-    assert speed.precisions([flips]).iloc[0].tolist() == ["bfloat16, cpu", "WCA", "33", "-0.2 (-0.5 to +0.1)"]
+    assert speed.precisions([flips]).iloc[0].tolist() == ["bfloat16, cpu", "WCA", "33", "−0.2 (−0.5 to +0.1)"]
     assert "600 pictures, 30 crops of each, in bfloat16" in speed.precision_told([flips])

@@ -147,9 +147,9 @@ def test_to_overtake_is_to_lead_at_every_larger_budget(rows, budget):
     assert (lead if lead is None else lead["passes_baseline"]) == budget
     said = pages.overtaking(CROPS, compared(*rows))
     if budget is None:
-        assert "LGCA does not overtake WCA" in said
+        assert "LGCA (our reading) does not overtake WCA" in said
     else:
-        assert f"LGCA overtakes WCA at {budget} passes" in said
+        assert f"LGCA (our reading) overtakes WCA at {budget} passes" in said
 
 
 def test_who_is_ahead_where_is_said_by_intervals():
@@ -187,7 +187,12 @@ def full(table: pd.DataFrame) -> pd.DataFrame:
 
 def test_tables_show_both_sides_of_a_pair():
     html = pages.matched_table(compared(AHEAD).assign(passes=4.0), "c").to_html()
-    assert "passes, LGCA / WCA" in html and "4 / 5" in html and "3 / 4" in html and "+2.5 (+1.0 to +4.0)" in html
+    assert (
+        "passes, LGCA (our reading) / WCA" in html
+        and "4 / 5" in html
+        and "3 / 4" in html
+        and "+2.5 (+1.0 to +4.0)" in html
+    )
     html = pages.points_table(full(compared(OPEN)), "c").to_html()
     assert "LGCA (our reading), N = 3" in html and "WCA, N = 4" in html and "0.50 to 0.50" in html
     assert "1 of 2 comparisons" in pages.ranges_verdict(full(compared(OPEN, AHEAD)))
@@ -219,7 +224,7 @@ def test_every_figure_of_a_sweep_draws(found):
     ticks = [text.get_text() for text in drawn[1].axes[0].get_xticklabels()]
     assert ticks == ["0.25", "0.5"]  # only what was run
     labels = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
-    assert labels == ["WCA", "LGCA"]
+    assert labels == ["WCA", "LGCA (our reading)"]
 
 
 def test_plates_stand_beside_each_other():
