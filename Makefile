@@ -8,8 +8,8 @@
 # make plan    say what `make reproduce` with the same choices would do, how long it would take, and what is missing
 # make related train the arms of the related systems and write their records to results/related/ (some hours on two cores;
 #              stop it at will, the same command goes on)
-# make study   train five encoders and evaluate the methods on two hundred species, into results/aviary-large/ (about eight
-#              hours on two cores; stop it at will, the same command says what is left and goes on; JOBS=1 for one core)
+# make study   train five encoders and evaluate the methods on two hundred species, into results/aviary-large/ (hours on
+#              two cores; stop it at will, the same command says what is left and goes on; JOBS=1 for one core)
 # make test    run the tests that are quick (ALL=1: all, with those that take long, a browser or a SLURM;
 #              TESTS="tests/core/test_boxes.py -k edge": a part of them)
 # make bench   time files-to-logits beside the encoder alone and the peers' loop, ways to run the encoder, resampling,

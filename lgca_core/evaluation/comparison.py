@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from lgca_core.errors import LgcaError
 from lgca_core.evaluation.metrics import of_method
-from lgca_core.evaluation.statistics import OVER_CLASSES, compare_methods, holm, majority_answer
+from lgca_core.evaluation.statistics import COMPARED, OVER_CLASSES, compare_methods, holm, majority_answer
 
 METHOD_COLUMNS = (
     "method_a", "method_b", "pictures", "only_a", "only_b", "other_class", "seeds_a", "seeds_b", "top1_a", "top1_b",
-    "difference", "difference_low", "difference_high", "p", *OVER_CLASSES, "p_holm", "gained", "lost",
+    *COMPARED[2:], *OVER_CLASSES, "p_holm", "gained", "lost",
 )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def compare_predictions(a: pd.DataFrame, b: pd.DataFrame, pairs: Sequence[tuple[
                 "seeds_b": len(hits["b"]),
                 "top1_a": float(hits["a"].mean()),
                 "top1_b": float(hits["b"].mean()),
-                **{name: found[name] for name in METHOD_COLUMNS if name in found and name not in ("p_holm",)},
+                **{name: found[name] for name in (*COMPARED[2:], *OVER_CLASSES)},
                 "gained": int((right_a & ~right_b).sum()),
                 "lost": int((~right_a & right_b).sum()),
             }

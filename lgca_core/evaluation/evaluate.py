@@ -106,7 +106,7 @@ class _Meter:
             torch.cuda.reset_peak_memory_stats(encoder.device)
 
     def read(self) -> dict[str, Any]:
-        """The fields that :class:`~lgca_core.results.Record` and :class:`~lgca_core.results.Part` share."""
+        """The fields that `record.Record` and `parts.Part` share."""
         device = self._encoder.device
         return {
             "utc": self._utc,

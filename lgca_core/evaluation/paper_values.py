@@ -17,7 +17,7 @@ It does not depend on our own numbers: a noisy run earns no wider one. Nor does 
 says how far another draw of *pictures* might move ours, but the papers score the same pictures; on DTD's 1880 it spans
 more than 4 points, and would excuse almost anything. And ``within`` says that a number is repeated, not a ranking:
 neighbouring methods of the published table are half a point apart as often as not, so whether one beats another is for
-the paired tests of :func:`lgca_core.results.summary` to say.
+the paired tests of :func:`lgca_core.evaluation.statistics.summary` to say.
 """
 
 import csv
@@ -240,14 +240,14 @@ def compare_with_papers(
 
     Columns: ``dataset``, ``encoder``, ``method``, by our names; ``paper`` and ``paper_std``, published; ``ours``, mean
     over ``seeds``, with its 95 % bootstrap interval over pictures ``low`` to ``high``; ``tied``, whether ours is the
-    best of its record or :func:`~lgca_core.results.tied` with it; ``difference``, ours minus paper, and the
+    best of its record or tied with it (`statistics.summary`); ``difference``, ours minus paper, and the
     ``tolerance`` it is held to; ``verdict``: ``within``, ``above``, ``below`` or ``not available``; ``note``, why a
     record that is there gets no verdict (of a part of the pictures, or with prompts of its own, or with other settings
     than the paper's), else empty; ``record``, its key in `records`; ``source`` of the paper's value. Accuracies in
     percent, differences in points. What the papers or we do not have is NaN, or None where it is no number.
 
     Args:
-        records: name -> record and predictions, as :func:`lgca_core.results.load` gives them.
+        records: name -> record and predictions, as :func:`lgca_core.evaluation.record.load` gives them.
     """
     paper = {
         (PAPERS_DATASETS[row.dataset], ENCODERS[row.backbone], method): row

@@ -50,21 +50,23 @@ def _bootstrap(
 ) -> tuple[float, float]:
     """Percentile bootstrap of the mean of `values` (n,): over pictures, or over classes with all pictures they have.
 
-    What is drawn are its kinds, each as often as it occurs: a multinomial draw over the distinct values (k of S seeds
-    right), or over the classes. The same distribution as drawing one after the other, whatever n. It takes 8 bytes
-    times `resamples` times the number of kinds, of classes a thousand resamples at a time.
+    One multinomial draw says how often each class is drawn, or each of the distinct values (k of S seeds right): the
+    same distribution as drawing one picture after the other, whatever n. A thousand resamples at a time take 8000 bytes
+    a class, or a distinct value.
     """
     rng = np.random.default_rng(seed)
-    number = np.unique(values.round(12), return_inverse=True)[1] if classes is None else _numbered(classes, len(values))
-    sums, sizes = _sums(number, values), _sums(number, np.ones_like(values))
-    times = np.ones_like(sums)
-    if classes is None:
-        sums, sizes, times = sums / sizes, times, sizes
-    share, drawn = times / times.sum(), int(times.sum())
+    if classes is None:  # pictures of one value are alike
+        number = np.unique(values.round(12), return_inverse=True)[1]
+        times = _sums(number, np.ones_like(values))
+        total, size = _sums(number, values) / times, np.ones_like(times)  # of one picture
+    else:
+        number = _numbered(classes, len(values))
+        total, size = _sums(number, values), _sums(number, np.ones_like(values))  # of a class
+        times = np.ones_like(total)
     means = []
     for start in range(0, resamples, 1000):
-        draws = rng.multinomial(drawn, share, size=min(1000, resamples - start))
-        means.append(draws @ sums / (draws @ sizes))
+        draws = rng.multinomial(int(times.sum()), times / times.sum(), size=min(1000, resamples - start))
+        means.append(draws @ total / (draws @ size))
     tail = 50 * (1 - level)
     low, high = np.percentile(np.concatenate(means), [tail, 100 - tail])
     return float(low), float(high)
@@ -300,21 +302,17 @@ def compare_each(
     return table.assign(p_holm=holm(table["p"].to_numpy()))
 
 
-def tied_with_best(hits: Mapping[str, ArrayLike], chance: float = 0.0) -> dict[str, bool]:
-    """Of each method, whether it is the best, or statistically tied with it on the same pictures, and beats chance.
+def tied_with_best(hits: Mapping[str, ArrayLike]) -> dict[str, bool]:
+    """Of each method, whether it is the best or statistically tied with it on the same pictures.
 
     Tied means that the 95 % paired bootstrap interval of (best - method) holds zero. The best is that of the highest
-    top-1, the first of equals. A tie is not equality: with few pictures, much is tied. One whose own interval reaches
-    down to `chance` (0..1), the accuracy of guessing, is not.
+    top-1, the first of equals. A tie is not equality: with few pictures, much is tied.
     """
     if not hits:
         return {}
     best = max(hits, key=lambda method: _per_image(hits[method]).mean())
     rounding = 1e-9  # of sums of shares that cancel
-    return {
-        method: paired_interval(hits[best], correct)[0] <= rounding and interval(correct)[0] > chance
-        for method, correct in hits.items()
-    }
+    return {method: paired_interval(hits[best], correct)[0] <= rounding for method, correct in hits.items()}
 
 
 def summary(record: Record, predictions: pd.DataFrame, baseline: str | None = "wca") -> pd.DataFrame:
@@ -322,9 +320,9 @@ def summary(record: Record, predictions: pd.DataFrame, baseline: str | None = "w
 
     Columns: ``method``; ``seeds`` (how many); ``images``; ``top1`` (mean over seeds, 0..1); ``std`` over
     seeds (n - 1; NaN for one seed); ``low``, ``high`` (95 % bootstrap over pictures); ``tied`` (the best or tied
-    with it, and above one right answer in as many as there are classes: :func:`tied_with_best`); ``passes`` (encoder
-    passes an image); and, against the baseline, the difference and what follows as :func:`compare_methods` gives it,
-    over pictures and over classes, ``p_holm`` corrected over the rows of this table.
+    with it, :func:`tied_with_best`, and not at chance: ``low`` is above one in as many as there are classes);
+    ``passes`` (encoder passes an image); and, against the baseline, the difference and what follows as
+    :func:`compare_methods` gives it, over pictures and over classes, ``p_holm`` corrected over the rows of this table.
 
     Args:
         baseline: method that the others are compared with; None leaves those columns NaN.
@@ -334,7 +332,9 @@ def summary(record: Record, predictions: pd.DataFrame, baseline: str | None = "w
     """
     hits = correctness(predictions)
     passes = {run.method: run.passes_per_image for run in record.runs}
-    equal = tied_with_best(hits, 1 / len(record.dataset.classes) if len(record.dataset.classes) > 1 else 0.0)
+    equal = tied_with_best(hits)
+    classes = len(record.dataset.classes)
+    chance = 1 / classes if classes > 1 else 0.0
     rows: list[dict[str, Any]] = []
     for method, correct in hits.items():
         by_seed = correct.mean(axis=1)
@@ -348,7 +348,7 @@ def summary(record: Record, predictions: pd.DataFrame, baseline: str | None = "w
                 "std": float(by_seed.std(ddof=1)) if len(correct) > 1 else math.nan,
                 "low": low,
                 "high": high,
-                "tied": equal[method],
+                "tied": equal[method] and low > chance,
                 "passes": passes[method],
             }
         )

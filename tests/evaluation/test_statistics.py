@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from lgca_core.evaluation import statistics
+from support.records import toy_record
 
 
 @pytest.fixture
@@ -184,7 +185,10 @@ def test_classes_stand_in_the_order_of_the_pictures():
 
 def test_no_method_at_chance_is_among_the_best():
     rng = np.random.default_rng(1)
-    lucky, poor = rng.random(600) < 0.03, rng.random(600) < 0.02
-    assert statistics.tied_with_best({"a": lucky, "b": poor}) == {"a": True, "b": True}
-    assert statistics.tied_with_best({"a": lucky, "b": poor}, chance=1 / 40) == {"a": False, "b": False}
-    assert statistics.tied_with_best({"a": np.ones(50), "b": poor[:50]}, chance=1 / 40) == {"a": True, "b": False}
+    poor = {"a": rng.random(600) < 0.03, "b": rng.random(600) < 0.02}
+    for hits, tied in ((poor, []), (poor | {"c": np.ones(600)}, ["c"])):
+        assert all(statistics.tied_with_best(poor).values())
+        record, predictions = toy_record(hits)
+        dataset = record.dataset.model_copy(update={"classes": [f"class {number}" for number in range(40)]})
+        table = statistics.summary(record.model_copy(update={"dataset": dataset}), predictions, baseline=None)
+        assert table["method"][table["tied"]].tolist() == tied

@@ -28,11 +28,11 @@ def pack(site: Path, folder: Path) -> Path:
     if not (site / "index.html").is_file():
         raise LgcaError(f"{site} holds no built book: run `make book` first")
     name = f"lgca-companion-{metadata.version('lgca-core')}"
-    tarred = io.BytesIO()
+    tarred, moment = io.BytesIO(), _moment()
     with tarfile.open(fileobj=tarred, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(path for path in site.rglob("*") if path.is_file()):
             entry = tarfile.TarInfo(f"{name}/{path.relative_to(site).as_posix()}")
-            entry.size, entry.mtime, entry.mode = path.stat().st_size, _moment(), 0o644
+            entry.size, entry.mtime, entry.mode = path.stat().st_size, moment, 0o644
             with path.open("rb") as content:
                 archive.addfile(entry, content)
     packed = gzip.compress(tarred.getvalue(), mtime=0)

@@ -25,16 +25,12 @@ def gains(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Args:
         predictions: what a row is called -> predictions that hold `wca`, `lgca` and `lgca-equal`.
     """
-    found = {label: correctness(frame) for label, frame in predictions.items()}
-    titles = {
-        label: f"{label} ({100 * of['wca'].mean():.1f} %, {_draws(len(of['wca']))})" for label, of in found.items()
-    }
-    table = compare_each(
-        {titles[label]: of for label, of in found.items()},
-        [(method, "wca") for method in LGCAS],
-        key="pictures",
-        classes={titles[label]: classes_of(frame) for label, frame in predictions.items()},
-    )
+    hits, classes = {}, {}
+    for label, frame in predictions.items():
+        right = correctness(frame)
+        title = f"{label} ({100 * right['wca'].mean():.1f} %, {_draws(len(right['wca']))})"
+        hits[title], classes[title] = right, classes_of(frame)
+    table = compare_each(hits, [(method, "wca") for method in LGCAS], key="pictures", classes=classes)
     ordered = table.sort_values("method", key=lambda column: column.map(LGCAS.index), kind="stable")
     return ordered.assign(cost=ordered["method"].map(name)).reset_index(drop=True)
 

@@ -190,11 +190,10 @@ def sentences_about_chosen(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]
 
 def _turned(row: dict[str, Any]) -> dict[str, Any]:
     """A row of a comparison, the other way round."""
-    ends = {f"{of}_{end}": -row[f"{of}_{other}"] for of in ("difference", "classes") for end, other in _ENDS}
-    return row | ends | {"difference": -row["difference"]}
-
-
-_ENDS = (("low", "high"), ("high", "low"))
+    turned = {"difference": -row["difference"]}
+    for of in ("difference", "classes"):
+        turned |= {f"{of}_low": -row[f"{of}_high"], f"{of}_high": -row[f"{of}_low"]}
+    return row | turned
 
 
 # ---- power ---------------------------------------------------------------------------------------------------

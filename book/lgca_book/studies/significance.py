@@ -104,9 +104,9 @@ def spread_of_training(table: pd.DataFrame) -> pd.DataFrame:
     """Of each pair of :func:`by_training`, how far the difference moves with the training, beside its other errors.
 
     Columns: ``method``, ``baseline``; ``trainings``, how many; ``difference``, their mean; ``over_trainings``, their
-    standard deviation, with its 95 % interval ``low`` to ``high`` (`power.deviation_interval`); ``over_pictures`` and
-    ``over_seeds``, root mean squares of the standard errors within a training; ``same_sign``, whether all differences
-    have one sign.
+    standard deviation, with its 95 % interval ``low`` to ``high`` (`statistical_power.deviation_interval`);
+    ``over_pictures`` and ``over_seeds``, root mean squares of the standard errors within a training; ``same_sign``,
+    whether all differences have one sign.
     """
     rows = []
     for (method, baseline), own in table.groupby(["method", "baseline"], sort=False):

@@ -90,9 +90,9 @@ def deviations(predictions: pd.DataFrame, methods: Sequence[str]) -> pd.DataFram
     """How far accuracy moves with the seed, a row a method, in 0..1.
 
     Columns: ``method``, ``seeds``, ``top1``; ``std`` over seeds, with its 95 % interval ``low`` to ``high``
-    (`power.deviation_interval`: of normal values); ``by_picture``, what it comes to where pictures flip independently
-    of each other, ``sqrt(sum_i s_i^2) / n`` with s_i the deviation of picture i over seeds: known far better, since
-    every picture adds to it.
+    (`statistical_power.deviation_interval`: of normal values); ``by_picture``, what it comes to where pictures flip
+    independently of each other, ``sqrt(sum_i s_i^2) / n`` with s_i the deviation of picture i over seeds: known far
+    better, since every picture adds to it.
 
     Raises:
         LgcaError: a method is not there or has one seed only.
